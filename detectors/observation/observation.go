@@ -1,0 +1,145 @@
+// Package observation holds what crosses from the stateless half of gatewatch
+// to the stateful one, and what comes out of it: observations, the plan they
+// are judged by, and findings. It is a leaf.
+//
+// An event gives at most one [Observation] for each entity that it touches. A
+// [Batch] holds the observations of a run of records of one source, in source
+// order. Strings in a batch are views into the batch and live until its Reset.
+package observation
+
+import (
+	"cmp"
+	"net/netip"
+	"unsafe"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// Key is the place of a record in the merged order of all sources.
+type Key struct {
+	Time   int64 // window time, Unix seconds
+	Rank   int32 // rank of the source by name
+	Offset int64 // logical offset in the source
+}
+
+// Compare returns -1, 0 or +1 as k is before, at or after o.
+func (k Key) Compare(o Key) int {
+	if c := cmp.Compare(k.Time, o.Time); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(k.Rank, o.Rank); c != 0 {
+		return c
+	}
+	return cmp.Compare(k.Offset, o.Offset)
+}
+
+// Ref says where the text of a record is. The text itself does not cross.
+type Ref struct {
+	Source uint32 // id that the pipeline gave to the source name
+	Length uint32 // bytes without the line end
+	Offset int64  // logical offset in the source
+	Line   int64  // 1-based, counted through all rotations
+}
+
+// Card is what is told of the event behind an observation. One card an event,
+// shared by its observations.
+type Card struct {
+	Client    netip.Addr // as logged, never masked to a prefix
+	Principal string     // "" where the log names none apart from the address
+	Account   string
+	Method    string
+	Route     string
+	Status    int32
+	Outcome   uint8 // event.Outcome
+	Bytes     int64 // response body, -1 unknown
+}
+
+// Record is one event of a batch.
+type Record struct {
+	Time   int64 // the record's own event time, Unix seconds
+	Window int64 // window time, set by the source's clock and by the merge
+	Offset int64
+	End    int64 // logical offset after the line and its line end
+	Line   int64
+	Length uint32 // bytes without the line end
+	Late   bool   // too far behind the clock to enter any window but those of plain rules
+	Behind bool   // came behind the merge
+	First  uint32 // index of the record's first observation
+	Count  uint32 // number of its observations
+	Card   Card
+}
+
+// Hit says that an event counts for one rule.
+type Hit struct {
+	Rule   uint32  // index into Plan.Rules
+	N      uint32  // events added up, 1 or more
+	Hash   uint64  // of the value, for value_count
+	Value  string  // the value as text, at most MaxValue bytes, for value_count
+	Number float64 // the value, for value_sum, value_avg and value_percentile
+}
+
+// MaxValue is the length in bytes beyond which a hit's value is cut. Hash is
+// always that of the whole value.
+const MaxValue = 96
+
+// Observation is what one event contributes to one entity.
+type Observation struct {
+	Kind   uint16 // index into Plan.Kinds
+	Hash   uint64 // see Kind.Hash
+	Values string // the entity's encoded values, see AppendText and AppendAddr
+	First  uint32 // index of the first hit
+	Count  uint32 // number of hits
+}
+
+// Batch holds the observations of consecutive records of one source.
+// It belongs to one goroutine at a time.
+type Batch struct {
+	Records []Record
+	Obs     []Observation
+	Hits    []Hit
+	text    []byte
+}
+
+// Reset empties b for reuse. All strings taken from it become invalid.
+func (b *Batch) Reset() {
+	clear(b.Records)
+	b.Records = b.Records[:0]
+	b.Obs = b.Obs[:0]
+	b.Hits = b.Hits[:0]
+	b.text = b.text[:0]
+}
+
+// Keep copies s into the batch and returns the copy, valid until Reset.
+func (b *Batch) Keep(s string) string {
+	if s == "" {
+		return ""
+	}
+	n := len(b.text)
+	b.text = append(b.text, s...)
+	// Growing moves only what is appended later: earlier strings keep the old array alive.
+	return unsafe.String(&b.text[n], len(s))
+}
+
+// KeepBytes is Keep for bytes.
+func (b *Batch) KeepBytes(s []byte) string {
+	if len(s) == 0 {
+		return ""
+	}
+	return b.Keep(unsafe.String(&s[0], len(s)))
+}
+
+// Of returns the observations of record r of the batch.
+func (b *Batch) Of(r *Record) []Observation { return b.Obs[r.First : r.First+r.Count] }
+
+// HitsOf returns the hits of o.
+func (b *Batch) HitsOf(o *Observation) []Hit { return b.Hits[o.First : o.First+o.Count] }
+
+// HashValue is the hash of a hit's value.
+func HashValue(s string) uint64 { return xxhash.Sum64String(s) }
+
+// Slots is the number of slots that entities are spread over. It is fixed:
+// caps and eviction are per slot, so it is part of what results depend on.
+const Slots = 256
+
+// Slot returns the slot that owns an entity with this hash.
+func Slot(hash uint64) int { return int(hash >> 56) }

@@ -1,0 +1,242 @@
+package observation
+
+import (
+	"fmt"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// Level is the severity of a rule in Sigma's words.
+type Level uint8
+
+// Sigma's levels, least first.
+const (
+	Informational Level = iota
+	Low
+	Medium
+	High
+	Critical
+)
+
+var levelNames = [...]string{"informational", "low", "medium", "high", "critical"}
+
+// String returns Sigma's word for l.
+func (l Level) String() string { return levelNames[l] }
+
+// MarshalText gives Sigma's word.
+func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+// UnmarshalText reads Sigma's word.
+func (l *Level) UnmarshalText(b []byte) error {
+	for i, n := range levelNames {
+		if n == string(b) {
+			*l = Level(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is no level; write informational, low, medium, high or critical", b)
+}
+
+// Type is how a rule's window is judged.
+type Type uint8
+
+// The window types. A plain detection rule is EventCount with Gte 1.
+const (
+	EventCount Type = iota + 1
+	ValueCount
+)
+
+// String returns the correlation type's name in Sigma.
+func (t Type) String() string {
+	switch t {
+	case EventCount:
+		return "event_count"
+	case ValueCount:
+		return "value_count"
+	default:
+		return "unknown"
+	}
+}
+
+// Op compares a window's number with a bound.
+type Op uint8
+
+// Sigma's comparison operators.
+const (
+	Gt Op = iota + 1
+	Gte
+	Lt
+	Lte
+	Eq
+	Neq
+)
+
+var opNames = [...]string{"", "gt", "gte", "lt", "lte", "eq", "neq"}
+
+// String returns Sigma's word for o.
+func (o Op) String() string { return opNames[o] }
+
+// Bound is one comparison of a condition.
+type Bound struct {
+	Op    Op
+	Value int64
+}
+
+// Holds reports whether n satisfies the bound.
+func (b Bound) Holds(n int64) bool {
+	switch b.Op {
+	case Gt:
+		return n > b.Value
+	case Gte:
+		return n >= b.Value
+	case Lt:
+		return n < b.Value
+	case Lte:
+		return n <= b.Value
+	case Eq:
+		return n == b.Value
+	case Neq:
+		return n != b.Value
+	default:
+		return false
+	}
+}
+
+// Rule is one window rule: a plain detection, or a correlation. Detections
+// that only feed correlations have no Rule of their own.
+type Rule struct {
+	ID          string // the rule's id, else its name, else its title
+	Name        string
+	Title       string
+	Description string
+	Level       Level
+	Tags        []string
+	Family      string
+	Plain       bool // a detection rule; late records still count for it
+	Alerting    bool // opens incidents; false where it only feeds others
+
+	Type     Type
+	Kind     uint16 // index into Plan.Kinds
+	Timespan int64  // seconds
+	Bounds   []Bound
+
+	// ResolveAfter is the rule's own resolve time in seconds, 0 for the default.
+	ResolveAfter int64
+
+	// Depth is 1 for rules fed by events, n+1 for rules fed by findings of
+	// depth n or less. Inputs lists the rules whose firings feed this one.
+	Depth  int
+	Inputs []uint32
+	// ValueField names what a ValueCount of depth 2 and more counts; see
+	// HasCardField. At depth 1 the hit brings the value.
+	ValueField string
+}
+
+// MaxKept bounds the times or values that one window keeps.
+const MaxKept = 10_000
+
+// Keep is how many times or values the window needs so that its bounds are
+// judged exactly.
+func (r *Rule) Keep() int {
+	var n int64 = 1
+	for _, b := range r.Bounds {
+		need := b.Value
+		if b.Op != Gte && b.Op != Lt {
+			need++ // gt, lte, eq and neq have to see one more than their value
+		}
+		n = max(n, need)
+	}
+	return int(min(n, MaxKept))
+}
+
+// Holds reports whether a window with n events or values satisfies the rule.
+func (r *Rule) Holds(n int64) bool {
+	for _, b := range r.Bounds {
+		if !b.Holds(n) {
+			return false
+		}
+	}
+	return true
+}
+
+// TrueWhenFewer reports whether losing an entry can make the rule true, so
+// that it must also be judged when entries expire.
+func (r *Rule) TrueWhenFewer() bool {
+	for _, b := range r.Bounds {
+		if b.Op != Gte && b.Op != Gt {
+			return true
+		}
+	}
+	return false
+}
+
+// Plan is what the detectors keep and judge: the compiled rule set without
+// its matching half. It is immutable once made.
+type Plan struct {
+	Kinds []Kind
+	Rules []Rule
+}
+
+// Identity names the state of a rule's windows across reloads and restarts:
+// as long as it stays the same, windows are kept.
+func (p *Plan) Identity(rule int) uint64 {
+	r := &p.Rules[rule]
+	h := xxhash.New()
+	_, _ = fmt.Fprintf(h, "%s\x00%d\x00%q\x00%d\x00%t", r.ID, r.Type, p.Kinds[r.Kind].Fields, r.Timespan, r.Depth > 1)
+	return h.Sum64()
+}
+
+// Finding says that a rule's condition became true, or that an observation
+// arrived while it was.
+type Finding struct {
+	Key    Key
+	Rule   uint32
+	Kind   uint16
+	Hash   uint64
+	Values string // the entity
+	Fired  bool   // false then true; otherwise the window grew while true
+	Late   bool
+	Behind bool // the observation, or one in the window, came behind the merge
+	// Number is the count that satisfied the condition: events or distinct values kept.
+	Number int64
+	// Items are, at a firing, all entries kept in the window, oldest first;
+	// while it grows, the new observation alone.
+	Items []Item
+}
+
+// Item is one entry of a window.
+type Item struct {
+	Time    int64 // window time, Unix seconds
+	N       uint32
+	Counted bool // an earlier finding of this window already told of it
+	Ref     Ref
+	Card    Card
+	Value   string // the value, for value_count
+}
+
+// cardFields are the fields that a finding has besides those of its entity:
+// they come from the card of the observation that caused it.
+var cardFields = map[string]func(*Card) (string, bool){
+	"client.address":            func(c *Card) (string, bool) { return c.Client.String(), c.Client.IsValid() },
+	"principal":                 func(c *Card) (string, bool) { return c.Principal, c.Principal != "" },
+	"auth.account":              func(c *Card) (string, bool) { return c.Account, c.Account != "" },
+	"http.request.method":       func(c *Card) (string, bool) { return c.Method, c.Method != "" },
+	"http.route":                func(c *Card) (string, bool) { return c.Route, c.Route != "" },
+	"http.response.status_code": func(c *Card) (string, bool) { return fmt.Sprint(c.Status), c.Status != 0 },
+}
+
+// CardField returns a field of a card as text.
+func CardField(c *Card, name string) (string, bool) {
+	f, ok := cardFields[name]
+	if !ok {
+		return "", false
+	}
+	return f(c)
+}
+
+// HasCardField reports whether cards carry the field, so that a correlation
+// over correlations can group by it or count it.
+func HasCardField(name string) bool {
+	_, ok := cardFields[name]
+	return ok
+}
