@@ -1,0 +1,344 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+const (
+	day     = 24 * time.Hour
+	forever = 10 * 365 * day
+)
+
+// config reads the whole file into c, which holds the defaults.
+func (d *decoder) config(c *Config, root *yaml.Node) {
+	m := d.mapping(root, "")
+	if n := m.take("sources"); n != nil {
+		c.Sources = d.sources(n, c.Dir)
+	}
+	m.list("trusted_proxies", func(item *yaml.Node, name string) {
+		s, ok := d.text(item, name)
+		if !ok {
+			return
+		}
+		p, err := parsePrefix(s)
+		if err != nil {
+			d.fail(item, "%s: %s", name, err)
+			return
+		}
+		c.TrustedProxies = append(c.TrustedProxies, p)
+	})
+	var group string
+	if n := m.text("ipv6_group", &group); n != nil {
+		switch group {
+		case "64":
+			c.IPv6Group = 64
+		case "128":
+			c.IPv6Group = 128
+		default:
+			d.fail(n, "ipv6_group is %s; write 64 to count a /64 as one client, or 128 for each address", quote(group))
+		}
+	}
+	m.list("logins", func(item *yaml.Node, name string) { d.login(c, item, name) })
+	m.texts("routes", &c.Routes, checkRoute)
+	d.rules(c, m.take("rules"))
+	d.merge(c, m.take("merge"))
+	d.state(c, m.take("state"))
+	d.incidents(c, m.take("incidents"))
+	d.receivers(c, m)
+	d.api(c, m.take("api"))
+	d.log(c, m.take("log"))
+	m.done()
+}
+
+func (d *decoder) sources(n *yaml.Node, dir string) []Source {
+	var out []Source
+	stdin := false
+	// A mapping of one key gives list its node and its words.
+	m := &mapping{d: d, node: n, keys: map[string][2]*yaml.Node{"sources": {n, n}}}
+	m.list("sources", func(item *yaml.Node, name string) {
+		s, ok := d.source(item, name, dir)
+		if !ok {
+			return
+		}
+		if s.Stdin && stdin {
+			d.fail(item, "%s reads standard input a second time; there is only one", name)
+			return
+		}
+		stdin = stdin || s.Stdin
+		out = append(out, s)
+	})
+	if r := resolve(n); r.Kind == yaml.SequenceNode && len(r.Content) == 0 {
+		d.fail(n, "sources is empty; name the log files, or remove the key for the usual places")
+	}
+	return out
+}
+
+func (d *decoder) source(n *yaml.Node, name, dir string) (Source, bool) {
+	before := len(d.problems)
+	s := newSource()
+	m := d.mapping(n, name)
+	m.texts("files", &s.Files, checkGlob)
+	m.boolean("stdin", &s.Stdin)
+	m.texts("exclude", &s.Exclude, checkGlob)
+	begin := "end"
+	m.oneOf("begin", &begin, "start", "end")
+	s.FromEnd = begin == "end"
+	d.format(m, &s.Format)
+	d.aliases(m, &s)
+	m.duration("lateness", &s.Lateness, 0, time.Hour)
+	m.size("max_line", &s.MaxLine, 1<<10, 64<<20)
+	m.done()
+	if len(d.problems) == before {
+		switch {
+		case s.Stdin && len(s.Files) > 0:
+			d.fail(n, "%s has both files and stdin; make two entries of it", name)
+		case !s.Stdin && len(s.Files) == 0:
+			d.fail(n, "%s reads nothing; give it files: [\"/path/*.log\"] or stdin: true", name)
+		}
+	}
+	s.Files, s.Exclude = joinAll(dir, s.Files), joinAll(dir, s.Exclude)
+	return s, len(d.problems) == before
+}
+
+func (d *decoder) login(c *Config, n *yaml.Node, name string) {
+	before := len(d.problems)
+	var l Login
+	m := d.mapping(n, name)
+	if at := m.text("method", &l.Method); at != nil {
+		upper := strings.ToUpper(l.Method)
+		if !isToken(upper) {
+			d.fail(at, "%s.method is %s; write a method such as POST", name, quote(l.Method))
+		}
+		l.Method = upper
+	}
+	if at := m.text("path", &l.Path); at != nil {
+		if _, err := regexp.Compile(l.Path); err != nil {
+			d.fail(at, "%s.path is no regular expression: %s", name, regexpError(err))
+		}
+	}
+	l.Success = d.statuses(m, "success")
+	l.Failure = d.statuses(m, "failure")
+	m.done()
+	if l.Path == "" && len(d.problems) == before {
+		d.fail(n, "%s has no path; write a regular expression such as \"^/session$\"", name)
+	}
+	for _, a := range l.Success {
+		for _, b := range l.Failure {
+			if a.From <= b.To && b.From <= a.To {
+				d.fail(n, "%s counts status %d both as success and as failure", name, max(a.From, b.From))
+				return
+			}
+		}
+	}
+	if len(d.problems) == before {
+		c.Logins = append(c.Logins, l)
+	}
+}
+
+func (d *decoder) statuses(m *mapping, key string) []StatusRange {
+	var s string
+	n := m.text(key, &s)
+	if n == nil {
+		return nil
+	}
+	out, err := parseStatuses(s)
+	if err != nil {
+		d.fail(n, "%s: %s", m.path(key), err)
+	}
+	return out
+}
+
+func (d *decoder) rules(c *Config, n *yaml.Node) {
+	m := d.mapping(n, "rules")
+	m.boolean("builtin", &c.Rules.Builtin)
+	m.texts("paths", &c.Rules.Paths, nil)
+	c.Rules.Paths = joinAll(c.Dir, c.Rules.Paths)
+	m.texts("disable", &c.Rules.Disable, nil)
+	m.done()
+}
+
+func (d *decoder) merge(c *Config, n *yaml.Node) {
+	m := d.mapping(n, "merge")
+	m.duration("wait", &c.Merge.Wait, 0, time.Hour)
+	m.duration("hold", &c.Merge.Hold, 0, day)
+	m.done()
+}
+
+func (d *decoder) state(c *Config, n *yaml.Node) {
+	m := d.mapping(n, "state")
+	if at := m.text("path", &c.State.Path); at != nil && c.State.Path == "" {
+		d.fail(at, "state.path is empty; write the path of a file, or remove the key")
+	}
+	c.State.Path = join(c.Dir, c.State.Path)
+	m.size("budget", &c.State.Budget, 1<<20, 1<<40)
+	m.duration("checkpoint", &c.State.Checkpoint, 100*time.Millisecond, time.Hour)
+	m.done()
+}
+
+func (d *decoder) incidents(c *Config, n *yaml.Node) {
+	m := d.mapping(n, "incidents")
+	m.duration("resolve_after", &c.Incidents.ResolveAfter, time.Second, 30*day)
+	m.duration("group_interval", &c.Incidents.GroupInterval, time.Second, 30*day)
+	m.duration("repeat_interval", &c.Incidents.RepeatInterval, time.Minute, forever)
+	m.integer("keep", &c.Incidents.Keep, 0, 1_000_000)
+	m.done()
+}
+
+func (d *decoder) api(c *Config, n *yaml.Node) {
+	m := d.mapping(n, "api")
+	at := m.text("listen", &c.API.Listen)
+	m.done()
+	if at == nil {
+		return
+	}
+	if path, ok := strings.CutPrefix(c.API.Listen, "unix:"); ok {
+		if path == "" {
+			d.fail(at, "api.listen names no socket; write unix:/path/to/socket")
+		}
+		c.API.Listen = "unix:" + join(c.Dir, path)
+		return
+	}
+	host, port, err := net.SplitHostPort(c.API.Listen)
+	if err == nil {
+		if number, bad := strconv.Atoi(port); bad != nil || number < 0 || number > 65535 {
+			err = fmt.Errorf("bad port")
+		}
+	}
+	if err != nil || strings.ContainsAny(host, "/ ") {
+		d.fail(at, "api.listen is %s; write host:port such as 127.0.0.1:9377, or unix:/path/to/socket", quote(c.API.Listen))
+	}
+}
+
+func (d *decoder) log(c *Config, n *yaml.Node) {
+	m := d.mapping(n, "log")
+	level := "info"
+	m.oneOf("level", &level, "debug", "info", "warn", "error")
+	if err := c.Log.Level.UnmarshalText([]byte(level)); err != nil {
+		d.fail(n, "log.level: %s", err)
+	}
+	m.oneOf("format", &c.Log.Format, "text", "json")
+	m.done()
+}
+
+func parsePrefix(s string) (netip.Prefix, error) {
+	if p, err := netip.ParsePrefix(s); err == nil {
+		return p.Masked(), nil
+	}
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
+		a = a.Unmap()
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	return netip.Prefix{}, fmt.Errorf("%s is no network; write one such as 10.0.0.0/8 or 2001:db8::/32, or an address", quote(s))
+}
+
+func checkGlob(s string) error {
+	if _, err := filepath.Match(s, ""); err != nil {
+		return fmt.Errorf("%s is no pattern: a [ has no ]; write [[] for the character itself", quote(s))
+	}
+	return nil
+}
+
+var routePattern = regexp.MustCompile(`^/(?:[^{}?#\s]|\{[A-Za-z_][A-Za-z0-9_.-]*\})*$`)
+
+func checkRoute(s string) error {
+	if !routePattern.MatchString(s) {
+		return fmt.Errorf("%s is no route template; write a path that begins with / and has {name} for each value, such as /shop/{slug}", quote(s))
+	}
+	return nil
+}
+
+// parseStatuses reads a list such as "200,422", "2xx" or "400-403,429".
+func parseStatuses(s string) ([]StatusRange, error) {
+	var out []StatusRange
+	for part := range strings.SplitSeq(s, ",") {
+		part = strings.TrimSpace(part)
+		r, ok := parseStatus(part)
+		if !ok {
+			return nil, fmt.Errorf("%s is no status; write 302, 4xx or 400-403, with commas between several", quote(part))
+		}
+		out = append(out, r)
+	}
+	slices.SortFunc(out, func(a, b StatusRange) int { return a.From - b.From })
+	return out, nil
+}
+
+func parseStatus(s string) (StatusRange, bool) {
+	if len(s) == 3 && strings.HasSuffix(strings.ToLower(s), "xx") && '1' <= s[0] && s[0] <= '5' {
+		from := int(s[0]-'0') * 100
+		return StatusRange{from, from + 99}, true
+	}
+	low, high, isRange := strings.Cut(s, "-")
+	if !isRange {
+		high = low
+	}
+	from, err1 := strconv.Atoi(low)
+	to, err2 := strconv.Atoi(high)
+	ok := err1 == nil && err2 == nil && 100 <= from && from <= to && to <= 599
+	return StatusRange{from, to}, ok
+}
+
+func parseURL(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return fmt.Errorf("not an address of a web server; write https://host/path")
+	}
+	return nil
+}
+
+// isToken reports whether s can be a header name or a method (RFC 9110).
+func isToken(s string) bool {
+	for _, c := range []byte(s) {
+		alnum := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		if !alnum && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// regexpError drops the prefix that every error of package regexp has.
+func regexpError(err error) string {
+	return strings.TrimPrefix(err.Error(), "error parsing regexp: ")
+}
+
+func join(dir, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
+}
+
+func joinAll(dir string, paths []string) []string {
+	for i, p := range paths {
+		paths[i] = join(dir, p)
+	}
+	return paths
+}
+
+// reservedHeaders are set by the sender itself.
+var reservedHeaders = map[string]bool{
+	"Content-Type": true, "Content-Length": true, "Host": true, "Connection": true, "Transfer-Encoding": true,
+	"Webhook-Id": true, "Webhook-Timestamp": true, "Webhook-Signature": true,
+}
+
+func checkHeader(name string) error {
+	if !isToken(name) {
+		return fmt.Errorf("%s is no header name", quote(name))
+	}
+	if reservedHeaders[http.CanonicalHeaderKey(name)] {
+		return fmt.Errorf("%s is set by gatewatch itself; remove it", quote(name))
+	}
+	return nil
+}
