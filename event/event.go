@@ -57,7 +57,7 @@ type Event struct {
 	// Filled by Deriver.Derive.
 	Route       string // template such as "/api/v1/users/{id}"; "" for a malformed request
 	ObjectID    string // the value in the route's last slot
-	Principal   string // key, consumer, user, else the client's address
+	Principal   string // key, consumer or user; "" where it is the client's address, which Text gives
 	Account     string // the account that a login was tried for
 	Login       bool   // the request is a login attempt
 	Outcome     Outcome

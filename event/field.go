@@ -99,7 +99,7 @@ var table = [fieldCount]row{
 	FieldMalformedReason: {"request.malformed_reason", KindText},
 	FieldRoute:           {"http.route", KindText},
 	FieldObjectID:        {"api.object_id", KindText},
-	FieldPrincipal:       {"principal", KindText},
+	FieldPrincipal:       {"principal", KindText}, // key, consumer or user, else the client's address
 	FieldAccount:         {"auth.account", KindText},
 	FieldLogin:           {"auth.login", KindText}, // "true" or "false"
 	FieldOutcome:         {"auth.outcome", KindText},
@@ -221,6 +221,9 @@ func (e *Event) Text(f Field) (string, bool) {
 	case FieldObjectID:
 		s = e.ObjectID
 	case FieldPrincipal:
+		if e.Principal == "" {
+			return e.Text(FieldClient)
+		}
 		s = e.Principal
 	case FieldAccount:
 		s = e.Account

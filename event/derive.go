@@ -1,0 +1,185 @@
+package event
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"unsafe"
+)
+
+// DeriveOptions say how identity is worked out. The zero value trusts no
+// proxy and knows logins and routes by their form alone.
+type DeriveOptions struct {
+	// TrustedProxies are the networks of one's own proxies. Only what they
+	// say in X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
+	// Logins are looked at first, in order.
+	Logins []LoginRule
+	// NoLoginWords turns off finding logins by the words of their path.
+	NoLoginWords bool
+	// Routes are looked at before the syntactic templates; the first match wins.
+	Routes []RouteRule
+	// IPv6Whole makes each IPv6 address a client of its own instead of its /64.
+	IPv6Whole bool
+}
+
+// Deriver fills the derived fields of events. Its results depend on the event
+// and the options alone. A Deriver belongs to one goroutine.
+type Deriver struct {
+	trusted addrSet
+	logins  []loginRule
+	words   bool
+	routes  []pattern
+	whole6  bool
+
+	path   []byte // scratch of unreserved
+	route  []byte // scratch of the template
+	cache  *pathCache
+	search func(method, path string) int
+}
+
+// NewDeriver checks and compiles the options. Its error joins all faults.
+func NewDeriver(o DeriveOptions) (*Deriver, error) {
+	var faults []error
+	d := &Deriver{
+		words:  !o.NoLoginWords,
+		whole6: o.IPv6Whole,
+		route:  make([]byte, 0, 512),
+		path:   make([]byte, 0, 512),
+	}
+	for _, p := range o.TrustedProxies {
+		if !p.IsValid() {
+			faults = append(faults, errors.New("a trusted proxy is no network; write one such as 10.0.0.0/8"))
+		}
+	}
+	for _, r := range o.Logins {
+		c, err := compileLogin(r)
+		if err != nil {
+			faults = append(faults, err)
+		}
+		d.logins = append(d.logins, c)
+	}
+	for _, r := range o.Routes {
+		p, err := compilePattern(r.Pattern)
+		if err != nil {
+			faults = append(faults, err)
+		}
+		d.routes = append(d.routes, p)
+	}
+	if len(faults) > 0 {
+		return nil, fmt.Errorf("identity options: %w", errors.Join(faults...))
+	}
+	d.trusted = newAddrSet(o.TrustedProxies)
+	if len(d.logins) > 0 {
+		d.cache = new(pathCache)
+		d.search = d.findLogin
+	}
+	return d, nil
+}
+
+// Derive fills Client, ClientSource, ClientGroup, Route, ObjectID, Login,
+// Outcome, Account and Principal of ev. Principal stays empty where it would
+// be the client's address; Event.Text gives that. need names the derived
+// fields that some rule asks for: those whose making costs something and that
+// are not in it may be left empty. Strings are valid until the next call.
+func (d *Deriver) Derive(ev *Event, need FieldSet) {
+	d.client(ev)
+	ev.ClientGroup = d.group(ev.Client)
+
+	path := ""
+	if ev.Malformed == Wellformed {
+		d.path, path = unreserved(d.path, ev.Path)
+	}
+	d.deriveRoute(ev, path, need)
+	d.deriveLogin(ev, path)
+
+	// A name that was just refused, or that a login only tries, is an
+	// account under attack, not the one who acts.
+	ev.Account = ev.LoginName
+	if ev.Account == "" && (!ev.UserVerified || ev.Login) {
+		ev.Account = ev.User
+	}
+	switch {
+	case ev.KeyID != "":
+		ev.Principal = ev.KeyID
+	case ev.ConsumerID != "":
+		ev.Principal = ev.ConsumerID
+	case ev.UserVerified || ev.Status != 401 && ev.Status != 403 && !ev.Login:
+		ev.Principal = ev.User
+	default:
+		ev.Principal = ""
+	}
+}
+
+func (d *Deriver) deriveRoute(ev *Event, path string, need FieldSet) {
+	switch {
+	case path == "" || path[0] != '/':
+		if path != "*" {
+			path = ""
+		}
+		ev.Route, ev.ObjectID = path, ""
+		return
+	case ev.Route != "":
+		// The gateway logged the template.
+		if need.Has(FieldObjectID) {
+			ev.ObjectID = objectOf(ev.Route, path)
+		}
+		return
+	}
+	for i := range d.routes {
+		if object, ok := d.routes[i].match(path); ok {
+			ev.Route, ev.ObjectID = d.routes[i].text, object
+			return
+		}
+	}
+	var route []byte
+	route, ev.ObjectID = appendRoute(d.route[:0], path)
+	d.route = route
+	ev.Route = view(route)
+}
+
+func (d *Deriver) deriveLogin(ev *Event, path string) {
+	ev.Login = false
+	if path != "" {
+		if d.cache != nil {
+			if i := d.cache.find(ev.Method, path, d.search); i >= 0 {
+				ev.Login = true
+				ev.Outcome = d.logins[i].outcome(ev.Status)
+				return
+			}
+		}
+		if d.words && ev.Method == "POST" {
+			if kind := loginWords(path, ev.Host); kind != loginNone {
+				ev.Login = true
+				ev.Outcome = kind.outcome(ev.Status)
+				return
+			}
+		}
+	}
+	switch ev.Status {
+	case 401:
+		ev.Outcome = OutcomeFailure
+	case 403:
+		ev.Outcome = OutcomeDenied
+	default:
+		ev.Outcome = OutcomeNone
+	}
+}
+
+func (d *Deriver) findLogin(method, path string) int {
+	for i := range d.logins {
+		r := &d.logins[i]
+		if (r.method == "*" || r.method == method) && r.path.MatchString(path) {
+			return i
+		}
+	}
+	return -1
+}
+
+// view makes a string of b without copying it.
+func view(b []byte) string {
+	if len(b) == 0 {
+		return ""
+	}
+	return unsafe.String(&b[0], len(b))
+}
