@@ -1,0 +1,88 @@
+package api
+
+import "time"
+
+// Status is what a running gatewatch says of itself, as JSON at
+// /api/v1/status and as numbers at /metrics. Names in it come from the
+// configuration and the rule set, texts from gatewatch itself; nothing comes
+// from a log. Totals count from the start of the process.
+type Status struct {
+	Version   string    `json:"version"`
+	StartedAt time.Time `json:"started_at"`
+
+	Ready   bool     `json:"ready"`
+	Reasons []string `json:"reasons"` // why not ready; empty when ready
+
+	Sources    []Source   `json:"sources"`
+	MergedTime *time.Time `json:"merged_time,omitempty"` // absent before the first record
+	Windows    Windows    `json:"windows"`
+	Checkpoint Checkpoint `json:"checkpoint"`
+	Rules      []Rule     `json:"rules"`
+	Receivers  []Receiver `json:"receivers"`
+	Reload     Reload     `json:"reload"`
+
+	// StateSetAside is where a damaged state file was moved at the start.
+	StateSetAside string `json:"state_set_aside,omitempty"`
+}
+
+// Source is the status of one source.
+type Source struct {
+	Name       string           `json:"name"`
+	State      string           `json:"state"` // reading, idle, failing or gone
+	Error      string           `json:"error,omitempty"`
+	Offset     int64            `json:"offset"`               // logical bytes read and judged
+	LagBytes   int64            `json:"lag_bytes"`            // read but not judged; -1 unknown
+	Clock      *time.Time       `json:"clock,omitempty"`      // absent before the first record
+	Format     string           `json:"format,omitempty"`     // "" until it is recognised
+	Lines      int64            `json:"lines"`                // records read
+	Unreadable map[string]int64 `json:"unreadable"`           // lines by reason
+	Skipped    map[string]int64 `json:"skipped"`              // lines passed over by reason
+	Late       int64            `json:"late"`                 // records behind the source's own clock
+	Behind     int64            `json:"behind"`               // records behind the merge
+	Held       bool             `json:"held,omitempty"`       // a record far ahead of the clock waits for the next
+	BadStamps  int64            `json:"bad_stamps,omitempty"` // stamps taken for wrong
+}
+
+// Windows is the status of the windows' memory.
+type Windows struct {
+	Entities    int64 `json:"entities"`
+	Bytes       int64 `json:"bytes"`
+	BudgetBytes int64 `json:"budget_bytes"`
+	Evicted     int64 `json:"evicted"` // entities pushed out of the main part
+	Dropped     int64 `json:"dropped"` // entities that probation dropped
+}
+
+// Checkpoint is the status of durable state.
+type Checkpoint struct {
+	Last     *time.Time    `json:"last,omitempty"` // absent before the first
+	Total    int64         `json:"total"`
+	Failed   int64         `json:"failed"`
+	Duration time.Duration `json:"duration_ns"` // of the last commit
+}
+
+// Rule counts what one loaded rule did.
+type Rule struct {
+	ID      string `json:"id"`
+	Title   string `json:"title"`
+	Level   string `json:"level"`
+	Matches int64  `json:"matches"` // events matched; 0 for correlations
+	Firings int64  `json:"firings"` // windows that became true
+	Lacking int64  `json:"lacking"` // matches that lacked a group-by field
+}
+
+// Receiver counts the deliveries of one receiver.
+type Receiver struct {
+	Name    string           `json:"name"`
+	Pending int64            `json:"pending"` // revisions not yet accepted
+	Sent    int64            `json:"sent"`
+	Failed  map[string]int64 `json:"failed"` // attempts by reason, a closed set
+}
+
+// Reload tells of the last reload.
+type Reload struct {
+	At     *time.Time `json:"at,omitempty"` // absent before the first
+	OK     bool       `json:"ok"`
+	Error  string     `json:"error,omitempty"`
+	Total  int64      `json:"total"`
+	Failed int64      `json:"failed"`
+}
