@@ -1,0 +1,430 @@
+// Package alerting turns findings into incidents, gives incidents a life, and
+// hands each revision of an incident to the receivers, at least once and in
+// order, through an outbox that survives a kill at any moment.
+//
+// [Book] is the deterministic half: a pure function of the findings in merge
+// order and of the times it is told, so a replay gives what the live run gave.
+// [Outbox] is the half that meets the world. The pipeline joins both to one
+// durable commit; the interfaces they need are declared here.
+package alerting
+
+import (
+	"cmp"
+	"container/heap"
+	"slices"
+	"strings"
+	"time"
+
+	"gatewatch/detectors/observation"
+)
+
+// BookOptions configure a book. The zero value means the defaults.
+type BookOptions struct {
+	// ResolveAfter is how long after its last observation an incident is
+	// resolved, unless a rule sets its own. Default 1 h.
+	ResolveAfter time.Duration
+	// MaxOpen bounds the open incidents of a family. Default 1,000.
+	MaxOpen int
+	// MaxListed bounds each list of an incident. Default 100.
+	MaxListed int
+	// MaxKept bounds the resolved incidents kept; the oldest go first and are
+	// counted. Default 10,000.
+	MaxKept int
+	// MaxTracked bounds the values that all open incidents count one by one,
+	// and the windows that they hold. Default 200,000 each.
+	MaxTracked int
+	// GroupInterval is the least wall time between two revisions that only
+	// say that an incident grew. Default 5 min.
+	GroupInterval time.Duration
+	// RepeatInterval is when an open incident is told again though nothing
+	// changed. Default 12 h.
+	RepeatInterval time.Duration
+	// WholeIPv6 says that groups hold whole IPv6 addresses, not their /64.
+	WholeIPv6 bool
+	// SourceName gives the name of the source with an id, for evidence whose
+	// text is not there (yet). Ids must mean the same after a restart.
+	SourceName func(id uint32) string
+	// Metrics counts what happens; nil counts nothing.
+	Metrics *Metrics
+}
+
+func (o BookOptions) withDefaults() BookOptions {
+	o.ResolveAfter = cmp.Or(o.ResolveAfter, time.Hour)
+	o.MaxOpen = cmp.Or(o.MaxOpen, 1000)
+	o.MaxListed = cmp.Or(o.MaxListed, 100)
+	o.MaxKept = cmp.Or(o.MaxKept, 10_000)
+	o.MaxTracked = cmp.Or(o.MaxTracked, 200_000)
+	o.GroupInterval = cmp.Or(o.GroupInterval, 5*time.Minute)
+	o.RepeatInterval = cmp.Or(o.RepeatInterval, 12*time.Hour)
+	if o.SourceName == nil {
+		o.SourceName = func(uint32) string { return "" }
+	}
+	return o
+}
+
+// Book holds all incidents. It belongs to one goroutine.
+type Book struct {
+	o     BookOptions
+	plan  *observation.Plan
+	rules map[string]uint32 // rule id to its place in the plan
+
+	byID     map[string]*incident
+	bySubj   map[string]*incident // not closed
+	live     []*incident          // not closed, by seq; holes are closed ones
+	crowds   []*incident          // the populations among live
+	closed   []*incident          // by closeSeq; holes are dropped ones
+	due      dueHeap
+	openIn   map[string]int // open incidents a family, overflow aside
+	held     map[heldKey]*holder
+	tracked  budget
+	now      int64
+	seq      int64
+	closeSeq int64
+	dropped  int // closed incidents dropped from the front of closed
+
+	dirty   []*incident
+	deleted []string // ids whose values are to be deleted
+
+	pending []*incident // changed since Revise looked at them
+	growing map[string]*incident
+	scanned time.Time // when Revise last looked for repeats
+}
+
+// NewBook returns an empty book for the rules of plan.
+func NewBook(plan *observation.Plan, o BookOptions) *Book {
+	b := &Book{
+		o:       o.withDefaults(),
+		byID:    map[string]*incident{},
+		bySubj:  map[string]*incident{},
+		openIn:  map[string]int{},
+		held:    map[heldKey]*holder{},
+		growing: map[string]*incident{},
+		now:     minTime,
+	}
+	b.tracked.limit = b.o.MaxTracked
+	b.SetPlan(plan)
+	return b
+}
+
+// SetPlan replaces the rules, at a cut. Rules are matched by id; incidents
+// keep what they know of rules that are gone.
+func (b *Book) SetPlan(plan *observation.Plan) {
+	b.plan = plan
+	b.rules = make(map[string]uint32, len(plan.Rules))
+	for i := range plan.Rules {
+		b.rules[plan.Rules[i].ID] = uint32(i)
+	}
+	clear(b.held)
+	for _, inc := range b.live {
+		if inc.closed {
+			continue
+		}
+		for _, rs := range inc.rules {
+			b.rehold(inc, rs)
+		}
+	}
+}
+
+// Advance says that merged time has reached t: incidents that are due at or
+// before t are resolved, in the order in which they are due. Time never runs
+// back; an earlier t does nothing.
+func (b *Book) Advance(t int64) {
+	if t <= b.now {
+		return
+	}
+	b.now = t
+	for len(b.due) > 0 && b.due[0].at <= t {
+		d := &b.due[0]
+		// The heap is lazy: growing moves an incident's end without telling it.
+		if at := d.inc.dueAt(b); at > d.at {
+			d.at = at
+			heap.Fix(&b.due, 0)
+			continue
+		}
+		inc := heap.Pop(&b.due).(dueEntry).inc
+		b.close(inc)
+	}
+}
+
+// AdvanceIdle resolves what is due at t while every source is silent and
+// merged time stands still. Unlike Advance it is provisional: a finding whose
+// own time is before the end of such an incident opens it again.
+func (b *Book) AdvanceIdle(t int64) {
+	if len(b.due) == 0 || b.due[0].at > t {
+		return
+	}
+	for _, inc := range b.live {
+		if !inc.closed && !inc.idle && inc.dueAt(b) <= t {
+			inc.idle = true
+			b.touch(inc)
+			b.o.Metrics.resolved(inc.family, inc.level())
+		}
+	}
+}
+
+// Finish says that the input has ended: resolve timers run out.
+func (b *Book) Finish() { b.Advance(maxTime) }
+
+// Apply takes the next finding in merge order. It first advances to the
+// finding's time. What it keeps of f it copies.
+func (b *Book) Apply(f *observation.Finding) {
+	if int(f.Rule) >= len(b.plan.Rules) || int(f.Kind) >= len(b.plan.Kinds) {
+		return
+	}
+	rule := &b.plan.Rules[f.Rule]
+	if !rule.Alerting {
+		return
+	}
+	b.Advance(f.Key.Time)
+	h := b.held[heldKey{f.Rule, f.Hash, f.Values}]
+	if h != nil && !f.Fired {
+		b.grow(h.inc, h.rs, f)
+		return
+	}
+	inc, opened := b.incidentFor(f, rule)
+	rs := inc.ruleOf(rule, f.Key.Time)
+	if inc.subject.kind != SubjectOverflow {
+		b.hold(inc, rs, f)
+	}
+	b.grow(inc, rs, f)
+	b.settle(inc, opened)
+}
+
+// incidentFor finds the open incident of whom f accuses, or opens one.
+func (b *Book) incidentFor(f *observation.Finding, rule *observation.Rule) (inc *incident, opened bool) {
+	family := cmp.Or(rule.Family, rule.ID)
+	if !f.Fired {
+		if inc := b.holderOfLost(f, rule); inc != nil {
+			return inc, false
+		}
+	}
+	s := b.subjectOf(f, family)
+	if inc := b.bySubj[s.key]; inc != nil {
+		return inc, false
+	}
+	if b.openIn[family] < b.o.MaxOpen {
+		return b.open(s, family, f.Key.Time), true
+	}
+	o := newSubject(SubjectOverflow, family)
+	inc = b.bySubj[o.key]
+	if inc == nil {
+		inc, opened = b.open(o, family, f.Key.Time), true
+	}
+	inc.subjects.add(s.key, 1, maxDistinct, &b.tracked)
+	for _, p := range s.group {
+		if !slices.ContainsFunc(inc.subject.group, func(q pair) bool { return q.Name == p.Name }) {
+			inc.subject.group = append(inc.subject.group, pair{p.Name, "*"})
+		}
+	}
+	b.o.Metrics.overflow(family)
+	return inc, opened
+}
+
+// holderOfLost finds the incident of a window that grows but is not held by
+// any, because a limit bit: that of the observation's client or principal, if
+// the rule is already part of it. Without this, windows that an incident holds
+// by its share of their observations would open incidents of their own.
+func (b *Book) holderOfLost(f *observation.Finding, rule *observation.Rule) *incident {
+	if len(f.Items) == 0 {
+		return nil
+	}
+	c := &f.Items[len(f.Items)-1].Card
+	var subjects []subject
+	if c.Client.IsValid() {
+		subjects = append(subjects, b.subjectOfClient(b.clientOf(c.Client)))
+	}
+	if c.Principal != "" {
+		subjects = append(subjects, newSubject(SubjectPrincipal, c.Principal))
+	}
+	for _, s := range subjects {
+		if inc := b.bySubj[s.key]; inc != nil && inc.find(rule.ID) != nil {
+			return inc
+		}
+	}
+	return nil
+}
+
+func (b *Book) open(s subject, family string, at int64) *incident {
+	b.seq++
+	inc := &incident{
+		id: incidentID(s.key, at), seq: b.seq, subject: s, family: family,
+		opened: at, first: maxTime, last: minTime, end: at, lateOnly: true,
+	}
+	if old := b.byID[inc.id]; old != nil {
+		// Only for incidents of our own, whose time is the wall clock.
+		b.forget(old)
+	}
+	b.byID[inc.id] = inc
+	b.bySubj[s.key] = inc
+	b.live = append(b.live, inc)
+	if s.kind == SubjectPopulation {
+		b.crowds = append(b.crowds, inc)
+	}
+	if s.kind != SubjectOverflow {
+		b.openIn[family]++
+	}
+	return inc
+}
+
+// grow adds what f tells to the incident's totals.
+func (b *Book) grow(inc *incident, rs *ruleState, f *observation.Finding) {
+	for i := range f.Items {
+		item := &f.Items[i]
+		n := int64(item.N)
+		if item.Counted {
+			n = 0
+		} else {
+			rs.count += n
+			inc.first = min(inc.first, item.Time)
+			inc.last = max(inc.last, item.Time)
+		}
+		b.tell(inc, item, n)
+	}
+	if inc.last == minTime {
+		// Nothing new is in the window: it became true as an entry expired.
+		inc.first, inc.last = f.Key.Time, f.Key.Time
+	}
+	inc.end = max(inc.end, f.Key.Time)
+	inc.approximate = inc.approximate || f.Behind
+	inc.lateOnly = inc.lateOnly && f.Late
+	b.revive(inc)
+	b.touch(inc)
+}
+
+// tell adds one observation to the incident's lists.
+func (b *Book) tell(inc *incident, item *observation.Item, n int64) {
+	c := &item.Card
+	if c.Client.IsValid() {
+		a := c.Client.As16()
+		inc.sources.add(string(a[:]), n, maxDistinct, &b.tracked)
+	}
+	if c.Account != "" {
+		inc.accounts.add(c.Account, n, maxDistinct, &b.tracked)
+	}
+	if c.Principal != "" {
+		inc.principals.add(c.Principal, n, maxDistinct, &b.tracked)
+	}
+	if c.Route != "" {
+		inc.routes.add(c.Route, n, maxDistinct, &b.tracked)
+	}
+	if c.Method != "" {
+		inc.methods.add(c.Method, n, b.o.MaxListed, &b.tracked)
+	}
+	if c.Status != 0 {
+		inc.addStatus(c.Status, n, b.o.MaxListed, &b.tracked)
+	}
+	inc.evidence.add(item)
+}
+
+// settle does what a firing may have changed: which rule leads, the family,
+// parents and children, and when the incident is due.
+func (b *Book) settle(inc *incident, opened bool) {
+	family := inc.family
+	inc.lead()
+	if inc.subject.kind != SubjectOverflow && inc.main != nil && inc.main.family != family {
+		b.openIn[family]--
+		inc.family = inc.main.family
+		b.openIn[inc.family]++
+	}
+	if opened {
+		heap.Push(&b.due, dueEntry{inc.dueAt(b), inc})
+		b.o.Metrics.opened(inc.family, inc.level())
+	}
+	if opened || inc.family != family {
+		b.decide(inc)
+	}
+	if inc.parent != "" {
+		b.raiseParent(inc)
+	}
+}
+
+// close resolves an incident for good and keeps the short form of it.
+func (b *Book) close(inc *incident) {
+	if !inc.idle {
+		b.o.Metrics.resolved(inc.family, inc.level())
+	}
+	inc.closed, inc.idle = true, false
+	b.closeSeq++
+	inc.closeSeq = b.closeSeq
+	inc.closedAt = inc.dueAt(b)
+	delete(b.bySubj, inc.subject.key)
+	if inc.subject.kind != SubjectOverflow {
+		if b.openIn[inc.family]--; b.openIn[inc.family] <= 0 {
+			delete(b.openIn, inc.family)
+		}
+	}
+	for _, rs := range inc.rules {
+		b.release(inc, rs)
+	}
+	inc.compact(b.o.MaxListed, &b.tracked)
+	b.closed = append(b.closed, inc)
+	b.touch(inc)
+	b.sweep()
+}
+
+// sweep drops the oldest resolved incidents beyond the limit, and the holes
+// in the list of live ones.
+func (b *Book) sweep() {
+	for len(b.closed)-b.dropped > b.o.MaxKept {
+		if inc := b.closed[b.dropped]; inc != nil && b.byID[inc.id] == inc {
+			b.forget(inc)
+			b.o.Metrics.droppedResolved()
+		}
+		b.closed[b.dropped] = nil
+		b.dropped++
+	}
+	if b.dropped > b.o.MaxKept {
+		b.closed = slices.Delete(b.closed, 0, b.dropped)
+		b.dropped = 0
+	}
+	if len(b.live) > 2*len(b.bySubj)+16 {
+		b.live = slices.DeleteFunc(b.live, func(i *incident) bool { return i.closed })
+	}
+}
+
+func (b *Book) forget(inc *incident) {
+	delete(b.byID, inc.id)
+	delete(b.growing, inc.id)
+	inc.forgotten = true
+	b.deleted = append(b.deleted, inc.id)
+}
+
+// revive opens an incident again that was resolved provisionally.
+func (b *Book) revive(inc *incident) {
+	if inc.idle {
+		inc.idle = false
+		b.o.Metrics.opened(inc.family, inc.level())
+	}
+}
+
+// touch marks an incident as changed, for the next cut and for Revise.
+func (b *Book) touch(inc *incident) {
+	if !inc.dirty {
+		inc.dirty = true
+		b.dirty = append(b.dirty, inc)
+	}
+	if !inc.pending {
+		inc.pending = true
+		b.pending = append(b.pending, inc)
+	}
+}
+
+// Incidents returns all incidents kept, ordered by first_seen, then id.
+func (b *Book) Incidents() []*Incident {
+	out := make([]*Incident, 0, len(b.byID))
+	for _, inc := range b.byID {
+		out = append(out, b.snapshot(inc))
+	}
+	slices.SortFunc(out, func(a, c *Incident) int {
+		return cmp.Or(a.FirstSeen.Compare(c.FirstSeen), strings.Compare(a.ID, c.ID))
+	})
+	return out
+}
+
+// Incident returns the incident with the id, or nil.
+func (b *Book) Incident(id string) *Incident {
+	if inc := b.byID[id]; inc != nil {
+		return b.snapshot(inc)
+	}
+	return nil
+}

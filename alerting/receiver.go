@@ -1,0 +1,68 @@
+package alerting
+
+import (
+	"context"
+	"time"
+)
+
+// Notification is one revision of an incident for one receiver.
+type Notification struct {
+	Key      string // "incident id/revision": the same for every attempt
+	Incident string
+	Revision int64
+	Made     time.Time // when the revision was made
+	Payload  []byte    // the incident as JSON, see Incident
+}
+
+// Reason is how an attempt ended, as a metric label.
+type Reason string
+
+// The reasons.
+const (
+	ReasonOK          Reason = "ok"
+	ReasonTimeout     Reason = "timeout"
+	ReasonConnection  Reason = "connection" // refused, reset, no such host
+	ReasonTLS         Reason = "tls"
+	ReasonRedirect    Reason = "redirect"
+	ReasonRateLimited Reason = "rate_limited"
+	ReasonClientError Reason = "client_error"
+	ReasonServerError Reason = "server_error"
+	ReasonInvalid     Reason = "invalid" // the notification could not be made into a request
+	ReasonCanceled    Reason = "canceled"
+	ReasonOther       Reason = "other"
+)
+
+// Result is the outcome of an attempt. The zero Err means that the receiver
+// has it.
+type Result struct {
+	Err    error
+	Retry  bool          // trying again may help
+	After  time.Duration // the receiver asked to wait this long
+	Reason Reason
+}
+
+// Receiver takes notifications. Notify may be called by several goroutines,
+// for different incidents, and more than once for one key. Errors are free
+// of secrets. It returns soon after ctx is done.
+type Receiver interface {
+	Name() string
+	Notify(ctx context.Context, n Notification) Result
+}
+
+// StoreOp is one change of durable state: a nil Value deletes the key.
+type StoreOp struct {
+	Bucket     string
+	Key, Value []byte
+}
+
+// Store commits changes durably, all or none, before it returns. It may be
+// called by several goroutines.
+type Store interface {
+	Commit(ops []StoreOp) error
+}
+
+// The buckets that alerting uses.
+const (
+	BucketIncidents = "incidents"
+	BucketOutbox    = "outbox"
+)
