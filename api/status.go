@@ -70,12 +70,12 @@ type Rule struct {
 	Lacking int64  `json:"lacking"` // matches that lacked a group-by field
 }
 
-// Receiver counts the deliveries of one receiver.
+// Receiver tells how the deliveries of one receiver go.
 type Receiver struct {
-	Name    string           `json:"name"`
-	Pending int64            `json:"pending"` // revisions not yet accepted
-	Sent    int64            `json:"sent"`
-	Failed  map[string]int64 `json:"failed"` // attempts by reason, a closed set
+	Name        string           `json:"name"`
+	Pending     int64            `json:"pending"`  // revisions not yet accepted
+	Attempts    map[string]int64 `json:"attempts"` // by how they ended, "ok" among them
+	LastSuccess *time.Time       `json:"last_success,omitempty"`
 }
 
 // Reload tells of the last reload.
