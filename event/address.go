@@ -50,7 +50,10 @@ func parseAny(s string) (netip.Addr, bool) {
 		return netip.Addr{}, false
 	}
 	if a, n := parse4(s); n > 0 {
-		return a, n == len(s) || s[n] == ':' && isPort(s[n+1:])
+		if n == len(s) || s[n] == ':' && isPort(s[n+1:]) {
+			return a, true
+		}
+		return netip.Addr{}, false
 	}
 	if s[0] == '[' {
 		end := strings.IndexByte(s, ']')

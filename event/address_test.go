@@ -120,7 +120,7 @@ func TestAddrSetAgreesWithPrefixes(t *testing.T) {
 }
 
 func FuzzParseAddr(f *testing.F) {
-	for _, s := range []string{"1.2.3.4:80", "[::1%x]:9", "2001:db8::1:58430", "::ffff:1.2.3.4", "1:2:3:4:5:6:7:8:9"} {
+	for _, s := range []string{"1.2.3.4:80", "[::1%x]:9", "2001:db8::1:58430", "::ffff:1.2.3.4", "1:2:3:4:5:6:7:8:9", "0.0.0.0A"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

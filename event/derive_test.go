@@ -254,7 +254,7 @@ func TestDeriveAllocatesNothing(t *testing.T) {
 }
 
 func FuzzRoute(f *testing.F) {
-	for _, s := range []string{"/", "/users/42", "/a(b)/c:d", "/%41%zz/-/_/.", "/1-/x@y.z/v1.2.3", "//;;/", "/2026-11-19Tx"} {
+	for _, s := range []string{"/", "/users/42", "/a(b)/c:d", "/%41%zz/-/_/.", "/1-/x@y.z/v1.2.3", "//;;/", "/2026-11-19Tx", "/0-/.0.00A"} {
 		f.Add(s)
 	}
 	d := deriver(f, DeriveOptions{})

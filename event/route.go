@@ -237,7 +237,10 @@ func wordShape(w string) shape {
 	if isDashedHex(w) {
 		return whole(slotHash)
 	}
-	last := strings.LastIndexAny(w, "-_")
+	last := strings.LastIndexAny(w, "-_.")
+	if last < 0 {
+		return shape{}
+	}
 	head, tail := w[:last], w[last+1:]
 	tbits := bitsOf(tail)
 	if len(head) <= 16 && last > 0 && bitsOf(head)&^(cLower|cUpper|cHexLetter) == 0 {
