@@ -9,6 +9,8 @@ package observation
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
 	"net/netip"
 	"unsafe"
 
@@ -52,6 +54,42 @@ type Card struct {
 	Status    int32
 	Outcome   uint8 // event.Outcome
 	Bytes     int64 // response body, -1 unknown
+	// Digest is the hash of everything but Client and Bytes, set by Sum.
+	Digest uint64
+}
+
+// Limits of the texts of a card and of an entity, in bytes. Longer ones are cut by Cut.
+const (
+	MaxRoute   = 128
+	MaxAccount = 96
+)
+
+// Cut returns at most n bytes of s.
+func Cut(s string, n int) string {
+	if len(s) > n {
+		return s[:n]
+	}
+	return s
+}
+
+// Sum sets c.Digest. Whoever fills a card calls it last.
+func (c *Card) Sum() {
+	var d xxhash.Digest
+	d.Reset()
+	_, _ = d.WriteString(c.Principal)
+	_, _ = d.Write([]byte{0})
+	_, _ = d.WriteString(c.Account)
+	_, _ = d.Write([]byte{0, byte(c.Status), byte(c.Status >> 8), c.Outcome})
+	_, _ = d.WriteString(c.Method)
+	_, _ = d.Write([]byte{0})
+	_, _ = d.WriteString(c.Route)
+	c.Digest = d.Sum64()
+}
+
+// Same reports whether c and o are equal but for Client and Bytes.
+func (c *Card) Same(o *Card) bool {
+	return c.Digest == o.Digest && c.Status == o.Status && c.Outcome == o.Outcome && c.Route == o.Route &&
+		c.Method == o.Method && c.Account == o.Account && c.Principal == o.Principal
 }
 
 // Record is one event of a batch.
@@ -134,8 +172,17 @@ func (b *Batch) Of(r *Record) []Observation { return b.Obs[r.First : r.First+r.C
 // HitsOf returns the hits of o.
 func (b *Batch) HitsOf(o *Observation) []Hit { return b.Hits[o.First : o.First+o.Count] }
 
-// HashValue is the hash of a hit's value.
-func HashValue(s string) uint64 { return xxhash.Sum64String(s) }
+// HashValue is the hash of a hit's value. Values are equal when their hashes
+// and their first MaxValue bytes are. What lies beyond those bytes is told
+// apart by a hash for which nobody can make equal pairs cheaply: the values
+// are chosen by attackers, and equal ones count once.
+func HashValue(s string) uint64 {
+	if len(s) <= MaxValue {
+		return xxhash.Sum64String(s)
+	}
+	sum := sha256.Sum256([]byte(s))
+	return binary.LittleEndian.Uint64(sum[:])
+}
 
 // Slots is the number of slots that entities are spread over. It is fixed:
 // caps and eviction are per slot, so it is part of what results depend on.

@@ -175,6 +175,8 @@ func (r *Rule) TrueWhenFewer() bool {
 type Plan struct {
 	Kinds []Kind
 	Rules []Rule
+	// IPv6Whole keeps IPv6 clients apart by their whole address instead of their /64.
+	IPv6Whole bool
 }
 
 // Identity names the state of a rule's windows across reloads and restarts:

@@ -1,0 +1,413 @@
+package detectors
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"gatewatch/detectors/observation"
+)
+
+// PlanTable names the kinds and rules of the engine's plan in a way that
+// outlives it: chunks hold their numbers.
+func (e *Engine) PlanTable() []byte { return planTable(e.plan) }
+
+func planTable(p *observation.Plan) []byte {
+	b := []byte{stateVersion}
+	b = binary.AppendUvarint(b, uint64(len(p.Kinds)))
+	for i := range p.Kinds {
+		b = observation.AppendText(b, strings.Join(p.Kinds[i].Fields, "\x00"))
+	}
+	b = binary.AppendUvarint(b, uint64(len(p.Rules)))
+	for i := range p.Rules {
+		b = binary.LittleEndian.AppendUint64(b, p.Identity(i))
+	}
+	return b
+}
+
+// Mapping turns the numbers of an earlier plan into those of the current one.
+// -1 stands for what is no longer there.
+type Mapping struct{ kinds, rules []int }
+
+var errState = errors.New("state record is damaged")
+
+// MapTable reads a PlanTable.
+func (e *Engine) MapTable(table []byte) (*Mapping, error) {
+	r := reader{b: table}
+	if v := r.byte(); v != stateVersion && r.err == nil {
+		return nil, fmt.Errorf("state version %d is not %d", v, stateVersion)
+	}
+	m := &Mapping{}
+	for range r.count(1) {
+		name := r.text()
+		m.kinds = append(m.kinds, slices.IndexFunc(e.plan.Kinds, func(k observation.Kind) bool { return strings.Join(k.Fields, "\x00") == name }))
+	}
+	identities := map[uint64]int{}
+	for i := range e.plan.Rules {
+		identities[e.plan.Identity(i)] = i
+	}
+	for range r.count(8) {
+		i, ok := identities[r.uint64()]
+		if !ok {
+			i = -1
+		}
+		m.rules = append(m.rules, i)
+	}
+	return m, r.err
+}
+
+// PlanOf returns the number of the plan that a chunk was written under.
+func PlanOf(chunk []byte) (uint64, error) {
+	r := reader{b: chunk}
+	if v := r.byte(); v != stateVersion && r.err == nil {
+		return 0, fmt.Errorf("state version %d is not %d", v, stateVersion)
+	}
+	n := r.uvarint()
+	return n, r.err
+}
+
+// Load takes in one chunk of a slot; the chunks of a slot come in the order
+// in which they were written, before anything is applied. FinishLoad follows
+// the last one. A damaged chunk is an error, and the engine is of no more use.
+func (e *Engine) Load(slotNumber int, chunk []byte, m *Mapping) error {
+	if slotNumber < 0 || slotNumber >= len(e.slots) || e.slots[slotNumber] == nil {
+		return fmt.Errorf("slot %d is not owned here", slotNumber)
+	}
+	s := e.slots[slotNumber]
+	r := reader{b: chunk}
+	r.byte()
+	r.uvarint()
+	var cards []observation.Card
+	for r.err == nil && len(r.b) > 0 {
+		switch op := r.byte(); op {
+		case opClear:
+			for _, l := range [...]*list{&s.probation, &s.main} {
+				for l.head != 0 {
+					e.remove(s, l.head, false)
+				}
+			}
+			s.sketch = sketch{}
+		case opMeta:
+			s.order = uint32(r.uvarint())
+			s.swept = r.varint()
+			s.survivors = int(r.uvarint())
+			s.now = r.varint()
+		case opSketch:
+			r.sketch(&s.sketch)
+		case opPut:
+			cards = e.loadEntity(s, &r, m, cards)
+		case opRemove, opDrop:
+			hash := r.uint64()
+			values := r.text()
+			if id := e.findLoaded(s, hash, values); id != 0 {
+				e.remove(s, id, false)
+			}
+			if op == opDrop {
+				s.sketch.add(hash)
+			}
+		default:
+			return fmt.Errorf("slot %d: operation %d: %w", slotNumber, op, errState)
+		}
+	}
+	if r.err != nil {
+		return fmt.Errorf("slot %d: %w", slotNumber, r.err)
+	}
+	return nil
+}
+
+// FinishLoad puts the queues of probation into the order of admission.
+func (e *Engine) FinishLoad() {
+	for _, s := range e.slots {
+		if s == nil {
+			continue
+		}
+		var ids []uint32
+		for id := s.probation.head; id != 0; id = e.entities.at(id).next {
+			ids = append(ids, id)
+		}
+		slices.SortFunc(ids, func(a, b uint32) int { return int(e.entities.at(a).order) - int(e.entities.at(b).order) })
+		s.probation = list{}
+		for _, id := range ids {
+			e.link(&s.probation, id, placeProbation)
+		}
+		s.dirty, s.out.removed, s.metaDirty = s.dirty[:0], s.out.removed[:0], false
+		for _, l := range [...]*list{&s.probation, &s.main} {
+			for id := l.head; id != 0; id = e.entities.at(id).next {
+				e.entities.at(id).mark = 0
+			}
+		}
+	}
+	e.stats = Stats{}
+}
+
+func (e *Engine) findLoaded(s *slot, hash uint64, values string) uint32 {
+	if s.table.n == 0 {
+		return 0
+	}
+	for i := s.table.first(hash); ; i = s.table.after(i) {
+		id := s.table.ids[i]
+		if id == 0 {
+			return 0
+		}
+		if ent := e.entities.at(id); ent.hash == hash && e.sameValues(ent, values) {
+			return id
+		}
+	}
+}
+
+func (e *Engine) loadEntity(s *slot, r *reader, m *Mapping, cards []observation.Card) []observation.Card {
+	oldKind := r.uvarint()
+	hash := r.uint64()
+	values := r.text()
+	place := r.byte()
+	order := uint32(r.uvarint())
+	touched := uint32(r.uvarint())
+	windows := r.count(2)
+	if r.err != nil || oldKind >= uint64(len(m.kinds)) || observation.Slot(hash) != s.number || (place != placeProbation && place != placeMain) {
+		r.fail()
+		return cards
+	}
+	if id := e.findLoaded(s, hash, values); id != 0 {
+		e.remove(s, id, false)
+	}
+	kind := m.kinds[oldKind]
+	var id uint32
+	var ent *entity
+	if kind >= 0 {
+		id = e.enter(s, uint16(kind), hash, values)
+		ent = e.entities.at(id)
+		ent.order, ent.touched = order, touched
+		e.link(s.part(place), id, place)
+	}
+	for range windows {
+		cards = e.loadWindow(s, id, ent, r, m, cards, int64(touched))
+	}
+	return cards
+}
+
+func (e *Engine) loadWindow(s *slot, id uint32, ent *entity, r *reader, m *Mapping, cards []observation.Card, touched int64) []observation.Card {
+	old := r.uvarint()
+	flags := r.byte()
+	n := r.count(8)
+	if r.err != nil || old >= uint64(len(m.rules)) {
+		r.fail()
+		return cards
+	}
+	index := m.rules[old]
+	keep := ent != nil && index >= 0
+	var w *window
+	var wid uint32
+	var ru *rule
+	if keep {
+		ru = &e.rules[index]
+		wid = e.windowOf(ent, uint32(index))
+		w = e.windows.at(wid)
+		w.flags = flags &^ windowValues
+	}
+	t := touched
+	line, offset := int64(0), int64(0)
+	for range n {
+		t -= r.varint()
+		count := r.uvarint()
+		nd := node{time: uint32(t), n: uint32(count >> 1), counted: count&1 != 0, source: uint16(r.uvarint())}
+		offset += r.varint()
+		line += r.varint()
+		nd.offset, nd.line, nd.length = offset, uint32(line), uint32(r.uvarint())
+		var card observation.Card
+		cards, card = r.card(cards)
+		client := r.addr()
+		var hash uint64
+		var value string
+		if flags&windowValues != 0 {
+			hash, value = r.uint64(), r.text()
+		}
+		if r.err != nil {
+			return cards
+		}
+		if !keep {
+			continue
+		}
+		nd.card = e.cards.acquire(card.Digest, &card, cloneCard)
+		if client.IsValid() {
+			nd.client = e.clients.acquire(hashAddr(client), &client, cloneAddr)
+		}
+		if ru.Type == observation.ValueCount {
+			nd.value = e.values.acquire(hash, &value, cloneString)
+		}
+		nid := e.nodes.alloc()
+		*e.nodes.at(nid) = nd
+		s.entries++
+		e.append(w, nid)
+		w.total += nd.n
+		if ru.byValue {
+			e.byValue[valueKey{wid, nd.value}] = nid
+		}
+		if ru.expires {
+			e.timers.push(timer{at: t + ru.Timespan, entity: id, hash: ent.hash, rule: uint32(index)})
+		}
+	}
+	if keep {
+		e.settle(s, wid, w, ru)
+	}
+	return cards
+}
+
+// settle fits a window to a rule whose bounds may have changed since it was
+// written: the state that people were told of is kept while it is still true.
+func (e *Engine) settle(s *slot, wid uint32, w *window, r *rule) {
+	e.trim(s, wid, w, r)
+	if !r.holds(w.total) {
+		w.flags &^= windowFired
+	}
+}
+
+// Reload goes over to a new plan. Windows of rules whose identity stays the
+// same are kept; other windows, and entities of kinds that are gone, end
+// without a finding. It is called between a cut and the next observation.
+func (e *Engine) Reload(plan *observation.Plan) error {
+	for !e.EncodeSome(1 << 20) {
+	}
+	old := planTable(e.plan)
+	track := e.opts.Track
+	e.opts.Track = true
+	e.epoch = 1
+	e.BeginCut(0, func(int) bool { return true })
+	states := e.EndCut()
+	next := New(plan, e.opts)
+	m, err := next.MapTable(old)
+	if err != nil {
+		return err
+	}
+	for _, s := range states {
+		for _, c := range s.Chunks {
+			if err := next.Load(s.Slot, c, m); err != nil {
+				return err
+			}
+		}
+	}
+	stats := e.stats
+	next.FinishLoad()
+	next.stats, next.opts.Track = stats, track
+	*e = *next
+	return nil
+}
+
+// reader decodes with one error for all damage, checked at the end.
+type reader struct {
+	b   []byte
+	err error
+}
+
+func (r *reader) fail() {
+	if r.err == nil {
+		r.err = errState
+	}
+	r.b = nil
+}
+
+func (r *reader) byte() byte {
+	if len(r.b) == 0 {
+		r.fail()
+		return 0
+	}
+	v := r.b[0]
+	r.b = r.b[1:]
+	return v
+}
+
+func (r *reader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.fail()
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) varint() int64 {
+	v, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.fail()
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) uint64() uint64 {
+	if len(r.b) < 8 {
+		r.fail()
+		return 0
+	}
+	v := binary.LittleEndian.Uint64(r.b)
+	r.b = r.b[8:]
+	return v
+}
+
+// count reads a number of things of at least size bytes each, so that damage
+// cannot ask for more than the chunk could hold.
+func (r *reader) count(size int) int {
+	n := r.uvarint()
+	if n > uint64(len(r.b)/size+1) {
+		r.fail()
+		return 0
+	}
+	return int(n)
+}
+
+func (r *reader) bytes() []byte {
+	n := r.uvarint()
+	if n > uint64(len(r.b)) {
+		r.fail()
+		return nil
+	}
+	v := r.b[:n]
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) text() string { return string(r.bytes()) }
+
+func (r *reader) addr() netip.Addr {
+	v := r.bytes()
+	if len(v) == 0 {
+		return netip.Addr{}
+	}
+	a, ok := netip.AddrFromSlice(v)
+	if !ok {
+		r.fail()
+	}
+	return a
+}
+
+func (r *reader) card(cards []observation.Card) ([]observation.Card, observation.Card) {
+	n := r.uvarint()
+	switch {
+	case n == 0 || n > uint64(len(cards)+1):
+		r.fail()
+		return cards, observation.Card{}
+	case n <= uint64(len(cards)):
+		return cards, cards[n-1]
+	}
+	c := observation.Card{Principal: r.text(), Account: r.text(), Method: r.text(), Route: r.text(), Status: int32(r.varint()), Outcome: r.byte(), Bytes: -1}
+	c.Sum()
+	return append(cards, c), c
+}
+
+func (r *reader) sketch(s *sketch) {
+	if r.byte() == 0 {
+		*s = sketch{}
+		return
+	}
+	s.adds = uint32(r.uvarint())
+	s.young, s.old = make([]uint64, sketchBits/64), make([]uint64, sketchBits/64)
+	for _, f := range [...][]uint64{s.young, s.old} {
+		for i := range f {
+			f[i] = r.uint64()
+		}
+	}
+}

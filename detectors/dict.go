@@ -1,0 +1,122 @@
+package detectors
+
+// dict stores each distinct value once and counts who refers to it. It keeps
+// what windows share: cards, counted values, client addresses. Index 0 means
+// none. It is storage only: no result depends on what else is in it.
+type dict[T any] struct {
+	entries []dictEntry[T]
+	free    []uint32
+	index   []uint32 // open addressing with linear probing; 0 is empty
+	used    int
+	same    func(a, b *T) bool
+}
+
+type dictEntry[T any] struct {
+	value T
+	hash  uint64
+	refs  uint32
+	stamp uint32 // encoder: generation in which local was given
+	local uint32 // encoder: number of the value in the chunk being written
+}
+
+func newDict[T any](same func(a, b *T) bool) dict[T] {
+	return dict[T]{entries: make([]dictEntry[T], 1), index: make([]uint32, 64), same: same}
+}
+
+// acquire returns the index of the value and adds a reference. clone makes
+// the copy to keep when the value is new.
+func (d *dict[T]) acquire(hash uint64, v *T, clone func(*T) T) uint32 {
+	mask := uint64(len(d.index) - 1)
+	i := hash & mask
+	for ; d.index[i] != 0; i = (i + 1) & mask {
+		e := &d.entries[d.index[i]]
+		if e.hash == hash && d.same(&e.value, v) {
+			e.refs++
+			return d.index[i]
+		}
+	}
+	var id uint32
+	if n := len(d.free); n > 0 {
+		id = d.free[n-1]
+		d.free = d.free[:n-1]
+	} else {
+		id = uint32(len(d.entries))
+		d.entries = append(d.entries, dictEntry[T]{})
+	}
+	d.entries[id] = dictEntry[T]{value: clone(v), hash: hash, refs: 1}
+	d.index[i] = id
+	d.used++
+	if d.used*4 > len(d.index)*3 {
+		d.grow()
+	}
+	return id
+}
+
+// find returns the index of the value without adding a reference, 0 if it is not there.
+func (d *dict[T]) find(hash uint64, v *T) uint32 {
+	mask := uint64(len(d.index) - 1)
+	for i := hash & mask; d.index[i] != 0; i = (i + 1) & mask {
+		e := &d.entries[d.index[i]]
+		if e.hash == hash && d.same(&e.value, v) {
+			return d.index[i]
+		}
+	}
+	return 0
+}
+
+// retain adds a reference to id.
+func (d *dict[T]) retain(id uint32) {
+	if id != 0 {
+		d.entries[id].refs++
+	}
+}
+
+// release takes a reference away and forgets the value with the last one.
+func (d *dict[T]) release(id uint32) {
+	if id == 0 {
+		return
+	}
+	e := &d.entries[id]
+	if e.refs--; e.refs > 0 {
+		return
+	}
+	mask := uint64(len(d.index) - 1)
+	i := e.hash & mask
+	for d.index[i] != id {
+		i = (i + 1) & mask
+	}
+	d.unlink(i)
+	*e = dictEntry[T]{}
+	d.free = append(d.free, id)
+	d.used--
+}
+
+// unlink empties place i of the index and moves later ones back, so that no
+// search stops too early.
+func (d *dict[T]) unlink(i uint64) {
+	mask := uint64(len(d.index) - 1)
+	for j := (i + 1) & mask; d.index[j] != 0; j = (j + 1) & mask {
+		home := d.entries[d.index[j]].hash & mask
+		if (j-home)&mask >= (j-i)&mask {
+			d.index[i] = d.index[j]
+			i = j
+		}
+	}
+	d.index[i] = 0
+}
+
+func (d *dict[T]) grow() {
+	old := d.index
+	d.index = make([]uint32, 2*len(old))
+	mask := uint64(len(d.index) - 1)
+	for _, id := range old {
+		if id == 0 {
+			continue
+		}
+		i := d.entries[id].hash & mask
+		for d.index[i] != 0 {
+			i = (i + 1) & mask
+		}
+		d.index[i] = id
+	}
+}

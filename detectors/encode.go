@@ -1,0 +1,296 @@
+package detectors
+
+import (
+	"encoding/binary"
+
+	"gatewatch/detectors/observation"
+)
+
+// State goes out as chunks: runs of operations on one slot. Read in order,
+// the chunks of a slot give its state; a chunk that begins with opClear makes
+// those before it unneeded.
+//
+//	chunk  := version plan op*
+//	plan   := uvarint, the number under which the pipeline keeps PlanTable
+//	op     := opClear | opMeta order swept survivors now | opSketch adds young old
+//	        | opPut entity | opRemove hash values | opDrop hash values
+//	entity := kind hash values place order touched window*
+//
+// Cards are written once a chunk and referred to by number after that.
+const stateVersion = 1
+
+const (
+	opClear = iota + 1
+	opMeta
+	opSketch
+	opPut
+	opRemove
+	opDrop // removed from probation: the sketch remembers
+)
+
+// ChunkBytes is about how long a chunk gets before the next one begins.
+const ChunkBytes = 64 << 10
+
+// SlotState is what BeginCut and EncodeSome made of one slot.
+type SlotState struct {
+	Slot   int
+	Base   bool // replaces all earlier chunks of the slot
+	Chunks [][]byte
+}
+
+// slotOut collects the chunks of the cut that is being encoded, and the
+// removals that belong to the next one.
+type slotOut struct {
+	base    bool
+	chunks  [][]byte
+	buf     []byte
+	stamp   uint32 // of the chunk being written
+	cards   uint32 // numbers given in it
+	removed []byte
+}
+
+type encoder struct {
+	plan   uint64
+	stamps uint32
+	slot   int // next slot to encode
+	dirty  int // places in its pending list done
+}
+
+// change is called before an entity is modified. An entity that still has to
+// be encoded for the cut under way is encoded now, as it was at the cut.
+func (e *Engine) change(s *slot, id uint32, ent *entity) {
+	if !e.opts.Track || ent.mark == e.epoch {
+		return
+	}
+	if ent.mark != 0 && e.cutting {
+		e.put(s, ent)
+	}
+	ent.mark = e.epoch
+	s.dirty = append(s.dirty, id)
+}
+
+func (e *Engine) noteRemoval(s *slot, _ uint32, ent *entity, dropped bool) {
+	if !e.opts.Track {
+		return
+	}
+	if e.cutting && ent.mark != 0 && ent.mark != e.epoch {
+		e.put(s, ent)
+	}
+	ent.mark = 0
+	op := byte(opRemove)
+	if dropped {
+		op = opDrop
+	}
+	b := append(s.out.removed, op)
+	b = binary.LittleEndian.AppendUint64(b, ent.hash)
+	s.out.removed = e.appendValues(b, ent)
+	s.metaDirty = true
+}
+
+func (e *Engine) appendValues(b []byte, ent *entity) []byte {
+	if ent.size == longValues {
+		return observation.AppendText(b, e.values.entries[ent.long].value)
+	}
+	b = append(b, ent.size)
+	return append(b, ent.inline[:ent.size]...)
+}
+
+// BeginCut starts a cut: the state as of now is what EncodeSome and EndCut
+// give, however much is applied in between. It does work for the slots only,
+// not for their entities. plan is the number that the pipeline keeps
+// PlanTable under; base says which slots are to be written whole.
+func (e *Engine) BeginCut(plan uint64, base func(slot int) bool) {
+	old := e.epoch
+	e.epoch = 3 - e.epoch
+	e.cutting = true
+	e.enc = encoder{plan: plan, stamps: e.enc.stamps}
+	for _, s := range e.slots {
+		if s == nil {
+			continue
+		}
+		s.pending, s.dirty = s.dirty, s.pending[:0]
+		s.out.chunks, s.out.buf = nil, nil
+		s.out.base = base != nil && base(s.number)
+		switch {
+		case s.out.base:
+			s.pending = s.pending[:0]
+			for _, l := range [...]*list{&s.probation, &s.main} {
+				for id := l.head; id != 0; id = e.entities.at(id).next {
+					e.entities.at(id).mark = old
+					s.pending = append(s.pending, id)
+				}
+			}
+			e.open(s)
+			s.out.buf = append(s.out.buf, opClear)
+			e.putMeta(s)
+			s.out.buf = s.sketch.append(append(s.out.buf, opSketch))
+		case s.metaDirty || len(s.out.removed) > 0 || len(s.pending) > 0:
+			e.open(s)
+			s.out.buf = append(s.out.buf, s.out.removed...)
+			e.putMeta(s)
+		}
+		s.out.removed = s.out.removed[:0]
+		s.metaDirty = false
+	}
+}
+
+func (e *Engine) open(s *slot) {
+	e.enc.stamps++
+	s.out.stamp, s.out.cards = e.enc.stamps, 0
+	s.out.buf = binary.AppendUvarint(append(make([]byte, 0, 512), stateVersion), e.enc.plan)
+}
+
+func (e *Engine) putMeta(s *slot) {
+	b := append(s.out.buf, opMeta)
+	b = binary.AppendUvarint(b, uint64(s.order))
+	b = binary.AppendVarint(b, s.swept)
+	b = binary.AppendUvarint(b, uint64(s.survivors))
+	s.out.buf = binary.AppendVarint(b, s.now)
+}
+
+// EncodeSome encodes up to n entities of the cut under way and reports
+// whether that was the last of them. Without a cut it returns true.
+func (e *Engine) EncodeSome(n int) bool {
+	if !e.cutting {
+		return true
+	}
+	old := 3 - e.epoch
+	for ; e.enc.slot < len(e.slots); e.enc.slot, e.enc.dirty = e.enc.slot+1, 0 {
+		s := e.slots[e.enc.slot]
+		if s == nil {
+			continue
+		}
+		for ; e.enc.dirty < len(s.pending); e.enc.dirty++ {
+			if n == 0 {
+				return false
+			}
+			n--
+			ent := e.entities.at(s.pending[e.enc.dirty])
+			// The place may have been given to an entity of another slot since.
+			if ent.mark != old || ent.place == placeNone || observation.Slot(ent.hash) != s.number {
+				continue
+			}
+			e.put(s, ent)
+			ent.mark = 0
+		}
+	}
+	return true
+}
+
+// EndCut encodes what is left and returns the slots that changed since the
+// cut before.
+func (e *Engine) EndCut() []SlotState {
+	for !e.EncodeSome(1 << 20) {
+	}
+	e.cutting = false
+	var out []SlotState
+	for _, s := range e.slots {
+		if s == nil || (s.out.buf == nil && len(s.out.chunks) == 0) {
+			continue
+		}
+		if s.out.buf != nil {
+			s.out.chunks = append(s.out.chunks, s.out.buf)
+		}
+		out = append(out, SlotState{Slot: s.number, Base: s.out.base, Chunks: s.out.chunks})
+		s.out.chunks, s.out.buf = nil, nil
+		s.pending = s.pending[:0]
+	}
+	return out
+}
+
+// put appends an entity to its slot's chunk.
+func (e *Engine) put(s *slot, ent *entity) {
+	if len(s.out.buf) >= ChunkBytes {
+		s.out.chunks = append(s.out.chunks, s.out.buf)
+		e.open(s)
+	}
+	b := append(s.out.buf, opPut)
+	b = binary.AppendUvarint(b, uint64(ent.kind))
+	b = binary.LittleEndian.AppendUint64(b, ent.hash)
+	b = e.appendValues(b, ent)
+	b = append(b, ent.place)
+	b = binary.AppendUvarint(b, uint64(ent.order))
+	b = binary.AppendUvarint(b, uint64(ent.touched))
+	n := 0
+	for id := ent.windows; id != 0; id = e.windows.at(id).next {
+		n++
+	}
+	b = binary.AppendUvarint(b, uint64(n))
+	for id := ent.windows; id != 0; id = e.windows.at(id).next {
+		b = e.putWindow(b, s, e.windows.at(id), int64(ent.touched))
+	}
+	s.out.buf = b
+}
+
+func (e *Engine) putWindow(b []byte, s *slot, w *window, base int64) []byte {
+	flags := w.flags
+	if e.rules[w.rule].Type == observation.ValueCount {
+		flags |= windowValues
+	}
+	b = binary.AppendUvarint(b, uint64(w.rule))
+	b = append(b, flags)
+	n := 0
+	for id := w.head; id != 0; id = e.nodes.at(id).next {
+		n++
+	}
+	b = binary.AppendUvarint(b, uint64(n))
+	line, offset := int64(0), int64(0)
+	for id := w.head; id != 0; id = e.nodes.at(id).next {
+		nd := e.nodes.at(id)
+		b = binary.AppendVarint(b, base-int64(nd.time))
+		base = int64(nd.time)
+		flag := uint64(nd.n) << 1
+		if nd.counted {
+			flag |= 1
+		}
+		b = binary.AppendUvarint(b, flag)
+		b = binary.AppendUvarint(b, uint64(nd.source))
+		b = binary.AppendVarint(b, nd.offset-offset)
+		b = binary.AppendVarint(b, int64(nd.line)-line)
+		line, offset = int64(nd.line), nd.offset
+		b = binary.AppendUvarint(b, uint64(nd.length))
+		b = e.putCard(b, s, nd.card)
+		if nd.client == 0 {
+			b = append(b, 0)
+		} else {
+			b = addrBytes(b, e.clients.entries[nd.client].value)
+		}
+		if flags&windowValues != 0 {
+			v := &e.values.entries[nd.value]
+			b = binary.LittleEndian.AppendUint64(b, v.hash)
+			b = observation.AppendText(b, v.value)
+		}
+	}
+	return b
+}
+
+func (e *Engine) putCard(b []byte, s *slot, id uint32) []byte {
+	c := &e.cards.entries[id]
+	if c.stamp == s.out.stamp {
+		return binary.AppendUvarint(b, uint64(c.local))
+	}
+	s.out.cards++
+	c.stamp, c.local = s.out.stamp, s.out.cards
+	b = binary.AppendUvarint(b, uint64(c.local))
+	b = observation.AppendText(b, c.value.Principal)
+	b = observation.AppendText(b, c.value.Account)
+	b = observation.AppendText(b, c.value.Method)
+	b = observation.AppendText(b, c.value.Route)
+	b = binary.AppendVarint(b, int64(c.value.Status))
+	return append(b, c.value.Outcome)
+}
+
+// append writes the sketch; an unused one takes one byte.
+func (s *sketch) append(b []byte) []byte {
+	if s.young == nil {
+		return append(b, 0)
+	}
+	b = append(b, 1)
+	b = binary.AppendUvarint(b, uint64(s.adds))
+	for _, f := range [...][]uint64{s.young, s.old} {
+		for _, w := range f {
+			b = binary.LittleEndian.AppendUint64(b, w)
+		}
+	}
+	return b
+}

@@ -1,0 +1,350 @@
+// Package detectors keeps the windows of all rules over all entities and says
+// when a condition becomes true. It is the stateful half of gatewatch: state
+// goes in and out as bytes, results depend on the ordered observations alone.
+//
+// An [Engine] owns some of the 256 fixed slots. Caps, eviction and admission
+// are decided within a slot, so results do not depend on how slots are spread
+// over engines. An Engine belongs to one goroutine.
+package detectors
+
+import (
+	"net/netip"
+	"strings"
+
+	"gatewatch/detectors/observation"
+)
+
+// Options say which slots an engine owns and how much each may hold.
+type Options struct {
+	// Owns reports whether the engine owns a slot. nil owns all.
+	Owns func(slot int) bool
+	// Keys and Entries are the caps of one slot: entities, and kept times or
+	// values. 0 means DefaultKeys and DefaultEntries.
+	Keys, Entries int
+	// Track makes the engine remember what changed, for BeginCut. Replays leave it off.
+	Track bool
+}
+
+// Caps of a slot when nothing is said.
+const (
+	DefaultKeys    = 4096
+	DefaultEntries = 3 * DefaultKeys
+)
+
+// Bytes that one entity and one entry take in memory, measured with
+// BenchmarkMemory, with the share of tables and shared texts.
+const (
+	entityBytes = 130
+	entryBytes  = 64
+)
+
+// CapsFor returns the caps per slot that keep the windows of all slots within
+// a budget in bytes, for two and a half entries an entity.
+func CapsFor(budget int64) (keys, entries int) {
+	const each = 2*entityBytes + 5*entryBytes // two entities
+	k := 2 * budget / each / observation.Slots
+	k = max(k, 16)
+	return int(k), int(k * 5 / 2)
+}
+
+// Stats are counters since the engine was made, and sizes now.
+type Stats struct {
+	Entities, Entries int
+	Probation         int    // entities of Entities that are on probation
+	Evicted           uint64 // entities taken out of the main part because it was full
+	EvictedAlive      uint64 // of these, the ones whose windows held unexpired entries
+	EvictedScore      uint64 // highest score among these, 0 to 255
+	Dropped           uint64 // entities dropped from probation
+	Readmitted        uint64 // entities that the sketch remembered
+	Swept             uint64 // entities removed because all their entries had expired
+	Late              uint64 // hits of late records that entered no window
+}
+
+// Engine owns slots and their windows.
+type Engine struct {
+	plan  *observation.Plan
+	rules []rule
+	slots [observation.Slots]*slot
+	opts  Options
+
+	entities arena[entity]
+	windows  arena[window]
+	nodes    arena[node]
+	cards    dict[observation.Card]
+	values   dict[string]
+	clients  dict[netip.Addr]
+	byValue  map[valueKey]uint32 // node of a value, for windows that keep many
+	timers   timers
+
+	probationCap, mainCap, entriesCap int
+
+	epoch   uint8 // marks entities changed since the last cut
+	cutting bool  // entities with the other mark still have to be encoded
+	enc     encoder
+	stats   Stats
+	victims []victim
+	upper   upper
+}
+
+// rule is what the hot path needs of an observation.Rule.
+type rule struct {
+	*observation.Rule
+	keep    uint32
+	gte     int64 // the bound where there is only gte or gt, else -1
+	expires bool  // also judged when entries expire
+	empty   bool  // true of an empty window
+	byValue bool  // values are found through Engine.byValue
+}
+
+type slot struct {
+	number    int
+	table     table
+	probation list
+	main      list
+	entries   int
+	now       int64 // greatest window time seen
+	order     uint32
+	swept     int64 // window time of the last sweep
+	survivors int   // entities left by it
+	sketch    sketch
+
+	dirty, pending []uint32
+	metaDirty      bool
+	out            slotOut
+}
+
+// entity is a group-by list with its values, and all its rules' windows.
+type entity struct {
+	hash       uint64
+	long       uint32 // index into Engine.values where the encoded values do not fit inline
+	windows    uint32
+	prev, next uint32
+	touched    uint32 // window time of the last observation
+	order      uint32 // place in the queue of probation
+	kind       uint16
+	place      uint8
+	mark       uint8
+	size       uint8 // of inline; longValues where long is used
+	inline     [19]byte
+}
+
+const longValues = 255
+
+const (
+	placeNone = iota
+	placeProbation
+	placeMain
+)
+
+// New returns an engine for a plan.
+func New(plan *observation.Plan, o Options) *Engine {
+	if o.Keys <= 0 {
+		o.Keys = DefaultKeys
+	}
+	if o.Entries <= 0 {
+		o.Entries = DefaultEntries
+	}
+	e := &Engine{
+		opts:         o,
+		epoch:        1,
+		cards:        newDict((*observation.Card).Same),
+		values:       newDict(func(a, b *string) bool { return *a == *b }),
+		clients:      newDict(func(a, b *netip.Addr) bool { return *a == *b }),
+		byValue:      map[valueKey]uint32{},
+		probationCap: max(1, o.Keys/8),
+		entriesCap:   max(2, o.Entries),
+	}
+	e.mainCap = max(1, o.Keys-e.probationCap)
+	for i := range e.slots {
+		if o.Owns == nil || o.Owns(i) {
+			e.slots[i] = &slot{number: i}
+		}
+	}
+	e.setPlan(plan)
+	return e
+}
+
+func (e *Engine) setPlan(plan *observation.Plan) {
+	e.plan = plan
+	e.rules = make([]rule, len(plan.Rules))
+	for i := range plan.Rules {
+		r := &plan.Rules[i]
+		c := rule{Rule: r, keep: uint32(r.Keep()), gte: -1, expires: r.TrueWhenFewer(), empty: r.Holds(0)}
+		if len(r.Bounds) == 1 && !c.expires {
+			c.gte = r.Bounds[0].Value
+			if r.Bounds[0].Op == observation.Gt {
+				c.gte++
+			}
+		}
+		c.byValue = r.Type == observation.ValueCount && c.keep > 32
+		e.rules[i] = c
+	}
+	e.upper = newUpper(plan)
+}
+
+func (r *rule) holds(n uint32) bool {
+	if r.gte >= 0 {
+		return int64(n) >= r.gte
+	}
+	return r.Holds(int64(n))
+}
+
+// Stats returns the engine's counters.
+func (e *Engine) Stats() Stats {
+	s := e.stats
+	s.Entities, s.Entries = e.entities.live, e.nodes.live
+	for _, sl := range e.slots {
+		if sl != nil {
+			s.Probation += sl.probation.n
+		}
+	}
+	return s
+}
+
+// Run is a stretch of records of one batch, in merged order.
+type Run struct {
+	Batch    *observation.Batch
+	From, To int // records
+	Source   uint32
+	Rank     int32
+}
+
+// Apply takes in the observations of a run that belong to the engine's slots,
+// and appends what became true or grew to out.
+func (e *Engine) Apply(run Run, out *Findings) {
+	b := run.Batch
+	for i := run.From; i < run.To; i++ {
+		rec := &b.Records[i]
+		if rec.Count == 0 {
+			continue
+		}
+		if e.timers.due(rec.Window) {
+			e.Advance(rec.Window, out)
+		}
+		obs := b.Of(rec)
+		for j := range obs {
+			o := &obs[j]
+			s := e.slots[observation.Slot(o.Hash)]
+			if s == nil {
+				continue
+			}
+			e.observe(s, cause{
+				rec: rec,
+				key: observation.Key{Time: rec.Window, Rank: run.Rank, Offset: rec.Offset},
+				ref: observation.Ref{Source: run.Source, Offset: rec.Offset, Line: rec.Line, Length: rec.Length},
+			}, o, b.HitsOf(o), out)
+		}
+	}
+}
+
+// cause is the record behind an observation.
+type cause struct {
+	rec *observation.Record
+	key observation.Key
+	ref observation.Ref
+}
+
+func (e *Engine) observe(s *slot, c cause, o *observation.Observation, hits []observation.Hit, out *Findings) {
+	if c.rec.Late && !e.anyPlain(hits) {
+		e.stats.Late += uint64(len(hits))
+		return
+	}
+	if c.rec.Window > s.now {
+		s.now = c.rec.Window
+		e.maybeSweep(s)
+	}
+	id := e.find(s, o)
+	switch {
+	case id == 0:
+		id = e.admit(s, o)
+	case e.entities.at(id).place == placeProbation:
+		e.promote(s, id)
+	}
+	ent := e.entities.at(id)
+	e.change(s, id, ent)
+	ent.touched = uint32(c.rec.Window)
+	for i := range hits {
+		h := &hits[i]
+		if c.rec.Late && !e.rules[h.Rule].Plain {
+			e.stats.Late++
+			continue
+		}
+		e.hit(s, id, ent, &c, o, h, out)
+	}
+	if s.entries > e.entriesCap {
+		e.shed(s, id)
+	}
+}
+
+func (e *Engine) anyPlain(hits []observation.Hit) bool {
+	for i := range hits {
+		if e.rules[hits[i].Rule].Plain {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *Engine) find(s *slot, o *observation.Observation) uint32 {
+	if s.table.n == 0 {
+		return 0
+	}
+	for i := s.table.first(o.Hash); ; i = s.table.after(i) {
+		id := s.table.ids[i]
+		if id == 0 {
+			return 0
+		}
+		if s.table.tags[i] != tag(o.Hash) {
+			continue
+		}
+		ent := e.entities.at(id)
+		if ent.hash == o.Hash && ent.kind == o.Kind && e.sameValues(ent, o.Values) {
+			return id
+		}
+	}
+}
+
+func (e *Engine) sameValues(ent *entity, values string) bool {
+	if ent.size == longValues {
+		return e.values.entries[ent.long].value == values
+	}
+	return string(ent.inline[:ent.size]) == values
+}
+
+// entityValues returns the encoded values of an entity as a string of its own.
+func (e *Engine) entityValues(ent *entity) string {
+	if ent.size == longValues {
+		return e.values.entries[ent.long].value
+	}
+	return string(ent.inline[:ent.size])
+}
+
+// enter makes an entity and puts it into the table, on no list yet.
+func (e *Engine) enter(s *slot, kind uint16, hash uint64, values string) uint32 {
+	id := e.entities.alloc()
+	ent := e.entities.at(id)
+	ent.hash, ent.kind = hash, kind
+	if len(values) <= len(ent.inline) {
+		ent.size = uint8(copy(ent.inline[:], values))
+	} else {
+		ent.size = longValues
+		ent.long = e.values.acquire(observation.HashValue(values), &values, cloneString)
+	}
+	s.table.insert(hash, id, func(id uint32) uint64 { return e.entities.at(id).hash })
+	return id
+}
+
+func cloneString(s *string) string { return strings.Clone(*s) }
+
+func cloneAddr(a *netip.Addr) netip.Addr { return *a }
+
+// cloneCard keeps all but what differs between the events that share a card.
+// Its texts are copied into one string.
+func cloneCard(c *observation.Card) observation.Card {
+	k := *c
+	k.Client, k.Bytes = netip.Addr{}, -1
+	all := strings.Join([]string{c.Principal, c.Account, c.Method, c.Route}, "")
+	cut := func(n int) (s string) { s, all = all[:n], all[n:]; return s }
+	k.Principal, k.Account, k.Method, k.Route = cut(len(c.Principal)), cut(len(c.Account)), cut(len(c.Method)), cut(len(c.Route))
+	return k
+}

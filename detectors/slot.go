@@ -1,0 +1,284 @@
+package detectors
+
+import (
+	"cmp"
+	"slices"
+
+	"gatewatch/detectors/observation"
+)
+
+// table finds entities by hash: open addressing with linear probing. It grows
+// by doubling and so stays between three eighths and three quarters full.
+type table struct {
+	ids  []uint32
+	tags []uint32 // low bits of the hashes, so that most misses cost no look at an entity
+	n    int
+}
+
+func tag(hash uint64) uint32 { return uint32(hash) }
+
+// first is where a search begins. The slot number is the top byte, so it uses other bits.
+func (t *table) first(hash uint64) int { return int(uint32(hash)) & (len(t.ids) - 1) }
+
+func (t *table) after(i int) int { return (i + 1) & (len(t.ids) - 1) }
+
+func (t *table) insert(hash uint64, id uint32, hashOf func(uint32) uint64) {
+	if (t.n+1)*4 > len(t.ids)*3 {
+		old := t.ids
+		n := max(8, 2*len(old))
+		t.ids, t.tags = make([]uint32, n), make([]uint32, n)
+		for _, id := range old {
+			if id != 0 {
+				t.place(hashOf(id), id)
+			}
+		}
+	}
+	t.place(hash, id)
+	t.n++
+}
+
+func (t *table) place(hash uint64, id uint32) {
+	i := t.first(hash)
+	for t.ids[i] != 0 {
+		i = t.after(i)
+	}
+	t.ids[i], t.tags[i] = id, tag(hash)
+}
+
+func (t *table) remove(hash uint64, id uint32) {
+	i := t.first(hash)
+	for t.ids[i] != id {
+		i = t.after(i)
+	}
+	mask := len(t.ids) - 1
+	for j := t.after(i); t.ids[j] != 0; j = t.after(j) {
+		home := int(t.tags[j]) & mask
+		if (j-home)&mask >= (j-i)&mask {
+			t.ids[i], t.tags[i] = t.ids[j], t.tags[j]
+			i = j
+		}
+	}
+	t.ids[i], t.tags[i] = 0, 0
+	t.n--
+}
+
+// list links the entities of one part of a slot, oldest first.
+type list struct {
+	head, tail uint32
+	n          int
+}
+
+func (e *Engine) link(l *list, id uint32, place uint8) {
+	ent := e.entities.at(id)
+	ent.place, ent.prev, ent.next = place, l.tail, 0
+	if l.tail != 0 {
+		e.entities.at(l.tail).next = id
+	} else {
+		l.head = id
+	}
+	l.tail = id
+	l.n++
+}
+
+func (e *Engine) unlink(l *list, id uint32) {
+	ent := e.entities.at(id)
+	if ent.prev != 0 {
+		e.entities.at(ent.prev).next = ent.next
+	} else {
+		l.head = ent.next
+	}
+	if ent.next != 0 {
+		e.entities.at(ent.next).prev = ent.prev
+	} else {
+		l.tail = ent.prev
+	}
+	ent.prev, ent.next, ent.place = 0, 0, placeNone
+	l.n--
+}
+
+func (s *slot) part(place uint8) *list {
+	if place == placeProbation {
+		return &s.probation
+	}
+	return &s.main
+}
+
+// admit makes a new entity: on probation, or in the main part when probation
+// dropped it before.
+func (e *Engine) admit(s *slot, o *observation.Observation) uint32 {
+	s.metaDirty = true
+	if s.sketch.has(o.Hash) {
+		e.stats.Readmitted++
+		e.roomInMain(s)
+		id := e.enter(s, o.Kind, o.Hash, o.Values)
+		e.link(&s.main, id, placeMain)
+		return id
+	}
+	if s.probation.n >= e.probationCap {
+		old := s.probation.head
+		hash := e.entities.at(old).hash
+		e.remove(s, old, true)
+		s.sketch.add(hash)
+		e.stats.Dropped++
+	}
+	id := e.enter(s, o.Kind, o.Hash, o.Values)
+	s.order++
+	e.entities.at(id).order = s.order
+	e.link(&s.probation, id, placeProbation)
+	return id
+}
+
+// promote moves an entity that was seen a second time to the main part.
+func (e *Engine) promote(s *slot, id uint32) {
+	e.roomInMain(s)
+	e.unlink(&s.probation, id)
+	e.link(&s.main, id, placeMain)
+}
+
+// victim is a candidate for eviction.
+type victim struct {
+	score   uint8
+	touched uint32
+	hash    uint64
+	id      uint32
+}
+
+func byWorth(a, b victim) int {
+	return cmp.Or(cmp.Compare(a.score, b.score), cmp.Compare(a.touched, b.touched), cmp.Compare(a.hash, b.hash))
+}
+
+// roomInMain evicts when the main part is full: the sixteenth of it with the
+// lowest scores at once, among equals the longest untouched. Taking several
+// spreads the cost of looking at all of them; which ones go depends on the
+// state alone, not on its layout.
+func (e *Engine) roomInMain(s *slot) {
+	if s.main.n >= e.mainCap {
+		e.evict(s, 0, max(1, e.mainCap/16))
+	}
+}
+
+// shed evicts until the slot is within its cap of entries. The entity that is
+// being worked on stays.
+func (e *Engine) shed(s *slot, busy uint32) {
+	for s.entries > e.entriesCap {
+		if n := e.evict(s, busy, max(1, s.main.n/16)); n > 0 {
+			continue
+		}
+		old := s.probation.head
+		if old == busy && old != 0 {
+			old = e.entities.at(old).next
+		}
+		if old == 0 {
+			return // one entity holds everything; its windows are bounded by MaxKept
+		}
+		e.remove(s, old, false)
+		e.stats.Evicted++
+	}
+}
+
+func (e *Engine) evict(s *slot, busy uint32, n int) int {
+	v := e.victims[:0]
+	for id := s.main.head; id != 0; id = e.entities.at(id).next {
+		if id == busy {
+			continue
+		}
+		ent := e.entities.at(id)
+		v = append(v, victim{e.score(ent, s.now), ent.touched, ent.hash, id})
+	}
+	e.victims = v
+	slices.SortFunc(v, byWorth)
+	n = min(n, len(v))
+	for _, x := range v[:n] {
+		e.stats.Evicted++
+		if x.score > 0 {
+			e.stats.EvictedAlive++
+			e.stats.EvictedScore = max(e.stats.EvictedScore, uint64(x.score))
+		}
+		e.remove(s, x.id, false)
+	}
+	return n
+}
+
+// Scores run from 0, nothing unexpired, to scoreFiring, a condition that is true.
+const scoreFiring = 255
+
+// score says how near the entity's nearest rule is to firing.
+func (e *Engine) score(ent *entity, now int64) uint8 {
+	var best uint32
+	for id := ent.windows; id != 0; id = e.windows.at(id).next {
+		w := e.windows.at(id)
+		r := &e.rules[w.rule]
+		n := e.unexpired(w, r, now)
+		if n == 0 {
+			continue
+		}
+		if w.flags&windowFired != 0 && r.holds(n) {
+			return scoreFiring
+		}
+		best = max(best, max(1, min(scoreFiring-1, n*(scoreFiring-1)/r.keep)))
+	}
+	return uint8(best)
+}
+
+// unexpired counts what the window holds at a time without changing it.
+func (e *Engine) unexpired(w *window, r *rule, now int64) uint32 {
+	n := w.total
+	for id := w.head; id != 0; {
+		nd := e.nodes.at(id)
+		if int64(nd.time) > now-r.Timespan {
+			break
+		}
+		n -= nd.n
+		id = nd.next
+	}
+	return n
+}
+
+// Sweeps remove entities of which every entry expired. They come when the
+// slot holds twice what the last one left, at most once a minute of window
+// time, so their cost is a constant for each entity that entered.
+const (
+	sweepEvery = 60
+	sweepMin   = 64
+)
+
+func (e *Engine) maybeSweep(s *slot) {
+	if s.now < s.swept+sweepEvery || s.table.n < 2*s.survivors+sweepMin {
+		return
+	}
+	for _, l := range []*list{&s.probation, &s.main} {
+		for id := l.head; id != 0; {
+			ent := e.entities.at(id)
+			next := ent.next
+			if e.score(ent, s.now) == 0 {
+				e.remove(s, id, false)
+				e.stats.Swept++
+			}
+			id = next
+		}
+	}
+	s.swept, s.survivors = s.now, s.table.n
+	s.metaDirty = true
+}
+
+// remove forgets an entity with its windows.
+func (e *Engine) remove(s *slot, id uint32, dropped bool) {
+	ent := e.entities.at(id)
+	e.noteRemoval(s, id, ent, dropped)
+	e.clearWindows(s, id, ent)
+	e.unlink(s.part(ent.place), id)
+	s.table.remove(ent.hash, id)
+	if ent.size == longValues {
+		e.values.release(ent.long)
+	}
+	e.entities.release(id)
+}
+
+func (e *Engine) clearWindows(s *slot, id uint32, ent *entity) {
+	for w := ent.windows; w != 0; {
+		next := e.windows.at(w).next
+		e.dropWindow(s, id, w)
+		w = next
+	}
+	ent.windows = 0
+}

@@ -1,0 +1,91 @@
+package detectors
+
+import "gatewatch/detectors/observation"
+
+// timer says when an entry of a window expires whose rule can become true by
+// that: lt, lte, eq and neq.
+type timer struct {
+	at     int64
+	entity uint32
+	rule   uint32
+	hash   uint64 // tells whether the entity's place was given to another one
+}
+
+// timers is a binary heap by time. Its order among equal times does not
+// matter: findings are put into merged order afterwards.
+type timers struct{ heap []timer }
+
+func (t *timers) due(now int64) bool { return len(t.heap) > 0 && t.heap[0].at <= now }
+
+func (t *timers) push(x timer) {
+	t.heap = append(t.heap, x)
+	h := t.heap
+	for i := len(h) - 1; i > 0; {
+		up := (i - 1) / 2
+		if h[up].at <= h[i].at {
+			return
+		}
+		h[up], h[i] = h[i], h[up]
+		i = up
+	}
+}
+
+func (t *timers) pop() timer {
+	h := t.heap
+	top := h[0]
+	n := len(h) - 1
+	h[0] = h[n]
+	t.heap = h[:n]
+	h = t.heap
+	for i := 0; ; {
+		c := 2*i + 1
+		if c >= n {
+			return top
+		}
+		if c+1 < n && h[c+1].at < h[c].at {
+			c++
+		}
+		if h[i].at <= h[c].at {
+			return top
+		}
+		h[i], h[c] = h[c], h[i]
+		i = c
+	}
+}
+
+// Advance judges the windows of which entries expire at or before t. Such a
+// finding comes before all observations of its second.
+func (e *Engine) Advance(t int64, out *Findings) {
+	for e.timers.due(t) {
+		e.expired(e.timers.pop(), out)
+	}
+}
+
+func (e *Engine) expired(x timer, out *Findings) {
+	ent := e.entities.at(x.entity)
+	if ent.place == placeNone || ent.hash != x.hash {
+		return
+	}
+	s := e.slots[observation.Slot(ent.hash)]
+	for wid := ent.windows; wid != 0; wid = e.windows.at(wid).next {
+		w := e.windows.at(wid)
+		if w.rule != x.rule {
+			continue
+		}
+		r := &e.rules[w.rule]
+		if w.head == 0 || int64(e.nodes.at(w.head).time) > x.at-r.Timespan {
+			return
+		}
+		e.change(s, x.entity, ent)
+		was := r.holds(w.total)
+		e.expire(s, wid, w, r, x.at)
+		switch holds := r.holds(w.total); {
+		case holds && !was:
+			w.flags |= windowFired
+			e.fire(out, ent, w.rule, r, w, observation.Key{Time: x.at, Rank: -1}, e.entityValues(ent), nil)
+		case !holds:
+			w.flags &^= windowFired
+		}
+		return
+	}
+}

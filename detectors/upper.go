@@ -1,0 +1,163 @@
+package detectors
+
+import (
+	"slices"
+
+	"gatewatch/detectors/observation"
+)
+
+// upper feeds correlations over correlations: the firings of rules of depth n
+// are the observations of rules of depth n+1.
+type upper struct {
+	fed     [][]uint32 // by rule: the rules that its firings feed
+	batch   observation.Batch
+	scratch []byte
+	Missing []uint64 // by rule: firings that lacked a group-by field or the counted field
+}
+
+func newUpper(plan *observation.Plan) upper {
+	u := upper{fed: make([][]uint32, len(plan.Rules)), Missing: make([]uint64, len(plan.Rules))}
+	for i := range plan.Rules {
+		for _, in := range plan.Rules[i].Inputs {
+			u.fed[in] = append(u.fed[in], uint32(i))
+		}
+	}
+	return u
+}
+
+// Chained reports whether any rule is fed by findings.
+func Chained(plan *observation.Plan) bool {
+	return slices.ContainsFunc(plan.Rules, func(r observation.Rule) bool { return r.Depth > 1 })
+}
+
+// Chain takes in findings of depth 1 in merged order and appends what rules of
+// greater depth make of them, behind the finding that caused it. The engine
+// that does this owns all slots and is used for nothing else.
+func (e *Engine) Chain(out *Findings) {
+	level := out.List
+	out.List = make([]observation.Finding, 0, len(level)+8)
+	for i := range level {
+		if e.timers.due(level[i].Key.Time) {
+			at := len(out.List)
+			e.Advance(level[i].Key.Time, out)
+			e.cascade(out, at)
+		}
+		at := len(out.List)
+		out.List = append(out.List, level[i])
+		e.cascade(out, at)
+	}
+}
+
+// cascade feeds the findings from index at on, and what they cause, upwards.
+func (e *Engine) cascade(out *Findings, at int) {
+	for ; at < len(out.List); at++ {
+		f := &out.List[at]
+		if !f.Fired || len(e.upper.fed[f.Rule]) == 0 {
+			continue
+		}
+		e.feed(*f, out)
+	}
+}
+
+func (e *Engine) feed(f observation.Finding, out *Findings) {
+	u := &e.upper
+	var last observation.Item
+	if n := len(f.Items); n > 0 {
+		last = f.Items[n-1]
+	}
+	rec := observation.Record{Time: f.Key.Time, Window: f.Key.Time, Offset: f.Key.Offset, Line: last.Ref.Line, Length: last.Ref.Length, Behind: f.Behind, Card: last.Card}
+	c := cause{rec: &rec, key: f.Key, ref: last.Ref}
+	if c.rec.Card.Digest == 0 {
+		c.rec.Card.Sum()
+	}
+	u.batch.Reset()
+	for _, index := range u.fed[f.Rule] {
+		r := &e.rules[index]
+		values, ok := e.upperValues(&f, &last.Card, r.Kind)
+		hit := observation.Hit{Rule: index, N: 1}
+		if ok && r.Type == observation.ValueCount {
+			var text string
+			if text, ok = e.findingField(&f, &last.Card, r.ValueField); ok {
+				hit.Hash, hit.Value = observation.HashValue(text), observation.Cut(text, observation.MaxValue)
+			}
+		}
+		if !ok {
+			u.Missing[index]++
+			continue
+		}
+		e.upperHit(r.Kind, values, hit)
+	}
+	for i := range u.batch.Obs {
+		o := &u.batch.Obs[i]
+		// The values outlive the batch in findings that are told of later.
+		o.Values = cloneString(&o.Values)
+		e.observe(e.slots[observation.Slot(o.Hash)], c, o, u.batch.HitsOf(o), out)
+	}
+}
+
+// upperHit adds a hit to the batch: one observation an entity. Rules of one
+// entity come one after another, so its hits are moved to the end together.
+func (e *Engine) upperHit(kind uint16, values []byte, hit observation.Hit) {
+	b := &e.upper.batch
+	hash := e.plan.Kinds[kind].Hash(values)
+	for i := range b.Obs {
+		o := &b.Obs[i]
+		if o.Kind != kind || o.Hash != hash || o.Values != string(values) {
+			continue
+		}
+		first := uint32(len(b.Hits))
+		b.Hits = append(b.Hits, b.HitsOf(o)...)
+		b.Hits = append(b.Hits, hit)
+		o.First, o.Count = first, o.Count+1
+		return
+	}
+	b.Obs = append(b.Obs, observation.Observation{Kind: kind, Hash: hash, Values: b.KeepBytes(values), First: uint32(len(b.Hits)), Count: 1})
+	b.Hits = append(b.Hits, hit)
+}
+
+// upperValues encodes the entity of a kind that a finding belongs to: its
+// fields are had from the finding's own entity, else from the card.
+func (e *Engine) upperValues(f *observation.Finding, card *observation.Card, kind uint16) ([]byte, bool) {
+	from := &e.plan.Kinds[f.Kind]
+	to := &e.plan.Kinds[kind]
+	out := e.upper.scratch[:0]
+	for i, name := range to.Fields {
+		if at := slices.Index(from.Fields, name); at >= 0 {
+			v, ok := from.Field(f.Values, at)
+			if !ok {
+				return nil, false
+			}
+			out = observation.AppendText(out, v)
+			continue
+		}
+		if to.Address[i] {
+			if name != "client.address" || !card.Client.IsValid() {
+				return nil, false
+			}
+			out = observation.AppendAddr(out, card.Client, e.plan.IPv6Whole)
+			continue
+		}
+		v, ok := observation.CardField(card, name)
+		if !ok {
+			return nil, false
+		}
+		out = observation.AppendText(out, v)
+	}
+	e.upper.scratch = out
+	return out, true
+}
+
+func (e *Engine) findingField(f *observation.Finding, card *observation.Card, name string) (string, bool) {
+	kind := &e.plan.Kinds[f.Kind]
+	if at := slices.Index(kind.Fields, name); at >= 0 {
+		if values := kind.Values(f.Values); values != nil {
+			return values[at], true
+		}
+		return "", false
+	}
+	return observation.CardField(card, name)
+}
+
+// UpperMissing returns, by rule, how many firings lacked a field that a
+// correlation over them groups by or counts.
+func (e *Engine) UpperMissing() []uint64 { return slices.Clone(e.upper.Missing) }

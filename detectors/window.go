@@ -1,0 +1,331 @@
+package detectors
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/cespare/xxhash/v2"
+
+	"gatewatch/detectors/observation"
+)
+
+// window is what one rule keeps of one entity.
+type window struct {
+	rule       uint32
+	next       uint32 // next window of the entity
+	head, tail uint32 // nodes, oldest first
+	total      uint32 // events or distinct values in the nodes
+	flags      uint8
+}
+
+const (
+	windowFired  = 1 << iota // the condition is true and a finding told so; emptiness makes one true without
+	windowBehind             // something in it came behind the merge
+	windowValues             // on disk only: the entries carry values
+)
+
+// node is a kept time or value.
+type node struct {
+	prev, next uint32
+	time       uint32
+	n          uint32
+	card       uint32 // index into Engine.cards
+	client     uint32 // index into Engine.clients; 0 where the entity tells it
+	value      uint32 // index into Engine.values
+	line       uint32
+	length     uint32
+	source     uint16
+	counted    bool
+	offset     int64
+}
+
+// valueKey finds the node of a value in a window that keeps many.
+type valueKey struct{ window, value uint32 }
+
+// hit judges one rule's window before and after the observation is added.
+func (e *Engine) hit(s *slot, id uint32, ent *entity, c *cause, o *observation.Observation, h *observation.Hit, out *Findings) {
+	r := &e.rules[h.Rule]
+	wid := e.windowOf(ent, h.Rule)
+	w := e.windows.at(wid)
+	now := c.rec.Window
+	e.expire(s, wid, w, r, now)
+	was := r.holds(w.total)
+	if !was {
+		w.flags &^= windowFired
+	}
+	if c.rec.Behind {
+		w.flags |= windowBehind
+	}
+
+	fired := w.flags&windowFired != 0
+	var added uint32
+	if r.Type == observation.ValueCount {
+		added = e.addValue(s, wid, w, r, ent, c, h)
+	} else {
+		added = e.addEvent(s, w, ent, c, h, fired && r.holds(w.total+h.N))
+	}
+	if r.expires {
+		e.timers.push(timer{at: now + r.Timespan, entity: id, hash: ent.hash, rule: h.Rule})
+	}
+
+	switch {
+	case !r.holds(w.total):
+		w.flags &^= windowFired
+	case fired:
+		e.nodes.at(added).counted = true
+		e.grow(out, ent, h, w, c, o.Values)
+	case !was || !r.empty:
+		// Also where a reload lowered the bound below what the window already holds.
+		w.flags |= windowFired
+		e.fire(out, ent, h.Rule, r, w, c.key, o.Values, c.rec)
+	}
+	e.trim(s, wid, w, r)
+}
+
+// windowOf returns the entity's window for a rule and makes it if need be.
+func (e *Engine) windowOf(ent *entity, index uint32) uint32 {
+	for id := ent.windows; id != 0; id = e.windows.at(id).next {
+		if e.windows.at(id).rule == index {
+			return id
+		}
+	}
+	id := e.windows.alloc()
+	w := e.windows.at(id)
+	w.rule, w.next = index, ent.windows
+	ent.windows = id
+	return id
+}
+
+// expire removes what is no longer in (now - timespan, now].
+func (e *Engine) expire(s *slot, wid uint32, w *window, r *rule, now int64) {
+	for w.head != 0 && int64(e.nodes.at(w.head).time) <= now-r.Timespan {
+		w.total -= e.nodes.at(w.head).n
+		e.dropNode(s, wid, w, w.head)
+	}
+	if w.head == 0 {
+		w.flags &^= windowBehind
+	}
+}
+
+// trim keeps the newest times or values that the rule needs.
+func (e *Engine) trim(s *slot, wid uint32, w *window, r *rule) {
+	for w.total > r.keep {
+		nd := e.nodes.at(w.head)
+		if over := w.total - r.keep; nd.n > over {
+			nd.n -= over
+			w.total = r.keep
+			return
+		}
+		w.total -= nd.n
+		e.dropNode(s, wid, w, w.head)
+	}
+}
+
+// addEvent adds an event, to the newest entry where that is of the same
+// second and card and counted alike.
+func (e *Engine) addEvent(s *slot, w *window, ent *entity, c *cause, h *observation.Hit, counted bool) uint32 {
+	w.total += h.N
+	card, client := e.cardOf(ent, &c.rec.Card)
+	if t := w.tail; t != 0 {
+		nd := e.nodes.at(t)
+		if int64(nd.time) == c.rec.Window && nd.card == card && nd.client == client && nd.counted == counted {
+			nd.n += h.N
+			e.cards.release(card)
+			e.clients.release(client)
+			return t
+		}
+	}
+	id := e.newNode(s, c, card, client)
+	e.nodes.at(id).n = h.N
+	e.append(w, id)
+	return id
+}
+
+// addValue adds a value, or renews it as the newest.
+func (e *Engine) addValue(s *slot, wid uint32, w *window, r *rule, ent *entity, c *cause, h *observation.Hit) uint32 {
+	text := h.Value
+	value := e.values.acquire(h.Hash, &text, cloneString)
+	if id := e.nodeOf(wid, w, r, value); id != 0 {
+		e.detach(w, id)
+		e.freeNode(s, wid, id)
+		w.total--
+	}
+	card, client := e.cardOf(ent, &c.rec.Card)
+	id := e.newNode(s, c, card, client)
+	nd := e.nodes.at(id)
+	nd.n, nd.value = 1, value
+	e.append(w, id)
+	w.total++
+	if r.byValue {
+		e.byValue[valueKey{wid, value}] = id
+	}
+	return id
+}
+
+func (e *Engine) nodeOf(wid uint32, w *window, r *rule, value uint32) uint32 {
+	if r.byValue {
+		return e.byValue[valueKey{wid, value}]
+	}
+	for id := w.tail; id != 0; id = e.nodes.at(id).prev {
+		if e.nodes.at(id).value == value {
+			return id
+		}
+	}
+	return 0
+}
+
+// cardOf stores a card. The client is left out where the entity holds it.
+func (e *Engine) cardOf(ent *entity, c *observation.Card) (card, client uint32) {
+	card = e.cards.acquire(c.Digest, c, cloneCard)
+	if c.Client.IsValid() && !e.tellsClient(ent, c.Client) {
+		a := c.Client
+		client = e.clients.acquire(hashAddr(a), &a, cloneAddr)
+	}
+	return card, client
+}
+
+func hashAddr(a netip.Addr) uint64 {
+	b := a.As16()
+	return xxhash.Sum64(b[:])
+}
+
+// tellsClient reports whether the entity is this one client: grouped by an
+// IPv4 client.address alone.
+func (e *Engine) tellsClient(ent *entity, a netip.Addr) bool {
+	if !a.Is4() || ent.size != 5 || ent.inline[0] != 4 || !e.clientKind(ent.kind) {
+		return false
+	}
+	v := a.As4()
+	return [4]byte(ent.inline[1:5]) == v
+}
+
+func (e *Engine) clientKind(kind uint16) bool {
+	f := e.plan.Kinds[kind].Fields
+	return len(f) == 1 && f[0] == "client.address"
+}
+
+func (e *Engine) clientOf(ent *entity, nd *node) netip.Addr {
+	if nd.client != 0 {
+		return e.clients.entries[nd.client].value
+	}
+	if ent.size == 5 && ent.inline[0] == 4 && e.clientKind(ent.kind) {
+		return netip.AddrFrom4([4]byte(ent.inline[1:5]))
+	}
+	return netip.Addr{}
+}
+
+func (e *Engine) newNode(s *slot, c *cause, card, client uint32) uint32 {
+	id := e.nodes.alloc()
+	*e.nodes.at(id) = node{
+		time: uint32(c.rec.Window), card: card, client: client,
+		line: uint32(min(c.ref.Line, 1<<32-1)), length: c.ref.Length, source: uint16(c.ref.Source), offset: c.ref.Offset,
+	}
+	s.entries++
+	return id
+}
+
+func (e *Engine) append(w *window, id uint32) {
+	nd := e.nodes.at(id)
+	nd.prev, nd.next = w.tail, 0
+	if w.tail != 0 {
+		e.nodes.at(w.tail).next = id
+	} else {
+		w.head = id
+	}
+	w.tail = id
+}
+
+func (e *Engine) detach(w *window, id uint32) {
+	nd := e.nodes.at(id)
+	if nd.prev != 0 {
+		e.nodes.at(nd.prev).next = nd.next
+	} else {
+		w.head = nd.next
+	}
+	if nd.next != 0 {
+		e.nodes.at(nd.next).prev = nd.prev
+	} else {
+		w.tail = nd.prev
+	}
+}
+
+// dropNode takes the node out of its window; the caller keeps total right.
+func (e *Engine) dropNode(s *slot, wid uint32, w *window, id uint32) {
+	e.detach(w, id)
+	e.freeNode(s, wid, id)
+}
+
+func (e *Engine) freeNode(s *slot, wid, id uint32) {
+	nd := e.nodes.at(id)
+	e.cards.release(nd.card)
+	e.clients.release(nd.client)
+	if nd.value != 0 {
+		if len(e.byValue) > 0 {
+			delete(e.byValue, valueKey{wid, nd.value})
+		}
+		e.values.release(nd.value)
+	}
+	e.nodes.release(id)
+	s.entries--
+}
+
+func (e *Engine) dropWindow(s *slot, _ uint32, wid uint32) {
+	w := e.windows.at(wid)
+	for w.head != 0 {
+		e.dropNode(s, wid, w, w.head)
+	}
+	e.windows.release(wid)
+}
+
+// fire reports that a condition became true, with all that the window keeps.
+func (e *Engine) fire(out *Findings, ent *entity, index uint32, r *rule, w *window, key observation.Key, values string, rec *observation.Record) {
+	n := 0
+	for id := w.head; id != 0; id = e.nodes.at(id).next {
+		n++
+	}
+	items := out.items(n)
+	for id := w.head; id != 0; id = e.nodes.at(id).next {
+		nd := e.nodes.at(id)
+		items = append(items, e.item(ent, nd))
+		nd.counted = true
+	}
+	f := observation.Finding{
+		Key: key, Rule: index, Kind: ent.kind, Hash: ent.hash, Values: values,
+		Fired: true, Behind: w.flags&windowBehind != 0, Number: int64(w.total), Items: items,
+	}
+	if rec != nil {
+		f.Late = rec.Late
+	}
+	out.List = append(out.List, f)
+}
+
+// grow reports an observation that came while the condition was true.
+func (e *Engine) grow(out *Findings, ent *entity, h *observation.Hit, w *window, c *cause, values string) {
+	it := observation.Item{Time: c.rec.Window, N: h.N, Ref: c.ref, Card: c.rec.Card, Value: h.Value}
+	out.List = append(out.List, observation.Finding{
+		Key: c.key, Rule: h.Rule, Kind: ent.kind, Hash: ent.hash, Values: values,
+		Late: c.rec.Late, Behind: w.flags&windowBehind != 0, Number: int64(w.total), Items: append(out.items(1), it),
+	})
+}
+
+func (e *Engine) item(ent *entity, nd *node) observation.Item {
+	it := observation.Item{
+		Time: int64(nd.time), N: nd.n, Counted: nd.counted,
+		Ref: observation.Ref{Source: uint32(nd.source), Offset: nd.offset, Line: int64(nd.line), Length: nd.length},
+	}
+	if nd.card != 0 {
+		it.Card = e.cards.entries[nd.card].value
+	}
+	it.Card.Client = e.clientOf(ent, nd)
+	if nd.value != 0 {
+		it.Value = e.values.entries[nd.value].value
+	}
+	return it
+}
+
+// addrBytes is the encoding of a client address in a state record.
+func addrBytes(dst []byte, a netip.Addr) []byte {
+	b := a.AsSlice()
+	dst = binary.AppendUvarint(dst, uint64(len(b)))
+	return append(dst, b...)
+}
