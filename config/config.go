@@ -50,7 +50,7 @@ type Source struct {
 
 // Login says which requests are attempts to log in and how they ended.
 type Login struct {
-	Method  string // upper case; "" for any
+	Method  string // upper case; "" means POST, "*" any
 	Path    string // regular expression over the path
 	Success []StatusRange
 	Failure []StatusRange

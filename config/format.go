@@ -23,7 +23,7 @@ func (d *decoder) format(m *mapping, dst *string) {
 func (d *decoder) aliases(m *mapping, s *Source) {
 	m.pairs("aliases", func(_, v *yaml.Node, key, field string) {
 		if _, ok := event.Lookup(field); !ok {
-			if near := nearest(field, event.FieldNames()); near != "" {
+			if near := Nearest(field, event.FieldNames()); near != "" {
 				d.fail(v, "%s.%s: there is no field %s; did you mean %s?", m.path("aliases"), key, quote(field), near)
 			} else {
 				d.fail(v, "%s.%s: there is no field %s; write one such as url.path or client.address", m.path("aliases"), key, quote(field))

@@ -113,7 +113,7 @@ func (m *mapping) take(key string) *yaml.Node {
 // done reports the keys that nobody took.
 func (m *mapping) done() {
 	for name, kv := range m.keys {
-		if near := nearest(name, m.known); near != "" {
+		if near := Nearest(name, m.known); near != "" {
 			m.d.fail(kv[0], "%s has no key %s; did you mean %s?", m.title(), quote(name), near)
 			continue
 		}

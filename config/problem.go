@@ -39,9 +39,9 @@ func (p Problems) sort() {
 	})
 }
 
-// nearest returns the candidate that is closest to word, or "" when none is
+// Nearest returns the candidate that is closest to word, or "" when none is
 // close enough to have been meant.
-func nearest(word string, candidates []string) string {
+func Nearest(word string, candidates []string) string {
 	best, bestDistance := "", max(2, len(word)/3)+1
 	for _, c := range candidates {
 		if d := distance(strings.ToLower(word), c); d < bestDistance {

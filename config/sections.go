@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"gatewatch/event"
+
 	"go.yaml.in/yaml/v4"
 )
 
@@ -142,9 +144,14 @@ func (d *decoder) login(c *Config, n *yaml.Node, name string) {
 			}
 		}
 	}
-	if len(d.problems) == before {
-		c.Logins = append(c.Logins, l)
+	if len(d.problems) > before {
+		return
 	}
+	if _, err := event.NewDeriver(event.DeriveOptions{Logins: []event.LoginRule{l.rule()}}); err != nil {
+		d.fail(n, "%s: %s", name, strings.TrimPrefix(err.Error(), "identity options: "))
+		return
+	}
+	c.Logins = append(c.Logins, l)
 }
 
 func (d *decoder) statuses(m *mapping, key string) []StatusRange {
@@ -192,7 +199,7 @@ func (d *decoder) incidents(c *Config, n *yaml.Node) {
 	m.duration("resolve_after", &c.Incidents.ResolveAfter, time.Second, 30*day)
 	m.duration("group_interval", &c.Incidents.GroupInterval, time.Second, 30*day)
 	m.duration("repeat_interval", &c.Incidents.RepeatInterval, time.Minute, forever)
-	m.integer("keep", &c.Incidents.Keep, 0, 1_000_000)
+	m.integer("keep", &c.Incidents.Keep, 1, 1_000_000)
 	m.done()
 }
 
@@ -250,11 +257,13 @@ func checkGlob(s string) error {
 	return nil
 }
 
-var routePattern = regexp.MustCompile(`^/(?:[^{}?#\s]|\{[A-Za-z_][A-Za-z0-9_.-]*\})*$`)
-
+// checkRoute asks the package that will use the template.
 func checkRoute(s string) error {
-	if !routePattern.MatchString(s) {
-		return fmt.Errorf("%s is no route template; write a path that begins with / and has {name} for each value, such as /shop/{slug}", quote(s))
+	if strings.ContainsAny(s, "?#") {
+		return fmt.Errorf("%s has a query or a fragment; write the path alone", quote(s))
+	}
+	if _, err := event.NewDeriver(event.DeriveOptions{Routes: []event.RouteRule{{Pattern: s}}}); err != nil {
+		return fmt.Errorf("%s", strings.TrimPrefix(err.Error(), "identity options: "))
 	}
 	return nil
 }
