@@ -1,0 +1,280 @@
+package sigma
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"gatewatch/detectors/observation"
+	"gatewatch/event"
+)
+
+// CompileOptions are the settings that a rule set is compiled with.
+type CompileOptions struct {
+	// ResolveAfter is the timespan of plain detections that set none of their
+	// own. 0 means one hour.
+	ResolveAfter time.Duration
+	// IPv6Whole makes IPv6 addresses group by the whole address instead of
+	// its /64.
+	IPv6Whole bool
+	// Disable reports whether to leave a rule out. Correlations lose it as an
+	// input, and are left out themselves when they have no input left.
+	Disable func(*Rule) bool
+}
+
+// Compile makes the index. What cannot be compiled is left out and reported,
+// together with the correlations that need it; the rest loads. The set is not
+// changed and can be compiled again with other options.
+func (s *Set) Compile(o CompileOptions) (*Index, []Problem) {
+	if o.ResolveAfter <= 0 {
+		o.ResolveAfter = time.Hour
+	}
+	c := &compiler{
+		set: s, o: o, b: newBuilder(), out: map[*Rule]bool{}, bad: map[*Rule]bool{}, x: &Index{plan: &observation.Plan{}, ipv6Whole: o.IPv6Whole},
+		kinds: map[string]uint16{}, meanings: map[string]meaning{}, planned: map[*Rule]uint32{}, detOf: map[*Rule]int{},
+	}
+	c.code.b = c.b
+	for _, r := range s.rules {
+		if o.Disable != nil && o.Disable(r) {
+			c.out[r] = true
+		}
+	}
+	c.detections()
+	c.correlations()
+	c.b.finish()
+	c.x.code = c.code.code
+	c.x.lay(c.b, c.triggers)
+	for _, r := range s.rules {
+		if !c.out[r] {
+			c.x.rules = append(c.x.rules, r)
+		}
+	}
+	sortProblems(c.problems)
+	return c.x, c.problems
+}
+
+// compiler holds what is known while a set is compiled.
+type compiler struct {
+	set      *Set
+	o        CompileOptions
+	b        *builder
+	code     programmer
+	x        *Index
+	out      map[*Rule]bool // disabled or refused
+	bad      map[*Rule]bool // refused
+	problems []Problem
+	triggers [][]uint32         // per atom: dets
+	kinds    map[string]uint16  // by names and meaning
+	meanings map[string]meaning // what each alias means
+	planned  map[*Rule]uint32   // index into Plan.Rules
+	detOf    map[*Rule]int      // index into Index.dets
+	depth    map[*Rule]int
+}
+
+type meaning struct {
+	text string
+	rule *Rule
+}
+
+// drop leaves a rule out and keeps why.
+func (c *compiler) drop(r *Rule, p *problems) {
+	c.out[r], c.bad[r] = true, true
+	c.problems = append(c.problems, p.list...)
+}
+
+// detections compiles the conditions of all detections, with their filters.
+func (c *compiler) detections() {
+	for _, r := range c.set.rules {
+		if r.Kind != Detection || c.out[r] {
+			continue
+		}
+		cond := r.cond
+		if filters := c.filters(r); len(filters) > 0 {
+			cond = &node{op: nodeAnd, kids: append([]*node{cond}, filters...), where: cond.where}
+		}
+		entry, ok := c.code.compile(cond)
+		if !ok {
+			p := &problems{rule: r.ID}
+			p.refuse(cond.where, "", "split the rule", "the condition is too large: it needs more than %d tests", maxProgram)
+			c.drop(r, p)
+			continue
+		}
+		id := len(c.x.dets)
+		c.detOf[r] = id
+		c.x.dets = append(c.x.dets, det{rule: r, cond: cond, entry: entry})
+		t := c.b.trigger(cond, false)
+		if t == nil {
+			c.x.always = append(c.x.always, uint32(id))
+			continue
+		}
+		for _, a := range t.atoms {
+			for len(c.triggers) <= int(a) {
+				c.triggers = append(c.triggers, nil)
+			}
+			c.triggers[a] = append(c.triggers[a], uint32(id))
+		}
+	}
+}
+
+// filters returns the conditions of the filters that reach r.
+func (c *compiler) filters(r *Rule) []*node {
+	var out []*node
+	for _, f := range c.set.rules {
+		if f.Kind != Filter || c.out[f] || !f.logs.covers(&r.logs) {
+			continue
+		}
+		named := slices.ContainsFunc(f.only.rules, func(n ref) bool { return c.set.byName[n.name] == r })
+		if f.only.any || named {
+			out = append(out, f.cond)
+		}
+	}
+	return out
+}
+
+// correlations makes the plan: correlations from the lowest to the highest,
+// so that inputs come before what they feed, then plain detections. Only a
+// correlation that loads takes the place of what it is made of.
+func (c *compiler) correlations() {
+	consumed := map[*Rule]bool{}
+	generated := map[*Rule]bool{}
+	for _, r := range c.levels() {
+		p := &problems{rule: r.ID}
+		if c.inputsLoad(r, p); !p.refused {
+			if c.depth[r] == 1 {
+				c.overEvents(r, p)
+			} else {
+				c.overFindings(r, p)
+			}
+		}
+		if p.refused {
+			c.drop(r, p)
+			continue
+		}
+		for _, in := range r.corr.inputs {
+			consumed[in] = true
+			generated[in] = generated[in] || r.corr.generate
+		}
+	}
+	for r, id := range c.planned {
+		c.x.plan.Rules[id].Alerting = !consumed[r] || generated[r]
+	}
+	for i := range c.x.dets {
+		if d := &c.x.dets[i]; !consumed[d.rule] || generated[d.rule] {
+			d.alerting = true
+			c.plain(d)
+		}
+	}
+}
+
+// plain plans a detection that opens incidents by itself: one match is
+// enough, by client, for as long as an incident stays open.
+func (c *compiler) plain(d *det) {
+	span := d.rule.ResolveAfter
+	if span == 0 {
+		span = c.o.ResolveAfter
+	}
+	pr := c.planRule(d.rule)
+	pr.Plain, pr.Alerting, pr.Depth = true, true, 1
+	pr.Kind = c.kind([]string{event.FieldClient.String()}, []bool{true}, "")
+	pr.Type, pr.Timespan = observation.EventCount, max(1, int64(span/time.Second))
+	pr.Bounds = []observation.Bound{{Op: observation.Gte, Value: 1}}
+	d.sinks = append(d.sinks, sink{
+		rule: c.add(d.rule, pr), kind: pr.Kind, value: -1, variant: c.variant([]event.Field{event.FieldClient}),
+	})
+}
+
+// inputsLoad refuses a correlation one of whose inputs was refused.
+func (c *compiler) inputsLoad(r *Rule, p *problems) {
+	for _, in := range r.corr.inputs {
+		if c.bad[in] {
+			p.refuse(r.corr.where, in.ID, "mend that rule first", "the rule %q is refused itself, see %s:%d", in.ID, in.File, in.Line)
+		}
+	}
+}
+
+// levels returns the correlations that are in, lowest depth first, in the
+// order of the set within one depth. Those without inputs are left out.
+func (c *compiler) levels() []*Rule {
+	c.depth = map[*Rule]int{}
+	var depth func(r *Rule) int
+	depth = func(r *Rule) int {
+		if d, ok := c.depth[r]; ok {
+			return d
+		}
+		d, any := 0, false
+		for _, in := range r.corr.inputs {
+			switch {
+			case c.bad[in]:
+				any = true // to be refused as well
+			case c.out[in]:
+			case in.Kind == Detection:
+				any = true
+			default:
+				if n := depth(in); n > 0 {
+					d, any = max(d, n), true
+				}
+			}
+		}
+		if !any {
+			c.depth[r] = 0
+			c.out[r] = true
+			return 0
+		}
+		c.depth[r] = d + 1
+		return d + 1
+	}
+	var order []*Rule
+	for _, r := range c.set.rules {
+		if r.Kind == Correlation && !c.out[r] && depth(r) > 0 {
+			order = append(order, r)
+		}
+	}
+	slices.SortStableFunc(order, func(a, b *Rule) int { return c.depth[a] - c.depth[b] })
+	return order
+}
+
+func (c *compiler) planRule(r *Rule) observation.Rule {
+	pr := observation.Rule{
+		ID: r.ID, Name: r.Name, Title: r.Title, Description: r.Description, Level: r.Level, Tags: r.Tags, Family: r.Family,
+		ResolveAfter: int64(r.ResolveAfter / time.Second),
+	}
+	if r.corr != nil {
+		pr.Type, pr.Bounds = r.corr.typ, r.corr.bounds
+		pr.Timespan = int64(r.corr.timespan / time.Second)
+	}
+	return pr
+}
+
+func (c *compiler) add(r *Rule, pr observation.Rule) uint32 {
+	id := uint32(len(c.x.plan.Rules))
+	c.x.plan.Rules = append(c.x.plan.Rules, pr)
+	c.planned[r] = id
+	return id
+}
+
+// kind returns the kind of a group-by list whose names are in order.
+func (c *compiler) kind(names []string, address []bool, meaning string) uint16 {
+	key := strings.Join(names, "\x00") + "\x01" + meaning
+	id, ok := c.kinds[key]
+	if !ok {
+		id = uint16(len(c.x.plan.Kinds))
+		c.kinds[key] = id
+		c.x.plan.Kinds = append(c.x.plan.Kinds, observation.NewKind(names, address))
+	}
+	return id
+}
+
+func (c *compiler) variant(fields []event.Field) uint16 {
+	for i, v := range c.x.variants {
+		if slices.Equal(v.fields, fields) {
+			return uint16(i)
+		}
+	}
+	v := variant{fields: fields}
+	for _, f := range fields {
+		v.address = append(v.address, f.Kind() == event.KindAddress)
+		c.x.needs = c.x.needs.Add(f)
+	}
+	c.x.variants = append(c.x.variants, v)
+	return uint16(len(c.x.variants) - 1)
+}

@@ -1,0 +1,134 @@
+package sigma
+
+import (
+	"strconv"
+
+	"gatewatch/detectors/observation"
+	"gatewatch/event"
+)
+
+// Index is a compiled rule set. It is immutable and safe for any number of
+// goroutines, each with a Matcher of its own.
+type Index struct {
+	plan  *observation.Plan
+	rules []*Rule
+	needs event.FieldSet
+	// ipv6Whole keeps IPv6 addresses whole in entities.
+	ipv6Whole bool
+
+	dets     []det
+	code     []instr
+	patterns []pattern
+	inputs   []*input
+	steps    []step
+	caches   []uint16 // per cache: its input
+	atoms    []atomInfo
+	atomOf   map[*leaf]uint32
+	trigger  []uint32 // dets to look at when an atom is true, see atomInfo
+	always   []uint32 // dets that no atom announces
+	variants []variant
+	values   [][]event.Field // value tuples of value_count rules
+}
+
+// det is a compiled detection.
+type det struct {
+	rule     *Rule
+	cond     *node // with filters joined
+	entry    uint32
+	alerting bool
+	sinks    []sink
+}
+
+// sink is a window rule that a detection feeds.
+type sink struct {
+	rule    uint32 // index into Plan.Rules
+	kind    uint16
+	variant uint16
+	value   int32 // index into Index.values, -1 for none
+}
+
+// variant is a way to read the entity of a kind: correlations with aliases
+// have one for each of their detections.
+type variant struct {
+	fields  []event.Field
+	address []bool
+}
+
+type atomInfo struct {
+	first, last uint32 // dets in Index.trigger
+	input       uint16
+	lazy        []uint32
+}
+
+// step is one thing to look up in an event.
+type step struct {
+	kind  stepKind
+	input uint16
+	// request: inputs of the target and its parts, noInput where nobody asks.
+	target, path, query uint16
+}
+
+type stepKind uint8
+
+const (
+	stepNumber stepKind = iota + 1
+	stepAddress
+	stepText
+	stepRequest
+)
+
+const noInput = 1<<16 - 1
+
+// Plan returns what the detectors need to know of the rules. It must not be
+// changed.
+func (x *Index) Plan() *observation.Plan { return x.plan }
+
+// Needs returns the event fields that some rule asks for, groups by or
+// counts, so that only these have to be derived.
+func (x *Index) Needs() event.FieldSet { return x.needs }
+
+// Rules returns the loaded documents of all kinds in order, without disabled
+// ones.
+func (x *Index) Rules() []*Rule { return x.rules }
+
+// lay writes the index from what the builder gathered.
+func (x *Index) lay(b *builder, triggers [][]uint32) {
+	x.patterns, x.inputs, x.atomOf = b.patterns, b.inputs, b.byLeaf
+	x.atoms = make([]atomInfo, len(b.atoms))
+	for i := range b.atoms {
+		a := &x.atoms[i]
+		a.input, a.lazy = b.atoms[i].input, b.atoms[i].lazy
+		a.first = uint32(len(x.trigger))
+		if i < len(triggers) {
+			x.trigger = append(x.trigger, triggers[i]...)
+		}
+		a.last = uint32(len(x.trigger))
+	}
+	request := step{kind: stepRequest, target: noInput, path: noInput, query: noInput}
+	for i, in := range x.inputs {
+		id := uint16(i)
+		x.needs |= in.src.needs()
+		if in.cached > 0 {
+			x.caches = append(x.caches, id)
+		}
+		switch {
+		case in.src.kind() == event.KindNumber:
+			x.steps = append(x.steps, step{kind: stepNumber, input: id})
+		case in.src.kind() == event.KindAddress:
+			x.steps = append(x.steps, step{kind: stepAddress, input: id})
+		case in.src == fieldSource(event.FieldTarget):
+			request.target = id
+		case in.src == fieldSource(event.FieldPath):
+			request.path = id
+		case in.src == fieldSource(event.FieldQuery):
+			request.query = id
+		default:
+			x.steps = append(x.steps, step{kind: stepText, input: id})
+		}
+	}
+	if request.target != noInput || request.path != noInput || request.query != noInput {
+		x.steps = append(x.steps, request)
+	}
+}
+
+func appendInt(dst []byte, n int64) []byte { return strconv.AppendInt(dst, n, 10) }

@@ -1,0 +1,206 @@
+package sigma
+
+import (
+	"gatewatch/detectors/observation"
+	"gatewatch/event"
+)
+
+// Matcher is one goroutine's scratch memory for an Index. It allocates
+// nothing once its buffers have grown to what the traffic needs.
+type Matcher struct {
+	x     *Index
+	epoch uint32
+
+	bits      []uint64 // atoms that are true
+	touched   []uint32 // the same as a list
+	lazyDone  []uint32 // per atom: epoch in which it was tested
+	patSeen   []uint32 // per pattern: epoch in which it matched
+	pendSeen  []uint32 // per pattern: text in which it was put to pending
+	detSeen   []uint32 // per det: epoch in which it became a candidate
+	ruleSeen  []uint32 // per plan rule: epoch in which it got its hit
+	missSeen  []uint32
+	texts     uint32 // serial number of the text that is being searched
+	pending   []pendingTest
+	candidate []uint32
+	matched   []uint32
+
+	forms  []forms // per input
+	buf    []byte  // decoded and formatted texts of this event
+	caches []valueCache
+
+	hits     []hit
+	missed   []uint32
+	entities []entity // per variant
+	values   []byte
+
+	missing []uint64 // per plan rule
+}
+
+type pendingTest struct {
+	pattern uint32
+	lo, hi  int
+}
+
+// forms are the texts of one input in this event.
+type forms struct {
+	epoch uint32
+	n     uint8
+	text  [4]string
+}
+
+// NewMatcher returns a matcher for x.
+func (x *Index) NewMatcher() *Matcher {
+	m := &Matcher{
+		x:        x,
+		bits:     make([]uint64, (len(x.atoms)+63)/64),
+		lazyDone: make([]uint32, len(x.atoms)),
+		patSeen:  make([]uint32, len(x.patterns)),
+		pendSeen: make([]uint32, len(x.patterns)),
+		detSeen:  make([]uint32, len(x.dets)),
+		ruleSeen: make([]uint32, len(x.plan.Rules)),
+		missSeen: make([]uint32, len(x.plan.Rules)),
+		missing:  make([]uint64, len(x.plan.Rules)),
+		forms:    make([]forms, len(x.inputs)),
+		caches:   make([]valueCache, len(x.caches)),
+		entities: make([]entity, len(x.variants)),
+	}
+	for i, in := range x.caches {
+		m.caches[i].init(x.inputs[in].src)
+	}
+	return m
+}
+
+// begin prepares for the next event. The stamps wrap after four billion
+// events, so they are cleared then.
+func (m *Matcher) begin() {
+	m.clear()
+	if m.epoch++; m.epoch == 0 {
+		for _, s := range [][]uint32{m.lazyDone, m.patSeen, m.detSeen, m.ruleSeen, m.missSeen} {
+			clear(s)
+		}
+		clear(m.forms)
+		clear(m.entities)
+		m.epoch = 1
+	}
+	m.buf = m.buf[:0]
+	m.candidate = m.candidate[:0]
+	m.matched = m.matched[:0]
+}
+
+func (m *Matcher) clear() {
+	for _, a := range m.touched {
+		m.bits[a>>6] = 0
+	}
+	m.touched = m.touched[:0]
+}
+
+// set makes an atom true and the rules that wait for it candidates.
+func (m *Matcher) set(a uint32) {
+	w, bit := a>>6, uint64(1)<<(a&63)
+	if m.bits[w]&bit != 0 {
+		return
+	}
+	m.bits[w] |= bit
+	m.touched = append(m.touched, a)
+	info := &m.x.atoms[a]
+	for _, d := range m.x.trigger[info.first:info.last] {
+		if m.detSeen[d] != m.epoch {
+			m.detSeen[d] = m.epoch
+			m.candidate = append(m.candidate, d)
+		}
+	}
+}
+
+func (m *Matcher) setAll(atoms []uint32) {
+	for _, a := range atoms {
+		m.set(a)
+	}
+}
+
+// find fills m.matched with the detections that ev matches, ascending.
+func (m *Matcher) find(ev *event.Event) {
+	m.begin()
+	for i := range m.x.steps {
+		m.look(ev, &m.x.steps[i])
+	}
+	for _, d := range m.candidate {
+		if m.eval(ev, m.x.dets[d].entry) {
+			m.matched = append(m.matched, d)
+		}
+	}
+	for _, d := range m.x.always {
+		if m.eval(ev, m.x.dets[d].entry) {
+			m.matched = append(m.matched, d)
+		}
+	}
+	sortIDs(m.matched)
+}
+
+// eval runs a program.
+func (m *Matcher) eval(ev *event.Event, pc uint32) bool {
+	for pc < reject {
+		in := &m.x.code[pc]
+		if m.holds(ev, in.atom) {
+			pc = in.yes
+		} else {
+			pc = in.no
+		}
+	}
+	return pc == accept
+}
+
+// holds reports whether an atom is true, testing now what no literal
+// announced.
+func (m *Matcher) holds(ev *event.Event, a uint32) bool {
+	if m.bits[a>>6]&(1<<(a&63)) != 0 {
+		return true
+	}
+	info := &m.x.atoms[a]
+	if len(info.lazy) == 0 || m.lazyDone[a] == m.epoch {
+		return false
+	}
+	m.lazyDone[a] = m.epoch
+	f := m.formsOf(ev, info.input)
+	for _, p := range info.lazy {
+		for i := range f.n {
+			if m.x.patterns[p].m.matchText(f.text[i]) {
+				m.bits[a>>6] |= 1 << (a & 63)
+				m.touched = append(m.touched, a)
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Match is a detection that an event matches.
+type Match struct {
+	Rule     *Rule
+	Alerting bool // this match alone opens an incident
+}
+
+// Match returns the detections that ev matches, in the order of the set. The
+// result is the caller's.
+func (m *Matcher) Match(ev *event.Event) []Match {
+	m.find(ev)
+	out := make([]Match, 0, len(m.matched))
+	for _, d := range m.matched {
+		out = append(out, Match{Rule: m.x.dets[d].rule, Alerting: m.x.dets[d].alerting})
+	}
+	return out
+}
+
+// Missing returns, for each rule of the plan, how many events matched it but
+// lacked a group-by field or the field that it counts. The slice is the
+// matcher's own; the owner may read it, and reset it to zeros.
+func (m *Matcher) Missing() []uint64 { return m.missing }
+
+// Observe appends what ev contributes to b: at most one observation for each
+// kind of entity, with a hit for each rule, both in the order of the plan.
+// It leaves b.Records alone.
+func (m *Matcher) Observe(ev *event.Event, b *observation.Batch) {
+	m.find(ev)
+	if len(m.matched) > 0 {
+		m.observe(ev, b)
+	}
+}

@@ -1,0 +1,184 @@
+package sigma
+
+import (
+	"cmp"
+	"slices"
+
+	"gatewatch/detectors/observation"
+	"gatewatch/event"
+)
+
+// hit is a rule that the event counts for.
+type hit struct {
+	kind, variant uint16
+	rule          uint32
+	hash          uint64
+	value         string
+}
+
+// entity is what the event has for one variant of a kind.
+type entity struct {
+	epoch   uint32
+	present bool
+	lo, hi  int // in Matcher.values
+}
+
+// observe turns m.matched into observations.
+func (m *Matcher) observe(ev *event.Event, b *observation.Batch) {
+	m.hits, m.missed, m.values = m.hits[:0], m.missed[:0], m.values[:0]
+	for _, d := range m.matched {
+		for i := range m.x.dets[d].sinks {
+			m.sink(ev, b, &m.x.dets[d].sinks[i])
+		}
+	}
+	for _, r := range m.missed {
+		if m.ruleSeen[r] != m.epoch {
+			m.missing[r]++
+		}
+	}
+	if len(m.hits) > 1 {
+		slices.SortFunc(m.hits, func(a, b hit) int {
+			return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.rule, b.rule))
+		})
+	}
+	for i := 0; i < len(m.hits); {
+		h := &m.hits[i]
+		e := &m.entities[h.variant]
+		kind := &m.x.plan.Kinds[h.kind]
+		values := m.values[e.lo:e.hi]
+		o := observation.Observation{
+			Kind: h.kind, Hash: kind.Hash(values), Values: b.KeepBytes(values), First: uint32(len(b.Hits)),
+		}
+		for ; i < len(m.hits) && m.hits[i].kind == o.Kind; i++ {
+			h := &m.hits[i]
+			b.Hits = append(b.Hits, observation.Hit{Rule: h.rule, N: 1, Hash: h.hash, Value: h.value})
+			o.Count++
+		}
+		b.Obs = append(b.Obs, o)
+	}
+}
+
+// sink counts the event for one rule, once however many of the rule's
+// detections it matches.
+func (m *Matcher) sink(ev *event.Event, b *observation.Batch, s *sink) {
+	if m.ruleSeen[s.rule] == m.epoch {
+		return
+	}
+	e := &m.entities[s.variant]
+	if e.epoch != m.epoch {
+		m.entity(ev, e, &m.x.variants[s.variant])
+	}
+	h := hit{kind: s.kind, variant: s.variant, rule: s.rule}
+	ok := e.present
+	if ok {
+		if s.value >= 0 {
+			h.hash, h.value, ok = m.counted(ev, b, m.x.values[s.value])
+		}
+		// The first detection that has the group decides, so that all rules of
+		// a kind agree on the entity.
+		m.ruleSeen[s.rule] = m.epoch
+	}
+	if ok {
+		m.hits = append(m.hits, h)
+		return
+	}
+	if e.present {
+		m.missing[s.rule]++
+	} else if m.missSeen[s.rule] != m.epoch {
+		m.missSeen[s.rule] = m.epoch
+		m.missed = append(m.missed, s.rule)
+	}
+}
+
+// entity encodes the values of a group-by list.
+func (m *Matcher) entity(ev *event.Event, e *entity, v *variant) {
+	*e = entity{epoch: m.epoch, lo: len(m.values)}
+	for i, f := range v.fields {
+		if v.address[i] {
+			a, ok := ev.Address(f)
+			if !ok {
+				return
+			}
+			m.values = observation.AppendAddr(m.values, a.Unmap().WithZone(""), m.x.ipv6Whole)
+			continue
+		}
+		text, ok := m.fieldText(ev, f)
+		if !ok {
+			return
+		}
+		m.values = observation.AppendText(m.values, text)
+	}
+	e.hi, e.present = len(m.values), true
+}
+
+// fieldText is Event.Text without allocation. The text lives as long as the
+// event is worked on.
+func (m *Matcher) fieldText(ev *event.Event, f event.Field) (string, bool) {
+	from := len(m.buf)
+	switch f.Kind() {
+	case event.KindNumber:
+		n, ok := ev.Number(f)
+		if !ok {
+			return "", false
+		}
+		m.buf = appendInt(m.buf, n)
+	case event.KindAddress:
+		a, ok := ev.Address(f)
+		if !ok {
+			return "", false
+		}
+		m.buf = a.AppendTo(m.buf)
+	default:
+		return m.base(ev, fieldSource(f))
+	}
+	return view(m.buf[from:]), true
+}
+
+// counted returns the value that a value_count rule counts. A tuple is hashed
+// in the encoding of entities, so that no two tuples look the same.
+func (m *Matcher) counted(ev *event.Event, b *observation.Batch, fields []event.Field) (hash uint64, value string, ok bool) {
+	if len(fields) == 1 {
+		text, ok := m.fieldText(ev, fields[0])
+		if !ok {
+			return 0, "", false
+		}
+		return observation.HashValue(text), b.Keep(text[:min(len(text), observation.MaxValue)]), true
+	}
+	var texts [maxTuple]string
+	size := 0
+	for i, f := range fields {
+		if texts[i], ok = m.fieldText(ev, f); !ok {
+			return 0, "", false
+		}
+		size += len(texts[i])
+	}
+	from := len(m.buf)
+	for i := range fields {
+		m.buf = observation.AppendText(m.buf, texts[i])
+	}
+	hash = observation.HashValue(view(m.buf[from:]))
+	from = len(m.buf)
+	for i := range fields {
+		if i > 0 {
+			m.buf = append(m.buf, ", "...)
+		}
+		m.buf = append(m.buf, texts[i]...)
+	}
+	return hash, b.KeepBytes(m.buf[from:min(len(m.buf), from+observation.MaxValue)]), true
+}
+
+// maxTuple is how many fields a value_count can count together.
+const maxTuple = 8
+
+// sortIDs sorts a list that is nearly always short.
+func sortIDs(ids []uint32) {
+	if len(ids) > 24 {
+		slices.Sort(ids)
+		return
+	}
+	for i := 1; i < len(ids); i++ {
+		for j := i; j > 0 && ids[j] < ids[j-1]; j-- {
+			ids[j], ids[j-1] = ids[j-1], ids[j]
+		}
+	}
+}

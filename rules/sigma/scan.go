@@ -1,0 +1,368 @@
+package sigma
+
+import (
+	"strings"
+
+	"gatewatch/event"
+)
+
+// look finds the atoms that are true for one step's values.
+func (m *Matcher) look(ev *event.Event, s *step) {
+	in := m.x.inputs[min(int(s.input), len(m.x.inputs)-1)]
+	switch s.kind {
+	case stepNumber:
+		n, ok := ev.Number(event.Field(in.src))
+		switch {
+		case !ok:
+			m.setAll(in.absent)
+		case uint64(n) < uint64(len(in.small)):
+			m.setAll(in.small[n])
+		default:
+			in.eachAtom(m.x.patterns, n, m.setAll)
+		}
+	case stepAddress:
+		a, ok := ev.Address(event.Field(in.src))
+		if !ok {
+			m.setAll(in.absent)
+			return
+		}
+		m.setAll(in.exists)
+		if in.nets != nil {
+			if atoms, ok := in.nets.Lookup(a.Unmap().WithZone("")); ok {
+				m.setAll(atoms)
+			}
+		}
+	case stepText:
+		m.lookText(ev, s.input, in)
+	case stepRequest:
+		m.lookRequest(ev, s)
+	}
+}
+
+func (m *Matcher) lookText(ev *event.Event, id uint16, in *input) {
+	text, ok := m.base(ev, in.src)
+	if !ok {
+		m.setAll(in.absent)
+		return
+	}
+	if in.cached > 0 {
+		m.lookCached(ev, id, in, text)
+		return
+	}
+	m.lookForms(ev, id, in)
+}
+
+// lookCached uses what was found in the same value before. What is found
+// depends on the value alone, so this changes no result.
+func (m *Matcher) lookCached(ev *event.Event, id uint16, in *input, text string) {
+	c := &m.caches[in.cached-1]
+	e := c.slot(text)
+	if e == nil {
+		m.lookForms(ev, id, in)
+		return
+	}
+	if string(e.value) == text {
+		m.setAll(e.atoms)
+		return
+	}
+	from := len(m.touched)
+	m.lookForms(ev, id, in)
+	e.put(text, m.touched[from:])
+}
+
+// lookForms searches all forms of a text value.
+func (m *Matcher) lookForms(ev *event.Event, id uint16, in *input) {
+	m.setAll(in.exists)
+	if in.auto == nil && in.exact == nil {
+		return
+	}
+	f := m.formsOf(ev, id)
+	for i := range f.n {
+		text := f.text[i]
+		m.lookExact(in, text)
+		if in.auto != nil {
+			var where spans
+			where.only(id, len(text))
+			m.search(in.auto, text, &where)
+		}
+	}
+}
+
+// lookRequest searches the target, its path and its query. Where the path and
+// the query are what stands before and behind the first '?', one pass over
+// the target finds what is in all three.
+func (m *Matcher) lookRequest(ev *event.Event, s *step) {
+	var auto *automaton
+	present := 0
+	for _, id := range [...]uint16{s.target, s.path, s.query} {
+		if id == noInput {
+			continue
+		}
+		in := m.x.inputs[id]
+		text, ok := m.base(ev, in.src)
+		if !ok {
+			m.setAll(in.absent)
+			continue
+		}
+		present++
+		m.setAll(in.exists)
+		auto = in.auto
+		if in.exact != nil {
+			f := m.formsOf(ev, id)
+			for i := range f.n {
+				m.lookExact(in, f.text[i])
+			}
+		}
+		_ = text
+	}
+	if auto == nil {
+		return
+	}
+	cut, split := targetSplit(ev)
+	if present < 2 || !split {
+		for _, id := range [...]uint16{s.target, s.path, s.query} {
+			if id == noInput {
+				continue
+			}
+			f := m.formsOf(ev, id)
+			for i := range f.n {
+				var where spans
+				where.only(id, len(f.text[i]))
+				m.search(auto, f.text[i], &where)
+			}
+		}
+		return
+	}
+	var where spans
+	where.parts(s, cut, len(ev.Target))
+	m.search(auto, ev.Target, &where)
+	if !needsDecoding(ev.Target, plusTarget) {
+		return
+	}
+	from := len(m.buf)
+	m.buf, cut = appendDecoded(m.buf, ev.Target, plusTarget)
+	text := view(m.buf[from:])
+	if cut < 0 {
+		cut = len(text)
+	}
+	where.parts(s, cut, len(text))
+	m.search(auto, text, &where)
+}
+
+// targetSplit reports whether path and query are the target's, cut at its
+// first '?', and where that is.
+func targetSplit(ev *event.Event) (cut int, ok bool) {
+	cut = strings.IndexByte(ev.Target, '?')
+	if cut < 0 {
+		return len(ev.Target), ev.Path == ev.Target && ev.Query == ""
+	}
+	return cut, ev.Path == ev.Target[:cut] && ev.Query == ev.Target[cut+1:]
+}
+
+// lookExact finds the exact texts that are equal to a value.
+func (m *Matcher) lookExact(in *input, text string) {
+	if !in.lengths[min(len(text), 255)] {
+		return
+	}
+	from := len(m.buf)
+	m.buf = append(m.buf, text...)
+	folded := m.buf[from:]
+	for i, c := range folded {
+		folded[i] = lowerByte(c)
+	}
+	for _, p := range in.exact[string(folded)] {
+		mt := m.x.patterns[p].m
+		if !mt.cased || mt.text == text {
+			m.setAll(m.x.patterns[p].atoms)
+		}
+	}
+	m.buf = m.buf[:from]
+}
+
+// spans says which part of a text belongs to which input: three at most.
+type spans struct {
+	input  [3]uint16
+	lo, hi [3]int
+	n      int
+}
+
+func (w *spans) only(id uint16, n int) {
+	w.input[0], w.lo[0], w.hi[0], w.n = id, 0, n, 1
+}
+
+// parts sets the spans of a target with its '?' at cut, or cut at its end.
+func (w *spans) parts(s *step, cut, n int) {
+	w.n = 0
+	add := func(id uint16, lo, hi int) {
+		if id != noInput && lo < hi {
+			w.input[w.n], w.lo[w.n], w.hi[w.n] = id, lo, hi
+			w.n++
+		}
+	}
+	add(s.target, 0, n)
+	add(s.path, 0, cut)
+	add(s.query, cut+1, n)
+}
+
+// search runs the automaton over a text and sets the atoms of what it finds
+// within the spans.
+func (m *Matcher) search(a *automaton, text string, where *spans) {
+	m.texts++
+	if m.texts == 0 {
+		clear(m.pendSeen)
+		m.texts = 1
+	}
+	m.pending = m.pending[:0]
+	state := uint32(0)
+	for i := 0; i < len(text); i++ {
+		class := a.class[text[i]]
+		if state < a.dense {
+			state = a.table[state<<a.shift|uint32(class)]
+		} else {
+			state = a.step(state, class)
+		}
+		if state&hitFlag != 0 {
+			state &^= hitFlag
+			m.found(a, state, text, i+1, where)
+		}
+	}
+	for _, t := range m.pending {
+		if p := &m.x.patterns[t.pattern]; m.patSeen[t.pattern] != m.epoch && p.m.matchText(text[t.lo:t.hi]) {
+			m.patSeen[t.pattern] = m.epoch
+			m.setAll(p.atoms)
+		}
+	}
+}
+
+// found handles the literals that end at end.
+func (m *Matcher) found(a *automaton, state uint32, text string, end int, where *spans) {
+	if a.out[state] == a.out[state+1] {
+		state = a.next[state]
+	}
+	for ; state != 0; state = a.next[state] {
+		for i := a.out[state]; i < a.out[state+1]; i++ {
+			h := &a.hits[i]
+			if m.patSeen[h.pattern] == m.epoch {
+				continue
+			}
+			begin := end - int(h.length)
+			for j := range where.n {
+				if where.input[j] != h.input || begin < where.lo[j] || end > where.hi[j] ||
+					h.start && begin != where.lo[j] || h.end && end != where.hi[j] ||
+					h.cased != "" && text[begin:end] != h.cased {
+					continue
+				}
+				if !h.verify {
+					m.patSeen[h.pattern] = m.epoch
+					m.setAll(m.x.patterns[h.pattern].atoms)
+				} else if m.pendSeen[h.pattern] != m.texts {
+					m.pendSeen[h.pattern] = m.texts
+					m.pending = append(m.pending, pendingTest{h.pattern, where.lo[j], where.hi[j]})
+				}
+			}
+		}
+	}
+}
+
+// formsOf returns the texts of an input: as logged, and decoded where that
+// differs. It is worked out once an event.
+func (m *Matcher) formsOf(ev *event.Event, id uint16) *forms {
+	f := &m.forms[id]
+	if f.epoch == m.epoch {
+		return f
+	}
+	f.epoch, f.n = m.epoch, 0
+	in := m.x.inputs[id]
+	switch in.src.kind() {
+	case event.KindAddress:
+		if a, ok := ev.Address(event.Field(in.src)); ok {
+			from := len(m.buf)
+			m.buf = a.AppendTo(m.buf)
+			f.add(view(m.buf[from:]))
+		}
+		return f
+	case event.KindNumber:
+		if n, ok := ev.Number(event.Field(in.src)); ok {
+			from := len(m.buf)
+			m.buf = appendInt(m.buf, n)
+			f.add(view(m.buf[from:]))
+		}
+		return f
+	}
+	if text, ok := m.base(ev, in.src); ok {
+		m.addForms(f, text, in.plus)
+		if in.src == srcURL && ev.Host != "" && !strings.Contains(ev.Target, "://") {
+			from := len(m.buf)
+			scheme := ev.Scheme
+			if scheme == "" {
+				scheme = "http"
+			}
+			m.buf = append(m.buf, scheme...)
+			m.buf = append(m.buf, "://"...)
+			m.buf = append(m.buf, ev.Host...)
+			m.buf = append(m.buf, text...)
+			m.addForms(f, view(m.buf[from:]), in.plus)
+		}
+	}
+	return f
+}
+
+func (f *forms) add(text string) {
+	f.text[f.n] = text
+	f.n++
+}
+
+func (m *Matcher) addForms(f *forms, text string, mode plusMode) {
+	f.add(text)
+	if needsDecoding(text, mode) {
+		from := len(m.buf)
+		m.buf, _ = appendDecoded(m.buf, text, mode)
+		if d := view(m.buf[from:]); d != text {
+			f.add(d)
+		}
+	}
+}
+
+// base returns a text source as logged. Text that is empty is absent.
+func (m *Matcher) base(ev *event.Event, src source) (string, bool) {
+	var s string
+	switch src {
+	case srcURL:
+		s = ev.Target
+	case srcMethod:
+		s = ev.MethodOriginal
+		if s == "" {
+			s = ev.Method
+		}
+	case srcVersion:
+		if ev.Protocol != "" {
+			from := len(m.buf)
+			m.buf = append(m.buf, "HTTP/"...)
+			m.buf = append(m.buf, ev.Protocol...)
+			s = view(m.buf[from:])
+		}
+	case srcExtension:
+		s = extension(ev.Path)
+	case fieldSource(event.FieldClientPrefix):
+		if p := ev.Prefix(); p.IsValid() {
+			from := len(m.buf)
+			m.buf = p.AppendTo(m.buf)
+			s = view(m.buf[from:])
+		}
+	default:
+		var ok bool
+		if s, ok = ev.Text(event.Field(src)); !ok {
+			return "", false
+		}
+	}
+	return s, s != ""
+}
+
+// extension returns what follows the last dot of a path's last segment.
+func extension(path string) string {
+	name := path[strings.LastIndexByte(path, '/')+1:]
+	if i := strings.LastIndexByte(name, '.'); i >= 0 {
+		return name[i+1:]
+	}
+	return ""
+}
