@@ -10,8 +10,11 @@ type Notification struct {
 	Key      string // "incident id/revision": the same for every attempt
 	Incident string
 	Revision int64
+	Cause    Cause
 	Made     time.Time // when the revision was made
 	Payload  []byte    // the incident as JSON, see Incident
+	// Repeat says that an earlier attempt may have reached the receiver.
+	Repeat bool
 }
 
 // Reason is how an attempt ended, as a metric label.
@@ -53,6 +56,17 @@ type Receiver interface {
 type StoreOp struct {
 	Bucket     string
 	Key, Value []byte
+}
+
+// certain reports whether an attempt that ended so has not reached the receiver
+// in a way that it acted on.
+func (r Reason) certain() bool {
+	switch r {
+	case ReasonTimeout, ReasonConnection, ReasonServerError, ReasonCanceled, ReasonOther:
+		return false
+	default:
+		return true
+	}
 }
 
 // Store commits changes durably, all or none, before it returns. It may be

@@ -1,0 +1,391 @@
+package alerting
+
+import (
+	"cmp"
+	"container/heap"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"gatewatch/detectors/observation"
+)
+
+// Target is a receiver and what it is to get.
+type Target struct {
+	Receiver Receiver
+	// MinLevel is the least level of incidents that it gets.
+	MinLevel observation.Level
+	// Concurrency bounds the attempts under way at once. Default 4.
+	Concurrency int
+}
+
+// OutboxOptions configure an outbox. Store is required.
+type OutboxOptions struct {
+	Store   Store
+	Targets []Target
+	// AttemptTimeout is the deadline of one attempt. Default 30 s.
+	AttemptTimeout time.Duration
+	// MinBackoff and MaxBackoff bound the wait after a failed attempt, which
+	// doubles each time. Defaults 1 s and 1 min.
+	MinBackoff, MaxBackoff time.Duration
+	// MaxRetryAfter bounds the wait that a receiver may ask for. Default 1 h.
+	MaxRetryAfter time.Duration
+	// MaxPending and MaxPendingBytes bound what waits for one receiver; beyond
+	// that the oldest is dropped and counted. Defaults 10,000 and 64 MiB.
+	MaxPending, MaxPendingBytes int
+	// MaxParked bounds what a receiver refused and is kept for it. Default 1,000.
+	MaxParked int
+	// StopGrace is how long attempts under way may take once Run is to stop.
+	// Default 2 s.
+	StopGrace time.Duration
+	// Hook, if not nil, is called at the points of an attempt at which tests
+	// kill the process: committed-not-sent, attempted-not-sent and
+	// sent-not-marked.
+	Hook    func(point string)
+	Logger  *slog.Logger
+	Metrics *Metrics
+}
+
+func (o OutboxOptions) withDefaults() OutboxOptions {
+	o.AttemptTimeout = cmp.Or(o.AttemptTimeout, 30*time.Second)
+	o.MinBackoff = cmp.Or(o.MinBackoff, time.Second)
+	o.MaxBackoff = max(cmp.Or(o.MaxBackoff, time.Minute), o.MinBackoff)
+	o.MaxRetryAfter = cmp.Or(o.MaxRetryAfter, time.Hour)
+	o.MaxPending = cmp.Or(o.MaxPending, 10_000)
+	o.MaxPendingBytes = cmp.Or(o.MaxPendingBytes, 64<<20)
+	o.MaxParked = cmp.Or(o.MaxParked, 1000)
+	o.StopGrace = cmp.Or(o.StopGrace, 2*time.Second)
+	if o.Hook == nil {
+		o.Hook = func(string) {}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Outbox holds the newest unsent revision of each incident for each receiver
+// and sends it once the commit that holds it is durable. An attempt is
+// committed before it is made and its outcome right after, so a kill at any
+// moment leads to at most one more attempt with the same key. A newer revision
+// replaces an unsent older one; revisions of one incident arrive in order.
+//
+// The pipeline, at each cut: Stage, then one durable commit of the operations
+// together with all other state, then Committed. All methods may be called by
+// many goroutines.
+type Outbox struct {
+	o OutboxOptions
+
+	mu      sync.Mutex
+	queues  map[string]*queue
+	seq     int64 // of messages
+	batch   uint64
+	staged  []staged
+	garbage []StoreOp // deletions to make with the next commit
+	changed chan struct{}
+}
+
+type staged struct {
+	seq      uint64
+	messages []*message
+}
+
+// NewOutbox returns an empty outbox for the targets.
+func NewOutbox(o OutboxOptions) (*Outbox, error) {
+	b := &Outbox{o: o.withDefaults(), queues: map[string]*queue{}, changed: make(chan struct{}, 1)}
+	return b, b.SetTargets(o.Targets)
+}
+
+// SetTargets replaces the receivers, after a reload. What waits for a receiver
+// that is gone is dropped and counted; what a receiver had refused is tried
+// again, since its configuration may be right now.
+func (b *Outbox) SetTargets(targets []Target) error {
+	names := map[string]bool{}
+	for _, t := range targets {
+		name := t.Receiver.Name()
+		if name == "" || strings.Contains(name, "\x00") || names[name] {
+			return fmt.Errorf("receiver name %q is empty, odd or used twice; give each receiver its own name", name)
+		}
+		names[name] = true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for name, q := range b.queues {
+		if names[name] {
+			continue
+		}
+		for _, m := range q.all() {
+			b.garbage = append(b.garbage, StoreOp{Bucket: BucketOutbox, Key: m.key()})
+			b.o.Metrics.dropped(name)
+		}
+		q.gone = true
+		q.poke()
+		delete(b.queues, name)
+		b.o.Metrics.pending(name, 0)
+	}
+	for _, t := range targets {
+		name := t.Receiver.Name()
+		q := b.queues[name]
+		if q == nil {
+			q = newQueue(name)
+			b.queues[name] = q
+		}
+		t.Concurrency = cmp.Or(t.Concurrency, 4)
+		q.target = t
+		q.unpark()
+		q.poke()
+	}
+	select {
+	case b.changed <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// Stage takes new revisions and returns the operations that make them durable,
+// and the number to give to Committed. Nothing is sent before.
+func (b *Outbox) Stage(revisions []Revision) (seq uint64, ops []StoreOp, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var messages []*message
+	for _, r := range revisions {
+		payload, err := json.Marshal(r.Incident)
+		if err != nil {
+			return 0, nil, fmt.Errorf("encode revision %d of incident %s: %w", r.Number, r.Incident.ID, err)
+		}
+		for _, name := range slices.Sorted(maps.Keys(b.queues)) {
+			q := b.queues[name]
+			if r.Incident.Level < q.target.MinLevel {
+				continue
+			}
+			b.seq++
+			m := &message{
+				Receiver: name, Incident: r.Incident.ID, Revision: r.Number, Cause: r.Cause,
+				Made: r.At.UnixNano(), Seq: b.seq, payload: payload, index: -1,
+			}
+			messages = append(messages, m)
+			ops = append(ops, StoreOp{BucketOutbox, m.key(), m.encode()})
+			if old := q.byIncident[m.Incident]; old != nil && !old.flying {
+				ops = append(ops, StoreOp{Bucket: BucketOutbox, Key: old.key()})
+			}
+		}
+	}
+	ops = append(ops, b.garbage...)
+	b.garbage = nil
+	b.batch++
+	b.staged = append(b.staged, staged{b.batch, messages})
+	return b.batch, ops, nil
+}
+
+// Committed says that all that was staged up to seq is durable: it may be sent.
+func (b *Outbox) Committed(seq uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for len(b.staged) > 0 && b.staged[0].seq <= seq {
+		for _, m := range b.staged[0].messages {
+			if q := b.queues[m.Receiver]; q != nil {
+				b.add(q, m)
+			} else {
+				b.garbage = append(b.garbage, StoreOp{Bucket: BucketOutbox, Key: m.key()})
+			}
+		}
+		b.staged = b.staged[1:]
+	}
+}
+
+// Load fills a new outbox from what was made durable before. scan calls its
+// argument with each key and value of the bucket BucketOutbox.
+func (b *Outbox) Load(scan func(f func(key, value []byte) error) error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var found []*message
+	err := scan(func(key, value []byte) error {
+		m, err := decodeMessage(value)
+		if err == nil && string(m.key()) != string(key) {
+			err = errDamaged
+		}
+		if err != nil {
+			return fmt.Errorf("read stored notification %q: %w", key, err)
+		}
+		found = append(found, m)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(found, func(x, y *message) int {
+		return cmp.Or(cmp.Compare(x.Seq, y.Seq), cmp.Compare(x.Revision, y.Revision))
+	})
+	for _, m := range found {
+		b.seq = max(b.seq, m.Seq)
+		m.Parked = false // a restart is a good moment to ask again
+		if q := b.queues[m.Receiver]; q != nil {
+			b.add(q, m)
+			continue
+		}
+		b.garbage = append(b.garbage, StoreOp{Bucket: BucketOutbox, Key: m.key()})
+		b.o.Metrics.dropped(m.Receiver)
+	}
+	return nil
+}
+
+// add enters a durable message into its queue, in the place of an older one.
+func (b *Outbox) add(q *queue, m *message) {
+	old := q.byIncident[m.Incident]
+	switch {
+	case old == nil:
+	case old.Revision >= m.Revision:
+		b.discard(m)
+		return
+	case old.flying:
+		if old.newer != nil {
+			q.bytes -= len(old.newer.payload)
+			b.discard(old.newer)
+		}
+		old.newer = m
+		q.bytes += len(m.payload)
+		return
+	default:
+		q.remove(old)
+		b.discard(old)
+	}
+	q.push(m)
+	for len(q.ready) > 0 && (len(q.byIncident) > b.o.MaxPending || q.bytes > b.o.MaxPendingBytes) {
+		oldest := slices.MinFunc(q.ready, func(x, y *message) int { return cmp.Compare(x.Seq, y.Seq) })
+		q.remove(oldest)
+		b.discard(oldest)
+		b.o.Metrics.dropped(q.name)
+	}
+	b.o.Metrics.pending(q.name, q.waiting())
+	q.poke()
+}
+
+func (b *Outbox) discard(m *message) {
+	b.garbage = append(b.garbage, StoreOp{Bucket: BucketOutbox, Key: m.key()})
+}
+
+// Pending is one notification that waits.
+type Pending struct {
+	Receiver string
+	Incident string
+	Revision int64
+	Made     time.Time
+	Attempts int
+	Parked   bool // refused for good; tried again after a restart or a reload
+}
+
+// Pending returns what waits, oldest first.
+func (b *Outbox) Pending() []Pending {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var all []*message
+	for _, q := range b.queues {
+		all = append(all, q.all()...)
+	}
+	slices.SortFunc(all, func(x, y *message) int { return cmp.Compare(x.Seq, y.Seq) })
+	out := make([]Pending, 0, len(all))
+	for _, m := range all {
+		out = append(out, Pending{m.Receiver, m.Incident, m.Revision, time.Unix(0, m.Made), m.Attempts, m.Parked})
+	}
+	return out
+}
+
+// message is one revision of an incident on its way to one receiver.
+type message struct {
+	Receiver  string
+	Incident  string
+	Revision  int64
+	Cause     Cause
+	Made      int64 // Unix nanoseconds
+	Seq       int64 // order of staging
+	Attempts  int   `json:",omitempty"`
+	Attempted bool  `json:",omitempty"` // an attempt began whose outcome is not known
+	Parked    bool  `json:",omitempty"`
+
+	payload   []byte
+	notBefore time.Time
+	flying    bool
+	newer     *message // came while this one is flying
+	index     int      // in the queue's heap, -1 when not there
+}
+
+// key is unique for each revision and receiver, so that what is written about
+// one revision never touches another.
+func (m *message) key() []byte {
+	k := append([]byte(m.Receiver), 0)
+	k = append(append(k, m.Incident...), 0)
+	return binary.BigEndian.AppendUint64(k, uint64(m.Revision))
+}
+
+func (m *message) notification() Notification {
+	return Notification{
+		Key:      fmt.Sprintf("%s/%d", m.Incident, m.Revision),
+		Incident: m.Incident, Revision: m.Revision, Cause: m.Cause,
+		Made: time.Unix(0, m.Made).UTC(), Payload: m.payload, Repeat: m.Attempted,
+	}
+}
+
+func (m *message) encode() []byte {
+	head, err := json.Marshal(m)
+	if err != nil {
+		panic(err) // plain data: cannot happen
+	}
+	w := writer{b: make([]byte, 0, len(head)+len(m.payload)+16)}
+	w.b = append(w.b, storedVersion)
+	w.bytes(head)
+	w.bytes(m.payload)
+	return w.b
+}
+
+func decodeMessage(value []byte) (*message, error) {
+	if len(value) == 0 || value[0] != storedVersion {
+		return nil, fmt.Errorf("it has an unknown version")
+	}
+	r := reader{b: value[1:]}
+	m := &message{index: -1}
+	if err := json.Unmarshal(r.bytes(), m); err != nil {
+		return nil, err
+	}
+	m.payload = slices.Clone(r.bytes())
+	if r.bad || len(r.b) != 0 || m.Receiver == "" || m.Incident == "" || !json.Valid(m.payload) {
+		return nil, errDamaged
+	}
+	return m, nil
+}
+
+// messageHeap orders what is ready by the time before which it must not be
+// sent, then by age.
+type messageHeap []*message
+
+func (h messageHeap) Len() int { return len(h) }
+func (h messageHeap) Less(i, j int) bool {
+	if c := h[i].notBefore.Compare(h[j].notBefore); c != 0 {
+		return c < 0
+	}
+	return h[i].Seq < h[j].Seq
+}
+func (h messageHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+func (h *messageHeap) Push(x any) {
+	m := x.(*message)
+	m.index = len(*h)
+	*h = append(*h, m)
+}
+func (h *messageHeap) Pop() any {
+	old := *h
+	m := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	m.index = -1
+	return m
+}
+
+var _ heap.Interface = (*messageHeap)(nil)
