@@ -12,6 +12,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"time"
+
+	"gatewatch/detectors/observation"
 )
 
 // Config is a whole configuration. It is complete: what the file does not say
@@ -90,6 +92,7 @@ type Incidents struct {
 // Receiver is one place that notifications go to.
 type Receiver struct {
 	Name    string
+	Level   observation.Level // the least level of incidents that it gets
 	Webhook *Webhook
 }
 

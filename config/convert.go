@@ -4,6 +4,8 @@ import (
 	"strconv"
 
 	"gatewatch/alerting"
+	"gatewatch/collectors/file"
+	"gatewatch/collectors/format"
 	"gatewatch/event"
 )
 
@@ -44,4 +46,19 @@ func (c *Config) Book() alerting.BookOptions {
 		RepeatInterval: c.Incidents.RepeatInterval,
 		WholeIPv6:      c.IPv6Group == 128,
 	}
+}
+
+// FormatOptions returns the options of format.New.
+func (s *Source) FormatOptions() format.Options {
+	return format.Options{Name: s.Format, Aliases: s.Aliases}
+}
+
+// FileOptions returns the options of file.New, without what the command line
+// adds. It is for sources that are not standard input.
+func (s *Source) FileOptions() file.Options {
+	o := file.Options{Paths: s.Files, Exclude: s.Exclude, Begin: file.Start, MaxLineBytes: int(s.MaxLine)}
+	if s.FromEnd {
+		o.Begin = file.End
+	}
+	return o
 }

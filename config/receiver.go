@@ -27,6 +27,12 @@ func (d *decoder) receivers(c *Config, top *mapping) {
 		} else if len(d.problems) == before {
 			d.fail(item, "%s has no name; add name: ops", name)
 		}
+		var level string
+		if at := m.text("level", &level); at != nil {
+			if err := r.Level.UnmarshalText([]byte(level)); err != nil {
+				d.fail(at, "%s.level: %s", name, err)
+			}
+		}
 		if n := m.take("webhook"); n != nil {
 			r.Webhook = d.webhook(n, name+".webhook")
 		} else if _, open := m.keys["webhook"]; !open && len(d.problems) == before {

@@ -99,7 +99,8 @@ func (d *decoder) source(n *yaml.Node, name, dir string) (Source, bool) {
 	s.FromEnd = begin == "end"
 	d.format(m, &s.Format)
 	d.aliases(m, &s)
-	m.duration("lateness", &s.Lateness, 0, time.Hour)
+	m.duration("lateness", &s.Lateness, time.Second, time.Hour)
+	s.Lateness = s.Lateness.Truncate(time.Second) // window time is in whole seconds
 	m.size("max_line", &s.MaxLine, 1<<10, 64<<20)
 	m.done()
 	if len(d.problems) == before {
@@ -178,8 +179,8 @@ func (d *decoder) rules(c *Config, n *yaml.Node) {
 
 func (d *decoder) merge(c *Config, n *yaml.Node) {
 	m := d.mapping(n, "merge")
-	m.duration("wait", &c.Merge.Wait, 0, time.Hour)
-	m.duration("hold", &c.Merge.Hold, 0, day)
+	m.duration("wait", &c.Merge.Wait, 10*time.Millisecond, time.Hour)
+	m.duration("hold", &c.Merge.Hold, time.Second, day)
 	m.done()
 }
 
