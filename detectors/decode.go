@@ -11,11 +11,9 @@ import (
 	"gatewatch/detectors/observation"
 )
 
-// PlanTable names the kinds and rules of the engine's plan in a way that
-// outlives it: chunks hold their numbers.
-func (e *Engine) PlanTable() []byte { return planTable(e.plan) }
-
-func planTable(p *observation.Plan) []byte {
+// PlanTable names the kinds and rules of a plan in a way that outlives it:
+// chunks hold their numbers.
+func PlanTable(p *observation.Plan) []byte {
 	b := []byte{stateVersion}
 	b = binary.AppendUvarint(b, uint64(len(p.Kinds)))
 	for i := range p.Kinds {
@@ -270,7 +268,7 @@ func (e *Engine) settle(s *slot, wid uint32, w *window, r *rule) {
 func (e *Engine) Reload(plan *observation.Plan) error {
 	for !e.EncodeSome(1 << 20) {
 	}
-	old := planTable(e.plan)
+	old := PlanTable(e.plan)
 	track := e.opts.Track
 	e.opts.Track = true
 	e.epoch = 1

@@ -297,7 +297,7 @@ func reborn(t *testing.T, e *Engine, plan *observation.Plan) *Engine {
 	e.BeginCut(1, func(int) bool { return true })
 	states := e.EndCut()
 	next := New(plan, e.opts)
-	m, err := next.MapTable(e.PlanTable())
+	m, err := next.MapTable(PlanTable(plan))
 	if err != nil {
 		t.Error(err)
 		return e

@@ -40,16 +40,16 @@ func (e *Engine) Chain(out *Findings) {
 		if e.timers.due(level[i].Key.Time) {
 			at := len(out.List)
 			e.Advance(level[i].Key.Time, out)
-			e.cascade(out, at)
+			e.Cascade(out, at)
 		}
 		at := len(out.List)
 		out.List = append(out.List, level[i])
-		e.cascade(out, at)
+		e.Cascade(out, at)
 	}
 }
 
-// cascade feeds the findings from index at on, and what they cause, upwards.
-func (e *Engine) cascade(out *Findings, at int) {
+// Cascade feeds the findings from index at on, and what they cause, upwards.
+func (e *Engine) Cascade(out *Findings, at int) {
 	for ; at < len(out.List); at++ {
 		f := &out.List[at]
 		if !f.Fired || len(e.upper.fed[f.Rule]) == 0 {

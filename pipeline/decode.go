@@ -1,0 +1,167 @@
+package pipeline
+
+import (
+	"bytes"
+	"errors"
+
+	"gatewatch/collectors"
+	"gatewatch/collectors/format"
+	"gatewatch/detectors/observation"
+	"gatewatch/event"
+	"gatewatch/rules/sigma"
+)
+
+// work is one block on its way: read, decoded, given window times, merged,
+// judged. It holds on to the block until all of its records are judged, since
+// a reload decodes what is left of it again.
+type work struct {
+	lane  *lane
+	item  collectors.Item
+	batch *observation.Batch
+	setup *setup
+	done  chan struct{} // closed once batch and tally are filled
+	tally tally
+
+	// Records before this logical offset were judged already, under an earlier setup.
+	from int64
+	// passed is how many records the merge let pass; released when all are judged.
+	passed int
+	lines  int64 // lines in the block
+	end    int64 // logical offset after the block
+	ended  bool  // no block: the source's Run has returned
+}
+
+// tally counts what became of the lines of a block.
+type tally struct {
+	lines, events, blank int64
+	unreadable           map[string]int64 // by format.LineError reason
+	formats              map[string]int64
+	sample               string // a masked line that could not be read
+	sampleReason         string
+}
+
+// setup is everything that turns lines into observations. A reload makes a new one.
+type setup struct {
+	derive event.DeriveOptions
+	index  *sigma.Index
+	plan   *observation.Plan
+	needs  event.FieldSet
+}
+
+// stateless is one decoding goroutine's set of tools for one setup.
+type stateless struct {
+	setup    *setup
+	deriver  *event.Deriver
+	matcher  *sigma.Matcher
+	decoders map[int]*format.Decoder // by input
+	inputs   []Input
+	event    event.Event
+}
+
+func newStateless(s *setup, inputs []Input) (*stateless, error) {
+	d, err := event.NewDeriver(s.derive)
+	if err != nil {
+		return nil, err
+	}
+	t := &stateless{setup: s, deriver: d, matcher: s.index.NewMatcher(), decoders: map[int]*format.Decoder{}, inputs: inputs}
+	for i := range inputs {
+		if t.decoders[i], err = format.New(inputs[i].Format); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// decode fills w.batch with the observations of w's block.
+func (t *stateless) decode(w *work) {
+	block := w.item.Block
+	dec := t.decoders[w.lane.input]
+	b := w.batch
+	ev := &t.event
+	data, offset, line := block.Data, block.Offset, block.Line
+	for ; len(data) > 0; line++ {
+		n := bytes.IndexByte(data, '\n')
+		text, whole := data, len(data)
+		if n >= 0 {
+			text, whole = data[:n], n+1
+		}
+		start := offset
+		offset += int64(whole)
+		data = data[whole:]
+		if start < w.from {
+			continue
+		}
+		w.tally.lines++
+		if err := dec.Decode(text, ev); err != nil {
+			w.tally.unread(err, text)
+			continue
+		}
+		t.observe(w, b, ev, start, offset, line, len(text))
+	}
+	w.lines, w.end = line-block.Line, offset
+}
+
+func (t *stateless) observe(w *work, b *observation.Batch, ev *event.Event, start, end, line int64, length int) {
+	w.tally.events++
+	w.tally.format(ev.Format)
+	t.deriver.Derive(ev, t.setup.needs)
+	first := len(b.Obs)
+	t.matcher.Observe(ev, b)
+	b.Records = append(b.Records, observation.Record{
+		Time: floorSecond(ev.Time), Offset: start, End: end, Line: line, Length: uint32(length),
+		First: uint32(first), Count: uint32(len(b.Obs) - first),
+	})
+	r := &b.Records[len(b.Records)-1]
+	if r.Count == 0 {
+		return
+	}
+	r.Card = observation.Card{
+		Client:    ev.Client,
+		Principal: b.Keep(observation.Cut(ev.Principal, observation.MaxAccount)),
+		Account:   b.Keep(observation.Cut(ev.Account, observation.MaxAccount)),
+		Method:    b.Keep(ev.Method),
+		Route:     b.Keep(observation.Cut(ev.Route, observation.MaxRoute)),
+		Status:    ev.Status,
+		Outcome:   uint8(ev.Outcome),
+		Bytes:     ev.BodySize,
+	}
+	r.Card.Sum()
+}
+
+func floorSecond(ns int64) int64 {
+	s := ns / 1e9
+	if ns%1e9 < 0 {
+		s--
+	}
+	return s
+}
+
+func (t *tally) format(name string) {
+	if t.formats == nil {
+		t.formats = map[string]int64{}
+	}
+	t.formats[name]++
+}
+
+// maxSample bounds the line that is logged as an example of an unreadable one.
+const maxSample = 200
+
+func (t *tally) unread(err error, text []byte) {
+	if errors.Is(err, format.ErrBlank) {
+		t.blank++
+		return
+	}
+	reason := "other"
+	var le *format.LineError
+	if errors.As(err, &le) {
+		reason = le.Reason
+	}
+	if t.unreadable == nil {
+		t.unreadable = map[string]int64{}
+	}
+	t.unreadable[reason]++
+	if t.sample == "" {
+		t.sample = string(event.Mask(nil, string(text[:min(len(text), maxSample)])))
+		t.sampleReason = reason
+	}
+}

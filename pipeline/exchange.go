@@ -1,0 +1,214 @@
+package pipeline
+
+import (
+	"context"
+	"time"
+
+	"gatewatch/alerting"
+	"gatewatch/collectors"
+	"gatewatch/detectors"
+	"gatewatch/detectors/observation"
+	"gatewatch/event"
+)
+
+// owner is a goroutine that owns whole slots.
+type owner struct {
+	number int
+	engine *detectors.Engine
+	in     chan *round
+	cut    *cut // being encoded, nil between cuts
+}
+
+// encodeSlice is how many entities are encoded between two looks for work: a
+// fraction of a millisecond.
+const encodeSlice = 512
+
+// run applies rounds in order. The state for a cut is encoded in slices
+// between them.
+func (o *owner) run(p *Pipeline) {
+	for {
+		var r *round
+		var ok bool
+		if o.cut == nil {
+			r, ok = <-o.in
+		} else {
+			select {
+			case r, ok = <-o.in:
+			default:
+				if o.engine.EncodeSome(encodeSlice) {
+					o.finishCut()
+				}
+				continue
+			}
+		}
+		if !ok {
+			o.finishCut()
+			return
+		}
+		o.apply(p, r)
+	}
+}
+
+func (o *owner) apply(p *Pipeline, r *round) {
+	out := &r.results[o.number]
+	for i := range r.runs {
+		x := &r.runs[i]
+		o.engine.Apply(detectors.Run{Batch: x.work.batch, From: x.from, To: x.to, Source: x.source, Rank: x.rank}, out)
+	}
+	if len(r.runs) > 0 {
+		o.engine.Advance(r.upto, out)
+	}
+	if r.cut != nil {
+		o.finishCut()
+		began := time.Now()
+		o.engine.BeginCut(r.cut.plan, r.cut.base)
+		p.observeStall(time.Since(began))
+		o.cut = r.cut
+	} else if o.cut != nil && o.engine.EncodeSome(encodeSlice) {
+		o.finishCut()
+	}
+	if r.reload != nil {
+		o.finishCut()
+		if err := o.engine.Reload(r.reload.setup.plan); err != nil {
+			p.fail(err)
+		}
+	}
+	stats := o.engine.Stats()
+	p.stats[o.number].Store(&stats)
+	r.workers.Done()
+}
+
+func (o *owner) finishCut() {
+	if o.cut == nil {
+		return
+	}
+	o.cut.slots[o.number] = o.engine.EndCut()
+	o.cut.part()
+	o.cut = nil
+}
+
+// findingsStage is the goroutine behind the slot owners: it puts findings
+// into merged order, judges correlations over correlations, and keeps the
+// incident book.
+type findingsStage struct {
+	p     *Pipeline
+	plan  *observation.Plan
+	book  *alerting.Book
+	upper *detectors.Engine // owns its own set of all slots
+	chain bool              // some rule is chained, so upper has work
+	all   detectors.Findings
+}
+
+func (f *findingsStage) run(ctx context.Context, rounds <-chan *round) error {
+	defer close(f.p.stageDone)
+	for {
+		var r *round
+		select {
+		case q := <-f.p.queries:
+			q(f)
+			continue
+		case r = <-rounds:
+		}
+		if r == nil {
+			return nil
+		}
+		r.workers.Wait()
+		f.apply(r)
+		if r.cut != nil {
+			f.cut(ctx, r.cut)
+		}
+		if r.reload != nil {
+			if err := f.reload(r.reload); err != nil {
+				return err
+			}
+		}
+		if r.final {
+			f.book.Finish()
+			f.texts(ctx, 0)
+		}
+		f.recycle(r)
+	}
+}
+
+func (f *findingsStage) apply(r *round) {
+	f.all.List = f.all.List[:0]
+	for i := range r.results {
+		f.all.Append(&r.results[i])
+	}
+	if len(f.all.List) > 0 {
+		f.all.Sort()
+		if f.chain {
+			f.upper.Chain(&f.all)
+		}
+	}
+	if f.chain && len(r.runs) > 0 {
+		at := len(f.all.List)
+		f.upper.Advance(r.upto, &f.all)
+		f.upper.Cascade(&f.all, at)
+	}
+	fired := false
+	for i := range f.all.List {
+		x := &f.all.List[i]
+		if f.plan.Rules[x.Rule].Alerting {
+			f.book.Apply(x)
+			fired = fired || x.Fired
+		}
+	}
+	if len(r.runs) > 0 {
+		f.book.Advance(r.upto)
+	}
+	if fired {
+		f.p.wantCut.Store(true)
+	}
+}
+
+// recycle gives blocks, batches and the round back.
+func (f *findingsStage) recycle(r *round) {
+	for i := range r.runs {
+		x := &r.runs[i]
+		if x.to == len(x.work.batch.Records) {
+			f.p.release(x.work.lane, x.work)
+		}
+		r.runs[i] = roundRun{}
+	}
+	for i := range r.results {
+		r.results[i].Reset()
+	}
+	f.all.Reset()
+	r.runs, r.records = r.runs[:0], 0
+	r.cut, r.reload, r.final = nil, nil, false
+	select {
+	case f.p.spare <- r:
+	default:
+	}
+}
+
+// textsPerCut bounds the log lines that one cut fetches for evidence.
+const textsPerCut = 256
+
+// texts fetches the lines that incidents show, at most limit of them.
+func (f *findingsStage) texts(ctx context.Context, limit int) {
+	if limit == 0 {
+		limit = 1 << 30
+	}
+	bySource := map[uint32][]alerting.Want{}
+	for _, w := range f.book.Wanted(limit) {
+		bySource[w.Ref.Source] = append(bySource[w.Ref.Source], w)
+	}
+	for id, wants := range bySource {
+		src := f.p.sourceByID(id)
+		if src == nil {
+			for _, w := range wants {
+				f.book.SetText(w, "", 0, "")
+			}
+			continue
+		}
+		lookups := make([]collectors.Lookup, len(wants))
+		for i, w := range wants {
+			lookups[i] = collectors.Lookup{Offset: w.Ref.Offset, Length: w.Ref.Length, Line: w.Ref.Line}
+		}
+		for i, text := range src.Fetch(ctx, lookups) {
+			f.book.SetText(wants[i], text.File, text.Line, string(event.Mask(nil, text.Text)))
+		}
+	}
+}

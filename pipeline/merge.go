@@ -1,0 +1,394 @@
+package pipeline
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"gatewatch/collectors"
+	"gatewatch/detectors"
+)
+
+// merger is the goroutine that puts the records of all sources into one order
+// and hands them on in rounds. Everything that depends on how far the sources
+// are happens here.
+type merger struct {
+	p     *Pipeline
+	lanes []*lane // by name, so rank is the index
+	wake  chan struct{}
+	join  chan *lane
+	ready bool // the sources that existed at the start are all known
+
+	merged     int64  // window time of the last run passed
+	mergedName string // its source: what comes later in the order is not behind
+	anyRun     bool
+	round      *round
+	rounds     chan *round
+	cuts       cutState
+	reload     chan *reloadRequest
+	tools      *stateless // for decoding again after a reload
+}
+
+// round is what the merge lets pass at once: runs in merged order, and then
+// perhaps a marker.
+type round struct {
+	runs    []roundRun
+	records int
+	upto    int64 // merged time after the runs
+
+	cut    *cut           // a cut falls behind the runs
+	reload *reloadRequest // the plan changes behind the runs
+	final  bool           // end of a replay: resolve timers run out
+
+	results []detectors.Findings // by worker
+	workers sync.WaitGroup
+}
+
+type roundRun struct {
+	run
+	source uint32
+	rank   int32
+}
+
+// roundRecords is how many records make a round that does not wait for more.
+const roundRecords = 4096
+
+func (m *merger) newRound() *round {
+	select {
+	case r := <-m.p.spare:
+		return r
+	default:
+		return &round{results: make([]detectors.Findings, m.p.o.Workers)}
+	}
+}
+
+// step takes what has arrived, passes what may pass, and returns whether it
+// did anything.
+func (m *merger) step(now time.Time) bool {
+	moved := false
+	for _, l := range m.lanes {
+		for m.take(l, now) {
+			moved = true
+		}
+	}
+	if !m.ready {
+		return moved
+	}
+	for m.passOne(now) {
+		moved = true
+		if m.round.records >= roundRecords {
+			m.flush()
+		}
+	}
+	if len(m.round.runs) > 0 {
+		m.flush()
+	}
+	return moved
+}
+
+// take moves the oldest item of the lane's inbox on, if it is decoded.
+func (m *merger) take(l *lane, now time.Time) bool {
+	w := l.inbox.head()
+	if w == nil {
+		return false
+	}
+	select {
+	case <-w.done:
+	default:
+		return false
+	}
+	l.inbox.drop()
+	m.p.countItem(l, w)
+	if w.item.Block == nil {
+		m.takeState(l, w, now)
+		return true
+	}
+	if w.setup != m.p.current.Load() {
+		w = m.again(w) // decoded under a setup that a reload has replaced since
+	}
+	l.works = append(l.works, w)
+	m.sequence(l, w, now)
+	return true
+}
+
+func (m *merger) sequence(l *lane, w *work, now time.Time) {
+	if l.state != collectors.Reading {
+		l.setState(collectors.Reading, now, nil)
+	}
+	if len(w.batch.Records) == 0 {
+		m.finishEmpty(l, w)
+		return
+	}
+	for i := range w.batch.Records {
+		l.clock.stamp(w, i, m.wall(now), l.emit)
+	}
+}
+
+// wall is the time by which stamps are doubted: none in a replay.
+func (m *merger) wall(now time.Time) int64 {
+	if !m.p.o.Live {
+		return 0
+	}
+	return now.Unix()
+}
+
+// finishEmpty lets a block without any event go: nothing in it is judged. Its
+// place in the position is taken by the next run, or at once when none is due.
+func (m *merger) finishEmpty(l *lane, w *work) {
+	l.works = l.works[:len(l.works)-1]
+	if len(l.runs) == 0 && l.clock.held == nil {
+		l.advance(w, w.end, w.item.Block.Line+w.lines, l.clock.now, l.clock.set)
+	}
+	m.p.release(l, w)
+}
+
+func (m *merger) takeState(l *lane, w *work, now time.Time) {
+	it := w.item
+	switch {
+	case w.ended:
+		l.ended = true
+		l.clock.release(l.emit)
+		l.setState(collectors.Gone, now, it.Err)
+	default:
+		at := it.At
+		if at.IsZero() {
+			at = now
+		}
+		if it.State != l.state {
+			l.setState(it.State, at, it.Err)
+		}
+		if it.State == collectors.Gone {
+			l.clock.release(l.emit)
+		}
+	}
+}
+
+func (l *lane) setState(s collectors.State, at time.Time, err error) {
+	l.state, l.since, l.err = s, at, err
+	l.status.state.Store(uint32(s))
+	if err != nil {
+		text := err.Error()
+		l.status.lastErr.Store(&text)
+	} else {
+		l.status.lastErr.Store(nil)
+	}
+}
+
+// passOne passes the run that is next in merged order, if every other lane
+// allows it.
+func (m *merger) passOne(now time.Time) bool {
+	var next *lane
+	for _, l := range m.lanes {
+		if len(l.runs) > 0 && (next == nil || l.runs[0].window < next.runs[0].window) {
+			next = l // lanes are in order of rank: the first of equal times is the lowest
+		}
+	}
+	if next == nil {
+		return m.acceptHeld(now)
+	}
+	r := next.runs[0]
+	for _, l := range m.lanes {
+		if l == next || len(l.runs) > 0 || m.allows(l, r.window, next.rank, now) {
+			continue
+		}
+		return m.acceptHeld(now)
+	}
+	copy(next.runs, next.runs[1:])
+	next.runs[len(next.runs)-1] = run{}
+	next.runs = next.runs[:len(next.runs)-1]
+	m.pass(next, r)
+	return true
+}
+
+// allows reports whether a lane without runs lets a record of the given key pass.
+func (m *merger) allows(l *lane, window int64, rank int32, now time.Time) bool {
+	if l.clock.set && (l.clock.now > window || l.clock.now == window && l.rank > rank) {
+		return true
+	}
+	if l.inbox.head() != nil {
+		return false
+	}
+	switch {
+	case l.gone():
+		return l.clock.held == nil
+	case !m.p.o.Live:
+		return false
+	case l.state == collectors.Idle:
+		return now.Sub(l.since) >= m.p.o.MergeWait
+	case l.state == collectors.Failing:
+		return now.Sub(l.since) >= m.p.o.MergeHold
+	}
+	return false
+}
+
+// acceptHeld takes the stamp of a held record without the next one's word
+// where a live lane has been idle for long enough.
+func (m *merger) acceptHeld(now time.Time) bool {
+	if !m.p.o.Live {
+		return false
+	}
+	for _, l := range m.lanes {
+		h := l.clock.held
+		if h == nil || l.state != collectors.Idle || l.inbox.head() != nil || now.Sub(l.since) < m.p.o.MergeWait {
+			continue
+		}
+		if h.record().Time > now.Unix() {
+			continue
+		}
+		l.clock.release(l.emit)
+		l.clock.accepted = true
+		return true
+	}
+	return false
+}
+
+// pass adds a run to the round. A run that comes behind the merge is lifted to
+// merged time.
+func (m *merger) pass(l *lane, r run) {
+	recs := r.work.batch.Records[r.from:r.to]
+	if m.anyRun && (r.window < m.merged || r.window == m.merged && l.name < m.mergedName) {
+		tooLate := m.merged-r.window > l.clock.lateness
+		for i := range recs {
+			recs[i].Behind = true
+			recs[i].Late = recs[i].Late || tooLate
+			recs[i].Window = m.merged
+		}
+		r.window = m.merged
+	} else {
+		m.merged, m.mergedName, m.anyRun = r.window, l.name, true
+	}
+	for i := range recs {
+		if recs[i].Late {
+			l.status.late.Add(1)
+		}
+		if recs[i].Behind {
+			l.status.behind.Add(1)
+		}
+	}
+	m.p.mergedTime.Store(m.merged)
+	last := &recs[len(recs)-1]
+	l.advance(r.work, last.End, last.Line+1, r.clock, true)
+	r.work.passed = r.to
+	m.round.runs = append(m.round.runs, roundRun{run: r, source: l.id, rank: l.rank})
+	m.round.records += r.to - r.from
+	if r.to == len(r.work.batch.Records) {
+		// Unreadable lines behind the last event are read; the block is done.
+		l.advance(r.work, r.work.end, r.work.item.Block.Line+r.work.lines, r.clock, true)
+		l.works = slices.DeleteFunc(l.works, func(w *work) bool { return w == r.work })
+	}
+}
+
+func (l *lane) advance(w *work, offset, line, clock int64, set bool) {
+	l.position = collectors.Position{Offset: offset, Line: line, Origin: w.item.Block.Origin}
+	l.posClock, l.posSet, l.dirty = clock, set, true
+	l.status.offset.Store(offset)
+	l.status.line.Store(line)
+	l.status.clock.Store(clock)
+}
+
+func (m *merger) flush() {
+	r := m.round
+	m.round = m.newRound()
+	m.send(r)
+}
+
+// send hands a round to all slot owners and to the findings goroutine.
+func (m *merger) send(r *round) {
+	r.upto = m.merged
+	r.workers.Add(len(m.p.owners))
+	for _, o := range m.p.owners {
+		o.in <- r
+	}
+	m.rounds <- r
+}
+
+// add takes in a new lane and gives all their ranks again.
+func (m *merger) add(l *lane) {
+	m.lanes = append(m.lanes, l)
+	slices.SortFunc(m.lanes, func(a, b *lane) int { return strings.Compare(a.name, b.name) })
+	for i, x := range m.lanes {
+		x.rank = int32(i)
+	}
+}
+
+// quiet reports whether every source has read all there is and nothing waits,
+// and since when.
+func (m *merger) quiet() (since time.Time, ok bool) {
+	for _, l := range m.lanes {
+		if len(l.runs) > 0 || l.clock.held != nil || l.inbox.head() != nil {
+			return since, false
+		}
+		if l.state != collectors.Idle && !l.gone() {
+			return since, false
+		}
+		if l.since.After(since) {
+			since = l.since
+		}
+	}
+	return since, len(m.lanes) > 0
+}
+
+// finished reports whether a replay has nothing more to read or pass.
+func (m *merger) finished() bool {
+	if !m.ready {
+		return false
+	}
+	for _, l := range m.lanes {
+		if !l.ended || len(l.runs) > 0 || l.inbox.head() != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// run is the merge goroutine.
+func (m *merger) run(ctx context.Context) error {
+	m.round = m.newRound()
+	var tick <-chan time.Time
+	if m.p.o.Live {
+		t := time.NewTicker(tickEvery)
+		defer t.Stop()
+		tick = t.C
+	}
+	for {
+		now := m.p.o.Now()
+		for m.step(now) {
+			if err := m.housekeep(ctx, now); err != nil {
+				return err
+			}
+		}
+		if err := m.housekeep(ctx, now); err != nil {
+			return err
+		}
+		if !m.p.o.Live && m.finished() {
+			m.round.final = true
+			m.flush()
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return m.lastCut()
+		case <-m.wake:
+		case l := <-m.join:
+			m.joined(l)
+		case r := <-m.reload:
+			m.startReload(r)
+		case <-tick:
+		}
+	}
+}
+
+// tickEvery is how often a live merge looks at its waits without being woken.
+const tickEvery = 25 * time.Millisecond
+
+// joined takes in a new lane; nil says that the first ones are all known.
+func (m *merger) joined(l *lane) {
+	if l == nil {
+		m.ready = true
+		return
+	}
+	m.add(l)
+	m.p.start(l)
+}

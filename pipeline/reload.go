@@ -1,0 +1,135 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+
+	"gatewatch/alerting"
+	"gatewatch/collectors"
+	"gatewatch/detectors"
+	"gatewatch/event"
+	"gatewatch/rules/sigma"
+)
+
+// Reload is what a running pipeline can change.
+type Reload struct {
+	Index   *sigma.Index
+	Derive  event.DeriveOptions
+	Targets []alerting.Target
+}
+
+type reloadRequest struct {
+	setup *setup
+	done  chan error
+}
+
+// Reload changes rules, identity and receivers at one place of the merged
+// order. Windows of rules that stay the same are kept; lines that were read
+// but not judged yet are decoded again. After an error nothing has changed.
+func (p *Pipeline) Reload(ctx context.Context, r Reload) error {
+	s := &setup{derive: r.Derive, index: r.Index, plan: r.Index.Plan(), needs: r.Index.Needs()}
+	if _, err := newStateless(s, p.o.Inputs); err != nil {
+		return err
+	}
+	req := &reloadRequest{setup: s, done: make(chan error, 1)}
+	select {
+	case p.merge.reload <- req:
+	case <-p.stageDone:
+		return errDone
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-req.done:
+		if err != nil {
+			return err
+		}
+	case <-p.stageDone:
+		return errDone
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if p.outbox == nil {
+		return nil
+	}
+	if err := p.outbox.SetTargets(r.Targets); err != nil {
+		return fmt.Errorf("change receivers: %w", err)
+	}
+	return nil
+}
+
+// startReload makes the new setup the current one and sends the marker behind
+// which it holds.
+func (m *merger) startReload(req *reloadRequest) {
+	tools, err := newStateless(req.setup, m.p.o.Inputs)
+	if err != nil {
+		req.done <- err
+		return
+	}
+	if len(m.round.runs) > 0 {
+		m.flush()
+	}
+	m.tools = tools
+	m.p.current.Store(req.setup)
+	m.planned(detectors.PlanTable(req.setup.plan))
+	m.cuts.forceBase, m.cuts.wanted = true, true
+	r := m.round
+	r.reload = req
+	m.round = m.newRound()
+	m.send(r)
+	now := m.p.o.Now()
+	for _, l := range m.lanes {
+		m.rewind(l)
+		for at, w := range l.works {
+			w = m.again(w)
+			l.works[at] = w
+			for i := range w.batch.Records {
+				l.clock.stamp(w, i, m.wall(now), l.emit)
+			}
+		}
+		if l.ended || l.state == collectors.Gone {
+			l.clock.release(l.emit)
+		}
+	}
+	m.dropEmpty()
+}
+
+// rewind takes the lane back to the last record that was passed.
+func (m *merger) rewind(l *lane) {
+	l.runs = l.runs[:0]
+	l.clock.now, l.clock.set, l.clock.held, l.clock.accepted = l.posClock, l.posSet, nil, false
+}
+
+// again decodes what is left of a block under the current setup. Runs of the
+// old work that are on their way keep its batch.
+func (m *merger) again(w *work) *work {
+	n := &work{lane: w.lane, item: w.item, done: w.done, setup: m.tools.setup, from: w.lane.position.Offset, batch: m.p.newBatch()}
+	m.tools.decode(n)
+	return n
+}
+
+// dropEmpty lets go of blocks in which nothing was left to decode again.
+func (m *merger) dropEmpty() {
+	for _, l := range m.lanes {
+		kept := l.works[:0]
+		for _, w := range l.works {
+			if len(w.batch.Records) == 0 {
+				m.p.release(l, w)
+				continue
+			}
+			kept = append(kept, w)
+		}
+		l.works = kept
+	}
+}
+
+func (f *findingsStage) reload(req *reloadRequest) error {
+	err := f.upper.Reload(req.setup.plan)
+	if err == nil {
+		f.plan = req.setup.plan
+		f.chain = detectors.Chained(f.plan)
+		f.book.SetPlan(f.plan)
+	}
+	req.done <- err
+	return err
+}
