@@ -26,8 +26,8 @@ func TestDocuments(t *testing.T) {
 	}
 	ids, checked := map[string]string{}, 0
 	for _, f := range files {
-		if strings.HasSuffix(f, ".test.yml") {
-			if rule := strings.TrimSuffix(f, ".test.yml") + ".yml"; !names[rule] {
+		if stem, ok := strings.CutSuffix(f, ".test.yml"); ok {
+			if rule := stem + ".yml"; !names[rule] {
 				t.Errorf("%s: there is no %s beside it", f, path.Base(rule))
 			}
 			continue
