@@ -2,7 +2,10 @@ package file
 
 // The keys of log attributes.
 const (
-	keyPath  = "path"
-	keyOther = "other"
-	keyError = "error"
+	keyBytes  = "bytes"
+	keyCopy   = "copy_found"
+	keyError  = "error"
+	keyOther  = "other"
+	keyPath   = "path"
+	keyReason = "reason"
 )

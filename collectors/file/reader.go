@@ -13,8 +13,9 @@ import (
 
 const (
 	// watched is how many bytes before the next read are compared with what
-	// was read there, to see that a file was truncated and grew again.
-	watched = 64
+	// was read there, to see that a file was truncated and grew again. It is
+	// more than a user agent at the end of a line: agents repeat, times do not.
+	watched = 256
 	// packedChunk is how much of a compressed file is read at once.
 	packedChunk = 128 << 10
 )

@@ -55,7 +55,9 @@ func (k *taken) add(it collectors.Item) {
 		off += int64(len(l))
 		num++
 	}
-	it.Block.Release()
+	if it.Block.Release != nil {
+		it.Block.Release()
+	}
 }
 
 func (k *taken) text() string {

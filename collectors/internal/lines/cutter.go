@@ -47,6 +47,10 @@ func (c *Cutter) Pending() int { return len(c.carry) }
 // Skipping reports whether Offset is inside a line that is too long.
 func (c *Cutter) Skipping() bool { return c.skipping }
 
+// SkipRest says that the offset where c begins is inside a line that is too
+// long: what is left of it is passed over, and the line counted.
+func (c *Cutter) SkipRest() { c.skipping = true }
+
 // Next returns the next block of whole lines with Offset and Line set; Line is
 // the 1-based number of its first line. It returns nil and nil where it read
 // on without completing a line (call it again), and nil and io.EOF where no

@@ -1,0 +1,116 @@
+package file
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+)
+
+// opened is a file that holds the content of a generation.
+type opened struct {
+	f      *os.File
+	fi     os.FileInfo
+	head   []byte // of the content
+	packed bool
+	live   bool // it is the path itself
+	index  int  // among the rotations, -1 where it is none of them
+}
+
+// open opens a file and looks at its head.
+func open(path string) (*opened, error) {
+	f, fi, err := openRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	head, packed, err := headOf(f)
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("read the start of %s: %w", path, err)
+	}
+	return &opened{f: f, fi: fi, head: head, packed: packed, index: -1}, nil
+}
+
+func (o *opened) close() {
+	if o != nil {
+		o.f.Close()
+	}
+}
+
+// openLive opens the path of a source; nil without an error if there is none.
+func openLive(path string) (*opened, error) {
+	o, err := open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if o.packed {
+		o.close()
+		return nil, fmt.Errorf("%s is compressed and cannot be followed; read it with replay", path)
+	}
+	o.live = true
+	return o, nil
+}
+
+// holds reports whether o can be the content of g, read up to offset off.
+func (o *opened) holds(g *generation, off int64) bool {
+	same := g.id != identity{} && identify(o.fi) == g.id
+	if !same && g.print.n < minFingerprint || !g.print.holds(o.head) {
+		return false
+	}
+	if o.packed {
+		return true // how long its content is shows when it is read
+	}
+	if o.fi.Size() < off {
+		return false
+	}
+	// An offset is where a line begins, or the end of everything.
+	var before [1]byte
+	if off == 0 || off == o.fi.Size() {
+		return true
+	}
+	_, err := o.f.ReadAt(before[:], off-1)
+	return err == nil && before[0] == '\n'
+}
+
+// find looks for the content of g, read up to off: in live (which may be nil),
+// among its rotations, and at elsewhere, another path unless empty. The same inode goes before a
+// copy, the path before its rotations, newer ones before older ones. It
+// returns nil if there is none. live stays the caller's unless it is returned.
+func find(g *generation, off int64, live *opened, list []member, elsewhere string) *opened {
+	if live != nil && live.holds(g, off) {
+		return live
+	}
+	byInode := func(m member) bool { return m.id == g.id }
+	for _, want := range []bool{true, false} {
+		for i, m := range slices.Backward(list) {
+			if byInode(m) != want {
+				continue
+			}
+			if o := openIf(g, off, m.path); o != nil {
+				o.index = i
+				return o
+			}
+		}
+	}
+	if elsewhere != "" {
+		return openIf(g, off, elsewhere)
+	}
+	return nil
+}
+
+// openIf opens path if it holds the content of g.
+func openIf(g *generation, off int64, path string) *opened {
+	o, err := open(path)
+	if err != nil {
+		return nil // renamed or removed just now, or not ours to read
+	}
+	if !o.holds(g, off) {
+		o.close()
+		return nil
+	}
+	return o
+}

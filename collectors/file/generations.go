@@ -1,0 +1,372 @@
+package file
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"gatewatch/collectors/internal/lines"
+)
+
+// countLimit is how much of a file is read to number its lines where reading
+// begins at its end.
+const countLimit = 64 << 20
+
+// open opens the generation to read now: the one that was being read, or the
+// one after it. It reports false if there is none.
+func (r *runner) open(now time.Time) (bool, error) {
+	if r.over && !r.hooked {
+		r.hooked = true
+		r.opts.Hook("rename-create")
+	}
+	// The path first, then its rotations: a file that is renamed in between is
+	// seen twice, not missed.
+	live, err := openLive(r.source.name)
+	if err != nil {
+		return false, err
+	}
+	used := false
+	defer func() {
+		if !used {
+			live.close()
+		}
+	}()
+	list, err := rotations(r.source.name)
+	if err != nil {
+		return false, err
+	}
+	if r.g == nil {
+		if live == nil {
+			r.begin = Start // whatever appears now is new
+			return false, nil
+		}
+		used = true
+		return true, r.first(live, list)
+	}
+	here, elsewhere := live, r.source.elsewhere(r.g)
+	if r.cutShort {
+		here, elsewhere = nil, ""
+	}
+	at := find(r.g, r.off, here, list, elsewhere)
+	if at != nil && (!r.over || at == live) {
+		used = at == live
+		return r.resume(at, list, now)
+	}
+	if !r.over {
+		if live == nil && len(list) == 0 {
+			return false, nil // not there yet, or its file system is not
+		}
+		r.lose(live)
+	}
+	index := -1
+	if at != nil {
+		index = at.index
+		at.close()
+	}
+	later := r.later(list, index)
+	if len(later) > 0 {
+		return r.sibling(later[0], list)
+	}
+	if live == nil {
+		return false, nil
+	}
+	used = true
+	return true, r.begins(live, newest(list), r.source.name)
+}
+
+// lose gives up the generation of a saved position.
+func (r *runner) lose(live *opened) {
+	reason := SkippedLost
+	if live != nil && identify(live.fi) == r.g.id && live.fi.Size() < r.off {
+		reason = SkippedTruncated
+	}
+	r.log.Warn("the file that was being read is gone, what was unread in it is lost",
+		keyOther, r.g.path, keyReason, reason)
+	r.skip(reason, 1)
+	r.over = true
+}
+
+// later returns the rotations that come after generation g, oldest first.
+// index is where g is among them, -1 where it is none of them.
+func (r *runner) later(list []member, index int) []member {
+	var out []member
+	for i, m := range list {
+		if index >= 0 && i <= index || index < 0 && m.mtime.UnixNano() <= r.g.since {
+			continue
+		}
+		if !r.seen(m) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// seen reports whether m is a generation that this run has read.
+func (r *runner) seen(m member) bool {
+	for _, g := range r.ended {
+		if g.id != m.id || g.print.n == 0 {
+			continue // an empty one says nothing about a file that reuses its inode
+		}
+		if o := openIf(&g, 0, m.path); o != nil {
+			o.close()
+			return true
+		}
+	}
+	return false
+}
+
+// newest returns the time of the last change of any of list.
+func newest(list []member) int64 {
+	var t int64
+	for _, m := range list {
+		t = max(t, m.mtime.UnixNano())
+	}
+	return t
+}
+
+// first begins with the first generation that the source ever sees.
+func (r *runner) first(live *opened, list []member) error {
+	off, line, hidden := int64(0), int64(0), false
+	if r.begin == End {
+		var err error
+		if off, err = r.lastLine(live); err != nil {
+			live.close()
+			return readError{err}
+		}
+		if hidden = off > countLimit; !hidden {
+			line, err = countLines(live.f, off)
+		}
+		if err != nil {
+			live.close()
+			return readError{err}
+		}
+	}
+	r.g = &generation{}
+	r.start(live, newest(list), r.source.name)
+	r.g.lineHidden = hidden
+	r.off, r.line, r.midLine = off, line, off == live.fi.Size() && !r.endsLine(live, off)
+	r.announce, r.fresh = r.fresh, false
+	r.remember()
+	return r.attach(live)
+}
+
+// endsLine reports whether the byte before off ends a line.
+func (r *runner) endsLine(o *opened, off int64) bool {
+	var b [1]byte
+	if off == 0 {
+		return true
+	}
+	_, err := o.f.ReadAt(b[:], off-1)
+	return err == nil && b[0] == '\n'
+}
+
+// lastLine returns where the last whole line of a file ends, or its size if
+// the line that it ends in is too long.
+func (r *runner) lastLine(live *opened) (int64, error) {
+	size := live.fi.Size()
+	buf := make([]byte, min(size, 64<<10))
+	for end := size; end > 0; {
+		if size-end > int64(r.opts.MaxLineBytes) {
+			return size, nil
+		}
+		from := max(0, end-int64(len(buf)))
+		n, err := live.f.ReadAt(buf[:end-from], from)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return 0, err
+		}
+		if i := bytes.LastIndexByte(buf[:n], '\n'); i >= 0 {
+			return from + int64(i) + 1, nil
+		}
+		end = from
+	}
+	return 0, nil
+}
+
+// countLines returns the number of line feeds in the first n bytes of f.
+func countLines(f *os.File, n int64) (int64, error) {
+	buf := make([]byte, min(n, 256<<10))
+	var count int64
+	for at := int64(0); at < n; {
+		got, err := f.ReadAt(buf[:min(int64(len(buf)), n-at)], at)
+		if got == 0 {
+			return count, err
+		}
+		count += int64(bytes.Count(buf[:got], []byte{'\n'}))
+		at += int64(got)
+	}
+	return count, nil
+}
+
+// begins starts a new generation with the content of o, from its first byte.
+func (r *runner) begins(o *opened, since int64, path string) error {
+	r.start(o, since, path)
+	r.remember()
+	return r.attach(o)
+}
+
+// start makes the content of o the generation after g.
+func (r *runner) start(o *opened, since int64, path string) {
+	if fi, err := os.Lstat(path); err == nil && fi.Mode()&os.ModeSymlink != 0 {
+		if target, err := filepath.EvalSymlinks(path); err == nil {
+			path = target
+		}
+	}
+	r.g = &generation{
+		id: identify(o.fi), print: printOf(o.head), since: since, path: path,
+		base: r.g.base + r.off, baseLine: r.g.baseLine + r.line,
+	}
+	r.off, r.line, r.midLine = 0, 0, false
+	r.over, r.cutShort, r.more, r.hooked = false, false, false, false
+	r.detached = !o.live
+}
+
+// sibling starts a new generation with a rotated file.
+func (r *runner) sibling(m member, list []member) (bool, error) {
+	o, err := open(m.path)
+	if err != nil || identify(o.fi) != m.id {
+		o.close()
+		return false, errAgain
+	}
+	var since int64
+	for _, older := range list {
+		if older.path == m.path {
+			break
+		}
+		since = max(since, older.mtime.UnixNano())
+	}
+	if err := r.begins(o, since, m.path); err != nil {
+		return false, err
+	}
+	// Whoever wrote to it may still do so: it counts from its last change.
+	r.quiet = earlier(m.mtime, r.opts.Now())
+	r.more = true
+	return true, nil
+}
+
+// resume goes on with g where it was found.
+func (r *runner) resume(o *opened, list []member, now time.Time) (bool, error) {
+	r.over, r.cutShort, r.hooked = false, false, false
+	r.detached, r.more = !o.live, false
+	if !o.live {
+		r.quiet = earlier(changed(o.fi), now)
+		r.more = o.index >= 0 && o.index < len(list)-1
+	}
+	r.g.path = o.f.Name()
+	r.remember()
+	return true, r.attach(o)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// attach reads g from o, at off.
+func (r *runner) attach(o *opened) error {
+	var src io.ReaderAt
+	r.src, r.done = nil, o.packed
+	if o.packed {
+		z, err := newGzip(io.NewSectionReader(o.f, 0, 1<<62))
+		if err == nil {
+			err = discard(z, r.off)
+		}
+		if err != nil {
+			o.close()
+			r.log.Warn("compressed file is damaged, its rest is lost", keyOther, o.f.Name(), keyError, err)
+			r.skip(SkippedDamaged, 1)
+			r.over = true
+			return errAgain
+		}
+		src = forward{z}
+	} else {
+		p, err := newPlain(o.f, r.off)
+		if err != nil {
+			o.close()
+			if errors.Is(err, errTruncated) {
+				err = errAgain
+			}
+			return err
+		}
+		r.src, src = p, p
+	}
+	r.file = o
+	r.cut = lines.NewCutter(src, r.source.c.pool, r.opts.MaxLineBytes, r.off, r.line)
+	if r.midLine {
+		r.cut.SkipRest()
+	}
+	r.size, r.mtime = -1, time.Time{}
+	r.source.c.open.Add(1)
+	return nil
+}
+
+// release closes the file of g but stays with g.
+func (r *runner) release() {
+	if r.cut != nil {
+		r.off, r.line, r.midLine = r.cut.Offset(), r.cut.Line(), r.cut.Skipping()
+	}
+	r.close()
+}
+
+// leave ends g: what comes next is another generation.
+func (r *runner) leave() {
+	r.release()
+	r.over, r.midLine = true, false
+	if len(r.ended) >= maxEnded {
+		r.ended = slices.Delete(r.ended, 0, 1)
+	}
+	r.ended = append(r.ended, *r.g)
+}
+
+// close closes what is open.
+func (r *runner) close() {
+	if r.file == nil {
+		return
+	}
+	if r.cut.TooLong > 0 {
+		r.skip(SkippedTooLong, r.cut.TooLong)
+	}
+	r.file.close()
+	r.file, r.cut, r.src = nil, nil, nil
+	r.source.c.open.Add(-1)
+}
+
+// truncated goes on after the file was cut short in place: with the rest of g
+// where a copy holds it, then with the new content.
+func (r *runner) truncated(now time.Time) error {
+	r.skip(SkippedTruncated, 1)
+	tail := append([]byte(nil), r.src.tail[:r.src.n]...)
+	read := r.src.next
+	r.leave()
+	r.cutShort = true
+	list, err := rotations(r.source.name)
+	if err != nil {
+		return nil // without a copy, then
+	}
+	o := find(r.g, read, nil, list, "")
+	if o != nil && !o.packed {
+		back := make([]byte, len(tail))
+		if n, _ := o.f.ReadAt(back, read-int64(len(back))); !bytes.Equal(back[:n], tail) {
+			o.close()
+			o = nil
+		}
+	}
+	r.log.Warn("file was truncated in place; lines written just before may be lost, prefer rotation by rename and create",
+		keyCopy, o != nil)
+	if o == nil {
+		return nil
+	}
+	r.over = false
+	if err := r.attach(o); err != nil {
+		r.over = true
+		return nil
+	}
+	r.detached, r.more = true, true
+	r.done = true // whoever made the copy truncated the file after it was whole
+	return nil
+}
