@@ -1,6 +1,7 @@
 package detectors
 
 import (
+	"net/netip"
 	"slices"
 
 	"gatewatch/detectors/observation"
@@ -65,6 +66,7 @@ func (e *Engine) feed(f observation.Finding, out *Findings) {
 	if n := len(f.Items); n > 0 {
 		last = f.Items[n-1]
 	}
+	e.settleClient(&f, &last.Card)
 	rec := observation.Record{Time: f.Key.Time, Window: f.Key.Time, Offset: f.Key.Offset, Line: last.Ref.Line, Length: last.Ref.Length, Behind: f.Behind, Card: last.Card}
 	c := cause{rec: &rec, key: f.Key, ref: last.Ref}
 	if c.rec.Card.Digest == 0 {
@@ -92,6 +94,22 @@ func (e *Engine) feed(f observation.Finding, out *Findings) {
 		// The values outlive the batch in findings that are told of later.
 		o.Values = cloneString(&o.Values)
 		e.observe(e.slots[observation.Slot(o.Hash)], c, o, u.batch.HitsOf(o), out)
+	}
+}
+
+// settleClient makes the client of a firing the one that its entity names,
+// where that is the /64 of an IPv6 client: which of its addresses sent the
+// observation that tipped the balance is chance, when several came in one second.
+func (e *Engine) settleClient(f *observation.Finding, c *observation.Card) {
+	kind := &e.plan.Kinds[f.Kind]
+	at := slices.Index(kind.Fields, "client.address")
+	if at < 0 {
+		return
+	}
+	if v, ok := kind.Field(f.Values, at); ok && len(v) == 8 {
+		var a [16]byte
+		copy(a[:], v)
+		c.Client = netip.AddrFrom16(a)
 	}
 }
 
