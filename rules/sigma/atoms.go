@@ -138,7 +138,7 @@ func (b *builder) isLazy(p uint32) bool {
 	case event.KindNumber:
 		return false
 	default:
-		return len(m.required()) == 0
+		return len(m.required(b.inputs[b.patterns[p].input].src)) == 0
 	}
 }
 
@@ -185,16 +185,15 @@ func likelihood(src source, m *matcher) float64 {
 	if k := src.kind(); k != event.KindText {
 		return 0.3
 	}
-	n := shortest(m.required())
-	p := 0.5
-	for range min(n, 12) {
-		p /= 3
+	p := 1.0
+	for _, clause := range m.required(src)[:min(1, len(m.required(src)))] {
+		p = min(frequency(clause, src), 1)
 	}
-	if m.op == opExact && n > 2 {
-		p /= 4
+	if m.op == opExact {
+		p /= 8
 	}
 	if src.small() {
-		p = max(p, 0.05) // few distinct values: each is common
+		return max(p, 0.05) // few distinct values: each is common
 	}
 	return p
 }
@@ -280,25 +279,30 @@ func (s source) repeats() bool {
 // textPattern enters a pattern where it is looked up, and returns the
 // literals that announce it.
 func (in *input) textPattern(index uint16, id uint32, m *matcher) []literal {
-	req := m.required()
+	req := m.required(in.src)
 	if m.op == opExact {
 		if in.exact == nil {
 			in.exact = map[string][]uint32{}
 		}
-		in.exact[req[0]] = append(in.exact[req[0]], id)
-		in.lengths[min(len(req[0]), 255)] = true
+		text := req[0][0]
+		in.exact[text] = append(in.exact[text], id)
+		in.lengths[min(len(text), 255)] = true
 		return nil
 	}
 	var lits []literal
-	for _, text := range req {
-		h := literalHit{
-			pattern: id, length: uint32(len(text)), input: index,
-			start: m.op == opPrefix, end: m.op == opSuffix, verify: m.op == opGlob || m.op == opRegex,
+	for i, clause := range req {
+		for _, text := range clause {
+			h := literalHit{
+				pattern: id, length: uint32(len(text)), input: index,
+				start: m.op == opPrefix, end: m.op == opSuffix,
+			}
+			if m.op == opGlob || m.op == opRegex {
+				h.clause, h.clauses = 1<<i, 1<<len(req)-1
+			} else if m.cased {
+				h.cased = m.text
+			}
+			lits = append(lits, literal{text, h})
 		}
-		if m.cased && !h.verify {
-			h.cased = m.text
-		}
-		lits = append(lits, literal{text, h})
 	}
 	return lits
 }

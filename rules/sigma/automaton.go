@@ -41,7 +41,10 @@ type literalHit struct {
 	input   uint16 // index of the input that the pattern is for
 	start   bool   // has to begin where the value does
 	end     bool   // has to end where the value does
-	verify  bool   // the whole pattern is tested once the text is scanned
+	// A pattern that is more than a literal is tested when the text is
+	// through, if a literal of each of its clauses was seen.
+	clause  uint8  // bit of this literal's clause, 0 where the literal is all
+	clauses uint8  // bits of all
 	cased   string // the literal, where its case matters
 }
 

@@ -1,169 +1,266 @@
 package sigma
 
 import (
+	"cmp"
 	"regexp/syntax"
+	"slices"
+	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"gatewatch/event"
 )
 
-// maxAlternatives bounds how many literals stand for one regular expression.
-const maxAlternatives = 64
+const (
+	maxAlternatives = 64  // literals of one clause
+	maxClass        = 8   // characters of a class that are written out
+	maxClauses      = 4   // clauses of one pattern
+	tooCommon       = 0.6 // a clause that holds oftener announces nothing
+)
 
-// required returns literals, folded, of which every text that m matches holds
-// at least one. It returns nil where there are none worth searching for.
-func (m *matcher) required() []string {
+// required returns clauses, each a set of folded literals: every text that m
+// matches holds at least one literal of every clause. The rarest clause comes
+// first. It returns nil where nothing worth searching for is known.
+func (m *matcher) required(src source) [][]string {
 	switch m.op {
 	case opContains, opPrefix, opSuffix, opExact:
-		return []string{lower(m.text)}
+		return [][]string{{lower(m.text)}}
 	case opGlob:
-		best := ""
+		var clauses [][]string
 		for _, g := range m.glob {
-			if g[0] == '=' && len(g)-1 > len(best) {
-				best = g[1:]
+			if g[0] == '=' {
+				clauses = append(clauses, []string{lower(g[1:])})
 			}
 		}
-		if best == "" {
-			return nil
-		}
-		return []string{lower(best)}
+		return chooseClauses(clauses, src, 1)
 	case opRegex:
 		re, err := syntax.Parse(m.re.String(), syntax.Perl)
 		if err != nil {
 			return nil
 		}
-		set := needed(re.Simplify())
-		if shortest(set) < 2 {
-			return nil
-		}
-		return set
+		f := analyse(re.Simplify(), 0)
+		return chooseClauses(f.all(), src, tooCommon)
 	default:
 		return nil
 	}
 }
 
-// needed returns literals of which every match of re holds at least one, or
-// nil. It errs on the side of nil.
-func needed(re *syntax.Regexp) []string {
-	switch re.Op {
-	case syntax.OpLiteral:
-		return bestRun([]run{literalRun(re)})
-	case syntax.OpCapture, syntax.OpPlus:
-		return needed(re.Sub[0])
-	case syntax.OpRepeat:
-		if re.Min > 0 {
-			return needed(re.Sub[0])
+// chooseClauses keeps the rarest clauses, none commoner than the limit.
+func chooseClauses(clauses [][]string, src source, limit float64) [][]string {
+	seen := map[string]bool{}
+	var out [][]string
+	for _, c := range clauses {
+		key := strings.Join(c, "\x00")
+		if len(c) > 0 && !slices.Contains(c, "") && !seen[key] && frequency(c, src) <= limit {
+			seen[key] = true
+			out = append(out, c)
 		}
-	case syntax.OpAlternate:
-		var all []string
-		for _, sub := range re.Sub {
-			set := needed(sub)
-			if set == nil {
-				return nil
-			}
-			all = append(all, set...)
-		}
-		if len(all) <= maxAlternatives {
-			return all
-		}
-	case syntax.OpConcat:
-		return neededConcat(re.Sub)
 	}
-	return nil
+	slices.SortStableFunc(out, func(a, b []string) int { return cmp.Compare(frequency(a, src), frequency(b, src)) })
+	return out[:min(len(out), maxClauses)]
 }
 
-// neededConcat picks the best of the parts, after joining the literals that
-// stand side by side.
-func neededConcat(subs []*syntax.Regexp) []string {
+// facts is what is known of the texts that a regular expression matches.
+type facts struct {
+	exact []string   // all texts that it matches, nil where that is not known
+	need  [][]string // every match holds one text of each of these
+}
+
+func (f facts) all() [][]string {
+	if f.exact != nil {
+		return append(slices.Clip(f.need), f.exact)
+	}
+	return f.need
+}
+
+// best is the clause to use where only one can be.
+func (f facts) best() []string {
 	var best []string
-	var runs []run
-	flush := func() {
-		if set := bestRun(runs); shortest(set) > shortest(best) {
-			best = set
-		}
-		runs = runs[:0]
+	for _, c := range f.all() {
+		best = rarer(best, c)
 	}
-	for _, sub := range subs {
-		for sub.Op == syntax.OpCapture {
-			sub = sub.Sub[0]
-		}
-		switch sub.Op {
-		case syntax.OpLiteral:
-			runs = append(runs, literalRun(sub))
-		case syntax.OpBeginLine, syntax.OpEndLine, syntax.OpBeginText, syntax.OpEndText,
-			syntax.OpWordBoundary, syntax.OpNoWordBoundary, syntax.OpEmptyMatch:
-			// they take no text, so what stands around them is still adjacent
-		default:
-			flush()
-			if set := needed(sub); shortest(set) > shortest(best) {
-				best = set
-			}
-		}
-	}
-	flush()
 	return best
 }
 
-// run is the bytes of a literal, with -1 where a character can be written in
-// ways that folding of ASCII does not cover.
-type run []int16
+// analyse works out the facts of re. Literals are folded; a letter that has
+// a twin outside ASCII, such as the Kelvin sign for k, is written out in all
+// its forms where its case does not matter.
+func analyse(re *syntax.Regexp, depth int) facts {
+	if depth > 200 {
+		return facts{}
+	}
+	switch re.Op {
+	case syntax.OpEmptyMatch, syntax.OpBeginLine, syntax.OpEndLine, syntax.OpBeginText, syntax.OpEndText,
+		syntax.OpWordBoundary, syntax.OpNoWordBoundary:
+		return facts{exact: []string{""}}
+	case syntax.OpLiteral:
+		parts := make([]facts, len(re.Rune))
+		for i, r := range re.Rune {
+			parts[i] = facts{exact: characters(r, re.Flags&syntax.FoldCase != 0)}
+		}
+		return concat(parts)
+	case syntax.OpCharClass:
+		return facts{exact: class(re.Rune)}
+	case syntax.OpCapture:
+		return analyse(re.Sub[0], depth+1)
+	case syntax.OpPlus:
+		return facts{need: analyse(re.Sub[0], depth+1).all()}
+	case syntax.OpQuest:
+		if f := analyse(re.Sub[0], depth+1); f.exact != nil {
+			return facts{exact: union(f.exact, []string{""})}
+		}
+	case syntax.OpConcat:
+		parts := make([]facts, len(re.Sub))
+		for i, sub := range re.Sub {
+			parts[i] = analyse(sub, depth+1)
+		}
+		return concat(parts)
+	case syntax.OpAlternate:
+		exact, need := []string{}, []string{}
+		for _, sub := range re.Sub {
+			f := analyse(sub, depth+1)
+			if exact != nil && f.exact != nil {
+				exact = union(exact, f.exact)
+			} else {
+				exact = nil
+			}
+			if b := f.best(); need != nil && b != nil {
+				need = union(need, b)
+			} else {
+				need = nil
+			}
+		}
+		if need == nil {
+			return facts{exact: exact}
+		}
+		return facts{exact: exact, need: [][]string{need}}
+	}
+	return facts{}
+}
 
-func literalRun(re *syntax.Regexp) run {
-	var out run
-	for _, r := range re.Rune {
-		if r == utf8.RuneError || re.Flags&syntax.FoldCase != 0 && foldsBeyondASCII(r) {
-			out = append(out, -1)
+// concat joins the facts of what stands side by side: texts that are known
+// exactly are multiplied as long as they stay few.
+func concat(parts []facts) facts {
+	var need [][]string
+	whole := true
+	cur := []string{""}
+	for _, p := range parts {
+		need = append(need, p.need...)
+		next := product(cur, p.exact)
+		if next != nil {
+			cur = next
 			continue
 		}
-		for _, b := range []byte(string(r)) {
-			out = append(out, int16(lowerByte(b)))
+		whole = false
+		need = append(need, cur)
+		cur = p.exact
+		if cur == nil {
+			cur = []string{""}
+		}
+	}
+	if whole {
+		return facts{exact: cur, need: need}
+	}
+	return facts{need: append(need, cur)}
+}
+
+func product(a, b []string) []string {
+	if b == nil || len(a)*len(b) > maxAlternatives {
+		return nil
+	}
+	out := make([]string, 0, len(a)*len(b))
+	for _, x := range a {
+		for _, y := range b {
+			out = append(out, x+y)
 		}
 	}
 	return out
 }
 
-// foldsBeyondASCII reports whether another character outside ASCII is the
-// same letter: k has the Kelvin sign, s the long s.
-func foldsBeyondASCII(r rune) bool {
-	if r >= utf8.RuneSelf {
-		return true
-	}
-	for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
-		if f >= utf8.RuneSelf {
-			return true
-		}
-	}
-	return false
-}
-
-// bestRun returns the longest stretch of known bytes in adjacent literals.
-func bestRun(runs []run) []string {
-	var best, cur []byte
-	for _, r := range runs {
-		for _, b := range r {
-			if b < 0 {
-				cur = cur[:0]
-				continue
-			}
-			cur = append(cur, byte(b))
-			if len(cur) > len(best) {
-				best = append(best[:0], cur...)
-			}
-		}
-	}
-	if len(best) == 0 {
+// union returns the set of both, or nil when it grows too large.
+func union(a, b []string) []string {
+	out := append(slices.Clone(a), b...)
+	slices.Sort(out)
+	if out = slices.Compact(out); len(out) > maxAlternatives {
 		return nil
 	}
-	return []string{string(best)}
+	return out
 }
 
-// shortest is the length of the shortest literal of a set, 0 for none.
-func shortest(set []string) int {
-	if len(set) == 0 {
-		return 0
+// characters returns the folded forms of one character of a literal, or nil
+// where bytes that are no character could stand for it.
+func characters(r rune, fold bool) []string {
+	if r == utf8.RuneError {
+		return nil
 	}
-	n := len(set[0])
+	out := []string{lower(string(r))}
+	if fold {
+		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+			out = union(out, []string{lower(string(f))})
+		}
+	}
+	return out
+}
+
+// class returns the characters of a small class, given as ranges.
+func class(ranges []rune) []string {
+	out := []string{}
+	for i := 0; i+1 < len(ranges); i += 2 {
+		if ranges[i+1]-ranges[i] > 2*maxClass {
+			return nil
+		}
+		for r := ranges[i]; r <= ranges[i+1]; r++ {
+			c := characters(r, false)
+			if c == nil {
+				return nil
+			}
+			if out = union(out, c); len(out) > maxClass {
+				return nil
+			}
+		}
+	}
+	return out
+}
+
+// rarer returns the set of which ordinary requests hold a member less often.
+func rarer(a, b []string) []string {
+	switch {
+	case len(b) == 0 || slices.Contains(b, ""):
+		return a
+	case len(a) == 0 || frequency(b, fieldSource(event.FieldTarget)) < frequency(a, fieldSource(event.FieldTarget)):
+		return b
+	default:
+		return a
+	}
+}
+
+// frequency guesses how many ordinary values of a source hold one of the
+// literals, as a fraction. Only comparisons of it matter.
+func frequency(set []string, src source) float64 {
+	blank := 0.3 // requests have few, other texts are full of them
+	if src.inRequest() || src == srcURL {
+		blank = 0.003
+	}
+	sum := 0.0
 	for _, s := range set {
-		n = min(n, len(s))
+		p := 60.0
+		for _, c := range []byte(s) {
+			switch {
+			case 'a' <= c && c <= 'z':
+				p *= 0.06
+			case '0' <= c && c <= '9':
+				p *= 0.04
+			case c == '/':
+				p *= 0.1
+			case c == ' ' || c == '+':
+				p *= blank
+			case c == '=' || c == '&' || c == '.' || c == '-' || c == '_' || c == '%':
+				p *= 0.03
+			default:
+				p *= 0.0005
+			}
+		}
+		sum += min(p, 1)
 	}
-	return n
+	return sum
 }

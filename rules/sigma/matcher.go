@@ -11,13 +11,13 @@ type Matcher struct {
 	x     *Index
 	epoch uint32
 
-	bits      []uint64 // atoms that are true
-	touched   []uint32 // the same as a list
-	lazyDone  []uint32 // per atom: epoch in which it was tested
-	patSeen   []uint32 // per pattern: epoch in which it matched
-	pendSeen  []uint32 // per pattern: text in which it was put to pending
-	detSeen   []uint32 // per det: epoch in which it became a candidate
-	ruleSeen  []uint32 // per plan rule: epoch in which it got its hit
+	bits      []uint64  // atoms that are true
+	touched   []uint32  // the same as a list
+	lazyDone  []uint32  // per atom: epoch in which it was tested
+	patSeen   []uint32  // per pattern: epoch in which it matched
+	partial   []partial // per pattern
+	detSeen   []uint32  // per det: epoch in which it became a candidate
+	ruleSeen  []uint32  // per plan rule: epoch in which it got its hit
 	missSeen  []uint32
 	texts     uint32 // serial number of the text that is being searched
 	pending   []pendingTest
@@ -34,6 +34,12 @@ type Matcher struct {
 	values   []byte
 
 	missing []uint64 // per plan rule
+}
+
+// partial is which clauses of a pattern were seen in a text.
+type partial struct {
+	text    uint32 // serial number
+	clauses uint8
 }
 
 type pendingTest struct {
@@ -55,7 +61,7 @@ func (x *Index) NewMatcher() *Matcher {
 		bits:     make([]uint64, (len(x.atoms)+63)/64),
 		lazyDone: make([]uint32, len(x.atoms)),
 		patSeen:  make([]uint32, len(x.patterns)),
-		pendSeen: make([]uint32, len(x.patterns)),
+		partial:  make([]partial, len(x.patterns)),
 		detSeen:  make([]uint32, len(x.dets)),
 		ruleSeen: make([]uint32, len(x.plan.Rules)),
 		missSeen: make([]uint32, len(x.plan.Rules)),

@@ -209,7 +209,7 @@ func (w *spans) parts(s *step, cut, n int) {
 func (m *Matcher) search(a *automaton, text string, where *spans) {
 	m.texts++
 	if m.texts == 0 {
-		clear(m.pendSeen)
+		clear(m.partial)
 		m.texts = 1
 	}
 	m.pending = m.pending[:0]
@@ -252,12 +252,19 @@ func (m *Matcher) found(a *automaton, state uint32, text string, end int, where 
 					h.cased != "" && text[begin:end] != h.cased {
 					continue
 				}
-				if !h.verify {
+				if h.clause == 0 {
 					m.patSeen[h.pattern] = m.epoch
 					m.setAll(m.x.patterns[h.pattern].atoms)
-				} else if m.pendSeen[h.pattern] != m.texts {
-					m.pendSeen[h.pattern] = m.texts
-					m.pending = append(m.pending, pendingTest{h.pattern, where.lo[j], where.hi[j]})
+					break
+				}
+				p := &m.partial[h.pattern]
+				if p.text != m.texts {
+					p.text, p.clauses = m.texts, 0
+				}
+				if p.clauses != h.clauses {
+					if p.clauses |= h.clause; p.clauses == h.clauses {
+						m.pending = append(m.pending, pendingTest{h.pattern, where.lo[j], where.hi[j]})
+					}
 				}
 			}
 		}

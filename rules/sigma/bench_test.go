@@ -1,0 +1,127 @@
+package sigma
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+
+	"gatewatch/detectors/observation"
+	"gatewatch/event"
+)
+
+// manyRules makes n rules with about twenty literals each, as published ones
+// have: signatures in the target, and some of agents, statuses and methods.
+func manyRules(n int) string {
+	r := rand.New(rand.NewPCG(uint64(n), 1))
+	word := func() string {
+		var b strings.Builder
+		for range 5 + r.IntN(14) {
+			b.WriteByte("abcdefghijklmnopqrstuvwxyz0123456789/=._-("[r.IntN(42)])
+		}
+		return b.String()
+	}
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "---\ntitle: rule %d\nid: rule-%d\nlogsource: {category: webserver}\ndetection:\n  sel:\n", i, i)
+		field := []string{"cs-uri-query|contains", "cs-uri-stem|endswith", "cs-uri-query|contains", "cs-user-agent|contains"}[i%4]
+		fmt.Fprintf(&b, "    %s:\n", field)
+		for range 20 {
+			fmt.Fprintf(&b, "      - '%s'\n", word())
+		}
+		if i%3 == 0 {
+			b.WriteString("    cs-method: GET\n")
+		}
+		if i%10 == 0 {
+			fmt.Fprintf(&b, "  re: {cs-uri-query|re: '%s[0-9]+%s'}\n", regexpWord(r), regexpWord(r))
+		}
+		b.WriteString("  filter: {sc-status: 404}\n")
+		if i%10 == 0 {
+			b.WriteString("  condition: (sel or re) and not filter\n")
+		} else {
+			b.WriteString("  condition: sel and not filter\n")
+		}
+	}
+	b.WriteString(`---
+title: any request
+id: any
+logsource: {category: webserver}
+detection:
+  sel: {http.request.method|exists: true}
+  condition: sel
+---
+title: flood
+id: flood
+correlation: {type: event_count, rules: [any], group-by: [client.address], timespan: 10s, condition: {gte: 1000}}
+`)
+	return b.String()
+}
+
+func regexpWord(r *rand.Rand) string {
+	var b strings.Builder
+	for range 6 {
+		b.WriteByte(byte('a' + r.IntN(26)))
+	}
+	return b.String()
+}
+
+// benign are requests of ordinary traffic with targets of about 100 bytes.
+func benign() []*event.Event {
+	agents := []string{
+		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36",
+		"Mozilla/5.0 (iPhone; CPU iPhone OS 17_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148",
+		"okhttp/4.12.0", "python-requests/2.31.0",
+	}
+	var out []*event.Event
+	for i := range 256 {
+		target := fmt.Sprintf("/api/v2/customers/%d/orders/%d/items?page=%d&per_page=50&sort=created_at&fields=id,name,price,currency,tax", 1000+i, i*7919, i%9)
+		out = append(out, request([]string{"GET", "POST"}[i%2], target, []int32{200, 200, 201, 304, 404}[i%5], agents[i%4]))
+	}
+	return out
+}
+
+func BenchmarkObserve(b *testing.B) {
+	for _, n := range []int{10, 20, 100, 200, 1000, 2000, 3000} {
+		x := mustCompile(b, manyRules(n))
+		b.Run(fmt.Sprintf("rules=%d", n), func(b *testing.B) { observeAll(b, x, benign()) })
+	}
+}
+
+// BenchmarkBuiltin runs the rules that gatewatch ships.
+func BenchmarkBuiltin(b *testing.B) {
+	docs, err := ReadFS(os.DirFS("../.."), "rules")
+	if err != nil {
+		b.Fatal(err)
+	}
+	set, _ := Parse(docs)
+	x, _ := set.Compile(CompileOptions{})
+	observeAll(b, x, benign())
+}
+
+func BenchmarkPublished(b *testing.B) {
+	set, _ := Parse(loadPublished(b))
+	x, _ := set.Compile(CompileOptions{})
+	observeAll(b, x, benign())
+}
+
+func observeAll(b *testing.B, x *Index, evs []*event.Event) {
+	m := x.NewMatcher()
+	var batch observation.Batch
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		m.Observe(evs[i&255], &batch)
+		if i++; i&255 == 0 {
+			batch.Reset()
+		}
+	}
+}
+
+func BenchmarkCompile(b *testing.B) {
+	docs := []Document{{File: "many.yml", Data: []byte(manyRules(2000))}}
+	for b.Loop() {
+		set, _ := Parse(docs)
+		set.Compile(CompileOptions{})
+	}
+}

@@ -1,0 +1,206 @@
+package sigma
+
+import (
+	"bytes"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"gatewatch/event"
+)
+
+// naive evaluates a parsed condition straight on the event, with nothing but
+// the standard library: no index, no literals, no caches. The tests compare
+// it with the matcher.
+func naive(n *node, ev *event.Event) bool {
+	switch n.op {
+	case nodeLeaf:
+		for _, m := range n.leaf.any {
+			if naiveLeaf(n.leaf.src, m, ev) {
+				return true
+			}
+		}
+		return false
+	case nodeNot:
+		return !naive(n.kids[0], ev)
+	}
+	yes := 0
+	for _, k := range n.kids {
+		if naive(k, ev) {
+			yes++
+		}
+	}
+	switch n.op {
+	case nodeAnd:
+		return yes == len(n.kids)
+	case nodeOr:
+		return yes >= 1
+	default:
+		return yes >= n.n
+	}
+}
+
+func naiveLeaf(src source, m *matcher, ev *event.Event) bool {
+	values := naiveValues(src, ev)
+	switch m.op {
+	case opExists:
+		return len(values) > 0
+	case opAbsent:
+		return len(values) == 0
+	case opNumEq, opNumGte, opNumLte:
+		if len(values) == 0 {
+			return false
+		}
+		n, _ := strconv.ParseInt(values[0], 10, 64)
+		return m.op == opNumEq && n == m.num || m.op == opNumGte && n >= m.num || m.op == opNumLte && n <= m.num
+	case opCIDR:
+		if len(values) == 0 {
+			return false
+		}
+		a, err := netip.ParseAddr(values[0])
+		return err == nil && m.cidr.Contains(a.Unmap())
+	}
+	for _, v := range values {
+		if naiveText(m, v) {
+			return true
+		}
+	}
+	return false
+}
+
+func naiveText(m *matcher, v string) bool {
+	if m.op == opRegex {
+		return m.re.MatchString(v)
+	}
+	var pat strings.Builder
+	pat.WriteString(`(?s)`)
+	literal := func(s string) {
+		for _, b := range []byte(s) {
+			switch c := rune(b); {
+			case b >= utf8.RuneSelf:
+				pat.WriteByte(b)
+			case !m.cased && ('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'):
+				pat.WriteString("[" + strings.ToUpper(string(c)) + strings.ToLower(string(c)) + "]")
+			default:
+				pat.WriteString(regexp.QuoteMeta(string(c)))
+			}
+		}
+	}
+	switch m.op {
+	case opContains:
+		literal(m.text)
+	case opPrefix:
+		pat.WriteString(`\A`)
+		literal(m.text)
+	case opSuffix:
+		literal(m.text)
+		pat.WriteString(`\z`)
+	case opExact:
+		pat.WriteString(`\A`)
+		literal(m.text)
+		pat.WriteString(`\z`)
+	case opGlob:
+		pat.WriteString(`\A`)
+		for _, g := range m.glob {
+			switch g {
+			case "*":
+				pat.WriteString(".*")
+			case "?":
+				pat.WriteString(".")
+			default:
+				literal(g[1:])
+			}
+		}
+		pat.WriteString(`\z`)
+	}
+	return naiveRegexp(pat.String()).MatchString(v)
+}
+
+var naiveCache = map[string]*regexp.Regexp{}
+
+func naiveRegexp(s string) *regexp.Regexp {
+	re := naiveCache[s]
+	if re == nil {
+		re = regexp.MustCompile(s)
+		naiveCache[s] = re
+	}
+	return re
+}
+
+// naiveValues are the texts that a leaf looks at.
+func naiveValues(src source, ev *event.Event) []string {
+	var values []string
+	mode := "path"
+	switch src {
+	case srcURL:
+		mode = "target"
+		if ev.Target != "" {
+			values = append(values, ev.Target)
+			if ev.Host != "" && !strings.Contains(ev.Target, "://") {
+				scheme := ev.Scheme
+				if scheme == "" {
+					scheme = "http"
+				}
+				values = append(values, scheme+"://"+ev.Host+ev.Target)
+			}
+		}
+	case srcMethod:
+		if ev.MethodOriginal != "" {
+			values = []string{ev.MethodOriginal}
+		} else if ev.Method != "" {
+			values = []string{ev.Method}
+		}
+	case srcVersion:
+		if ev.Protocol != "" {
+			values = []string{"HTTP/" + ev.Protocol}
+		}
+	case srcExtension:
+		segs := strings.Split(ev.Path, "/")
+		parts := strings.Split(segs[len(segs)-1], ".")
+		if len(parts) > 1 && parts[len(parts)-1] != "" {
+			values = []string{parts[len(parts)-1]}
+		}
+	default:
+		if v, ok := ev.Text(event.Field(src)); ok && v != "" {
+			values = []string{v}
+		}
+		if src.kind() != event.KindText {
+			return values
+		}
+		switch event.Field(src) {
+		case event.FieldTarget:
+			mode = "target"
+		case event.FieldQuery:
+			mode = "query"
+		case event.FieldRaw:
+			mode = "line"
+		}
+	}
+	for _, v := range values[:len(values):len(values)] {
+		values = append(values, naiveDecode(v, mode))
+	}
+	return values
+}
+
+var naiveEscape = regexp.MustCompile(`%[0-9a-fA-F]{2}`)
+
+func naiveDecode(s, mode string) string {
+	b := []byte(s)
+	spaces := func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("+"), []byte(" ")) }
+	switch mode {
+	case "query":
+		b = spaces(b)
+	case "target":
+		if i := bytes.IndexByte(b, '?'); i >= 0 {
+			b = append(b[:i:i], spaces(b[i:])...)
+		}
+	case "line":
+		b = regexp.MustCompile(`\?[^ \t"]*`).ReplaceAllFunc(b, spaces)
+	}
+	return string(naiveEscape.ReplaceAllFunc(b, func(h []byte) []byte {
+		n, _ := strconv.ParseUint(string(h[1:]), 16, 8)
+		return []byte{byte(n)}
+	}))
+}

@@ -1,0 +1,247 @@
+package sigma
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"gatewatch/event"
+)
+
+var rounds = flag.Int("rounds", 150, "rule sets in the property test; each is 20 rules on 60 events")
+
+// gen makes random rules and events out of the same few pieces, so that they
+// meet often.
+type gen struct{ r *rand.Rand }
+
+func (g gen) pick(list ...string) string { return list[g.r.IntN(len(list))] }
+
+func (g gen) text(n int) string {
+	var b strings.Builder
+	for range 1 + g.r.IntN(n) {
+		b.WriteString(g.pick("a", "b", "A", "B", "ab", "../", "/", "sel", "ect", "%41", "%2e", "%2F", "%2", "%", "+", " ",
+			"?", "=", "k", "K", "s", "S", "ſ", "K", "é", "É", "\xff", "1", "40", ".php", "%25", "%3f", "\"", "script", "x"))
+	}
+	return b.String()
+}
+
+func (g gen) value() string {
+	s := g.text(3)
+	s = strings.ToValidUTF8(s, "z")
+	s = strings.NewReplacer("?", `\?`).Replace(s)
+	switch g.r.IntN(6) {
+	case 0:
+		return g.text1() + "*" + s
+	case 1:
+		return s + "?" + g.text1()
+	case 2:
+		return "*" + s + g.pick("*", "?", "")
+	}
+	return s
+}
+
+func (g gen) text1() string { return g.pick("a", "b", "sel", "/", "", "1", "k") }
+
+func (g gen) regex() string {
+	return g.pick(`sel.ct`, `(?i)SELECT`, `(?i)kiss`, `a+b`, `(ab|sel)ect`, `^/a`, `b$`, `[0-9]{2}`, `a.*b`, `(?i)s`, `\.\./`, `(?s)x.a`,
+		`(a|b)(sel|script)x?`, `é`, `(?i)É`, `\x{FFFD}`, `a{2,}`, `(?:ab)?sel`, `^$`, `script|k`, `\bsel\b`)
+}
+
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
+func (g gen) list(n int, f func() string) string {
+	var vs []string
+	for range 1 + g.r.IntN(n) {
+		vs = append(vs, quote(f()))
+	}
+	return "[" + strings.Join(vs, ", ") + "]"
+}
+
+func (g gen) item() string {
+	textField := g.pick("url.path", "url.query", "cs-uri-query", "c-uri", "user_agent.original", "cs-referer", "http.request.method",
+		"cs-method", "cs-host", "c-uri-extension", "cs-version", "user.name", "auth.login", "request.malformed_reason", "client.prefix", "event.original")
+	switch g.r.IntN(12) {
+	case 0:
+		return "sc-status: " + g.pick("200", "404", "[200, 404]", "'4*'", "'?0?'", "null", "['40*', 500]")
+	case 1:
+		return g.pick("sc-status", "sc-bytes", "time-taken") + "|" + g.pick("gt", "gte", "lt", "lte") + ": " + g.pick("200", "399", "1500", "0", "404.5")
+	case 2:
+		return "c-ip|cidr: " + g.pick("10.0.0.0/8", "[10.1.0.0/16, '2001:db8::/32']", "'::/0'", "0.0.0.0/0")
+	case 3:
+		return "c-ip: " + g.pick("10.1.2.3", "'10.1.*'", "['2001:db8::1', 10.9.9.9]", "null", "'*'")
+	case 4:
+		return textField + "|exists: " + g.pick("true", "false")
+	case 5:
+		return textField + "|re" + g.pick("", "|i", "|s") + ": " + g.list(2, g.regex)
+	case 6:
+		return textField + ": " + g.pick("null", "''", "[null, 'a']")
+	case 7:
+		return textField + "|contains|all: " + g.list(3, g.value)
+	case 8:
+		return textField + "|" + g.pick("contains", "startswith", "endswith") + g.pick("", "|cased", "|neq") + ": " + g.list(4, g.value)
+	case 9:
+		return textField + g.pick("", "|cased", "|neq") + ": " + g.list(3, g.value)
+	case 10:
+		return g.pick("sc-bytes", "c-ip") + "|" + g.pick("contains", "startswith", "endswith") + ": " + g.list(2, func() string { return g.pick("1", "10", "0", "2001", ":") })
+	default:
+		return textField + "|" + g.pick("contains", "startswith", "endswith") + ": " + quote(g.value())
+	}
+}
+
+func (g gen) selection() string {
+	if g.r.IntN(5) == 0 {
+		return g.list(4, func() string { return "q" + g.value() })
+	}
+	seen := map[string]bool{}
+	var items []string
+	for range 1 + g.r.IntN(3) {
+		it := g.item()
+		if key, _, _ := strings.Cut(it, ":"); !seen[key] {
+			seen[key] = true
+			items = append(items, quoteKey(it))
+		}
+	}
+	m := "{" + strings.Join(items, ", ") + "}"
+	if g.r.IntN(5) == 0 {
+		return "[" + m + ", {" + quoteKey(g.item()) + "}]"
+	}
+	return m
+}
+
+func quoteKey(item string) string {
+	key, v, _ := strings.Cut(item, ":")
+	return `"` + key + `":` + v
+}
+
+func (g gen) rule(i int) string {
+	n := 1 + g.r.IntN(4)
+	var b strings.Builder
+	fmt.Fprintf(&b, "---\ntitle: r%d\nid: r%d\nlogsource: {category: %s}\ndetection:\n", i, i, g.pick("webserver", "proxy"))
+	for s := range n {
+		fmt.Fprintf(&b, "  s%d: %s\n", s, g.selection())
+	}
+	conds := []string{"s0", "not s0", "all of them", "1 of s*", "not 1 of s*", "s0 or not s0"}
+	if n > 1 {
+		conds = append(conds, "s0 and not s1", "s0 or s1", "not (s0 and s1)", "s0 and (s1 or not s0)")
+	}
+	if n > 2 {
+		conds = append(conds, "2 of them", "not 2 of s*", "s0 and not 1 of s*", "s0 or s1 and s2", "not s0 and not s1 or s2")
+	}
+	fmt.Fprintf(&b, "  condition: %s\n", conds[g.r.IntN(len(conds))])
+	return b.String()
+}
+
+func (g gen) event() *event.Event {
+	e := request(g.pick("GET", "POST", "_OTHER"), "/"+g.text(6)+g.pick("", "?"+g.text(5)), int32(g.r.IntN(3)*202), g.text(4))
+	switch g.r.IntN(8) {
+	case 0: // parts that are not the target's
+		e.Path = "/" + g.text(3)
+	case 1:
+		e.Target = "http://a.b" + e.Target
+	case 2:
+		e.Target, e.Path, e.Query = "", "", ""
+	}
+	if g.r.IntN(2) == 0 {
+		e.UserAgent = g.pick("", "a", "ab", "select", "Script")
+	}
+	if e.Method == "_OTHER" {
+		e.MethodOriginal = g.text(2)
+	}
+	e.Raw = g.text(12)
+	e.Referer, e.User, e.Protocol = g.pick("", g.text(3)), g.pick("", g.text(2)), g.pick("", "1.1", "2")
+	e.Host, e.Scheme = g.pick("", "ab", g.text(2)), g.pick("", "https")
+	e.BodySize = []int64{-1, 0, 10, 999, 1000, 1500, 101010}[g.r.IntN(7)]
+	e.Duration = []int64{-1, 0, 200e6, 1500e6, 404e6}[g.r.IntN(5)]
+	e.Login = g.r.IntN(2) == 0
+	e.Client = [...]netip.Addr{
+		{}, netip.MustParseAddr("10.1.2.3"), netip.MustParseAddr("10.9.9.9"), netip.MustParseAddr("2001:db8::1"),
+		netip.MustParseAddr("::ffff:10.1.2.3"), netip.MustParseAddr("192.0.2.1"),
+	}[g.r.IntN(6)]
+	return e
+}
+
+// TestIndexAgreesWithNaive compares the matcher with the naive evaluator on
+// random rules and events.
+func TestIndexAgreesWithNaive(t *testing.T) {
+	t.Parallel()
+	pairs, hits := 0, 0
+	for round := range *rounds {
+		g := gen{rand.New(rand.NewPCG(uint64(round), 7))}
+		var b strings.Builder
+		for i := range 20 {
+			b.WriteString(g.rule(i))
+		}
+		p, h := agree(t, b.String(), 60, g.event)
+		pairs, hits = pairs+p, hits+h
+		if t.Failed() {
+			t.Fatalf("round %d", round)
+		}
+	}
+	t.Logf("%d pairs, %d matches", pairs, hits)
+	if hits < pairs/20 {
+		t.Errorf("only %d of %d pairs match: the generator makes rules and events that do not meet", hits, pairs)
+	}
+}
+
+func agree(t *testing.T, yaml string, events int, next func() *event.Event) (pairs, hits int) {
+	t.Helper()
+	set, problems := Parse([]Document{{File: "random.yml", Data: []byte(yaml)}})
+	for _, p := range problems {
+		if p.Severity == Refused {
+			t.Errorf("%v\n%s", p, yaml)
+			return 0, 0
+		}
+	}
+	x, _ := set.Compile(CompileOptions{})
+	m := x.NewMatcher()
+	for range events {
+		ev := next()
+		got := map[*Rule]bool{}
+		for _, r := range m.Match(ev) {
+			got[r.Rule] = true
+		}
+		for _, r := range x.Rules() {
+			pairs++
+			want := naive(r.cond, ev)
+			if want {
+				hits++
+			}
+			if want != got[r] {
+				t.Errorf("rule %s: naive says %v, the index %v\nevent %+v\n%s", r.ID, want, got[r], *ev, ruleText(yaml, r.ID))
+				return pairs, hits
+			}
+		}
+	}
+	return pairs, hits
+}
+
+func ruleText(yaml, id string) string {
+	for doc := range strings.SplitSeq(yaml, "---\n") {
+		if strings.Contains(doc, "\nid: "+id+"\n") {
+			return doc
+		}
+	}
+	return ""
+}
+
+// FuzzMatch compares the two on the bytes that the fuzzer finds.
+func FuzzMatch(f *testing.F) {
+	f.Add(uint64(1), "/a?b=%41", "ua", "raw")
+	f.Add(uint64(2), "/%2e%2e/?x=sel+ect", "", "q..")
+	f.Fuzz(func(t *testing.T, seed uint64, target, agent, raw string) {
+		g := gen{rand.New(rand.NewPCG(seed, 3))}
+		var b strings.Builder
+		for i := range 4 {
+			b.WriteString(g.rule(i))
+		}
+		agree(t, b.String(), 2, func() *event.Event {
+			e := g.event()
+			e.Target, e.UserAgent, e.Raw = target, agent, raw
+			e.Path, e.Query, _ = strings.Cut(target, "?")
+			return e
+		})
+	})
+}
