@@ -62,3 +62,177 @@ func TestBlankLines(t *testing.T) {
 		}
 	}
 }
+
+// lines checks, for each line, the format and a few fields written as text.
+func TestShapes(t *testing.T) {
+	d := decoder(t, Options{})
+	f := func(line, format string, fields map[event.Field]string) {
+		t.Helper()
+		var ev event.Event
+		if err := d.Decode([]byte(line), &ev); err != nil {
+			t.Errorf("%s\n\tgives %v", line, err)
+			return
+		}
+		got := map[event.Field]string{}
+		for f := range fields {
+			got[f], _ = ev.Text(f)
+		}
+		if diff := cmp.Diff(fields, got); diff != "" || ev.Format != format || ev.Time/1e9 != at {
+			t.Errorf("%s\n\tformat %s, want %s; time %d (-want +got):\n%s", line, ev.Format, format, ev.Time, diff)
+		}
+	}
+	type want = map[event.Field]string
+	const now = "[19/Nov/2026:06:00:02 +0000]"
+	const get = now + ` "GET /a HTTP/1.1" 200 12`
+
+	// What stands before the time.
+	f(`192.0.2.1 - - `+get, "common", want{event.FieldPeer: "192.0.2.1", event.FieldUser: "", event.FieldBodySize: "12"})
+	f(`192.0.2.1 - `+get+` "-" "-"`, "combined", want{event.FieldPeer: "192.0.2.1", event.FieldUser: ""})
+	f(`192.0.2.1 bob frank `+get, "common", want{event.FieldUser: "frank"})
+	f(`192.0.2.1 - "" `+get, "common", want{event.FieldUser: ""})
+	f(`192.0.2.1 - eve [x] [19/Nov/2001:06:00:02 +0000] `+get, "common", want{event.FieldUser: "eve [x] [19/Nov/2001:06:00:02 +0000]"})
+	f(`192.0.2.1 - \x22a\x22 `+get, "common", want{event.FieldUser: `"a"`})
+	f(`2001:db8::7 - - `+get, "common", want{event.FieldPeer: "2001:db8::7"})
+	f(`client.example.org - - `+get, "common", want{event.FieldPeer: "", event.FieldUser: ""})
+	f(`unix: - - `+get, "common", want{event.FieldPeer: ""})
+	f(`shop.example.org:443 192.0.2.1 - bob `+get+` "-" "x"`, "vhost_combined", want{event.FieldHost: "shop.example.org", event.FieldPeer: "192.0.2.1", event.FieldUser: "bob"})
+	f(`shop.example.org 2001:db8::7 - - `+get, "vhost_combined", want{event.FieldHost: "shop.example.org", event.FieldPeer: "2001:db8::7"})
+	f(`192.0.2.1:4711 shop.example.org:443 - - `+get+` "-" "x"`, "vhost_combined", want{event.FieldHost: "shop.example.org", event.FieldPeer: "192.0.2.1"})
+	f(`shop.example.org:443 client.example.org - - `+get, "vhost_combined", want{event.FieldHost: "shop.example.org", event.FieldPeer: ""})
+	f("\xef\xbb\xbf192.0.2.1 - - "+get+"\r", "common", want{event.FieldPeer: "192.0.2.1"})
+	f(`"192.0.2.1 - - `+get+` "-" "w3af""`, "combined", want{event.FieldUserAgent: "w3af"})
+
+	// Times.
+	f(`192.0.2.1 - - [19/Nov/2026:03:00:02 -0300] "GET / HTTP/1.1" 200 1`, "common", want{})
+	f(`192.0.2.1 - - [2026-11-19T07:00:02.25+01:00] "GET / HTTP/1.1" 200 1`, "common", want{})
+	f(`192.0.2.1 - - [2026-11-19T07:00:02+01:00[Europe/Berlin]] "GET / HTTP/1.1" 200 1`, "common", want{})
+
+	// What follows.
+	f(`192.0.2.1 - - `+get+` "-" "x" "203.0.113.9, 10.0.0.1"`, "combined_xff", want{event.FieldForwardedFor: "203.0.113.9, 10.0.0.1"})
+	f(`192.0.2.1 - - `+get+` "-" "x" "-"`, "combined_xff", want{event.FieldForwardedFor: ""})
+	f(`192.0.2.1 - - `+get+` "-" "x" 0.123`, "combined_time", want{event.FieldDuration: "123000000"})
+	f(`192.0.2.1 - - `+get+` "-" "x" "-" 0.123 0.120 .`, "combined_time", want{event.FieldDuration: "123000000", event.FieldForwardedFor: ""})
+	f(`192.0.2.1 - - `+get+` "-" "x" "203.0.113.9" rt=0.004 uct="0.000" urt="0.004"`, "combined_time", want{event.FieldDuration: "4000000", event.FieldForwardedFor: "203.0.113.9"})
+	f(`192.0.2.1 - - `+get+` "-" "x" 89 0.001 [default-web-80] [] 10.0.0.8:80 59 0.000 200 529a007902362a5f`, "ingress",
+		want{event.FieldRequestSize: "89", event.FieldDuration: "1000000", event.FieldRequestID: "529a007902362a5f"})
+	f(`192.0.2.1 - - `+get+` "-" "x" kong_request_id: "67828137"`, "kong", want{event.FieldRequestID: "67828137"})
+	f(`192.0.2.1 - - `+now+` api.example.org:9080 "GET /a HTTP/1.1" 200 12 1.657 "-" "x" 10.0.0.8:80 200 1.6 "http://u" "8a14012e"`, "apisix",
+		want{event.FieldHost: "api.example.org", event.FieldDuration: "1657000000", event.FieldRequestID: "8a14012e"})
+	f(`192.0.2.1 - - `+get+` "-" "x" 72 "Auth for front" "/d/" 14ms`, "traefik", want{event.FieldDuration: "14000000"})
+	f(`192.0.2.1 - - `+now+` "GET /a HTTP/1.1" - - "-" "x" 72 "-" "-" 0ms`, "traefik", want{event.FieldStatus: "", event.FieldBodySize: ""})
+	f(`192.0.2.1 - - `+get+` 48752d0f -`, "common", want{event.FieldBodySize: "12"})
+	f(`192.0.2.1 - - `+get+` "-" "x" what ever "this" is`, "combined", want{event.FieldUserAgent: "x"})
+	f(`192.0.2.1 - - `+get+` "http://r/" "cut off`, "combined", want{event.FieldReferer: "http://r/", event.FieldUserAgent: "cut off"})
+	f(`192.0.2.1 - - `+get+` "-" "say \"x\" \\"`, "combined", want{event.FieldUserAgent: `say "x" \`})
+	f(`192.0.2.1 - - `+get+` "-" "bare "quotes""`, "combined", want{event.FieldUserAgent: `bare "quotes"`})
+	f(`192.0.2.1 - - `+now+` "GET /a?q="x" HTTP/1.1" 200 12 "-" "x"`, "combined", want{event.FieldQuery: `q="x"`, event.FieldStatus: "200"})
+	f(`192.0.2.1 - - `+now+` "GET /a HTTP/1.1" 200`, "common", want{event.FieldStatus: "200", event.FieldBodySize: ""})
+}
+
+func TestRequestLines(t *testing.T) {
+	d := decoder(t, Options{})
+	f := func(request string, want event.Event) {
+		t.Helper()
+		var ev event.Event
+		if err := d.Decode([]byte(`192.0.2.1 - - [19/Nov/2026:06:00:02 +0000] "`+request+`" 400 0 "-" "-"`), &ev); err != nil {
+			t.Errorf("%s: %v", request, err)
+			return
+		}
+		got := event.Event{
+			Method: ev.Method, MethodOriginal: ev.MethodOriginal, Target: ev.Target, Path: ev.Path, Query: ev.Query,
+			Scheme: ev.Scheme, Host: ev.Host, Protocol: ev.Protocol, Malformed: ev.Malformed,
+		}
+		if diff := cmp.Diff(want, got, addrs); diff != "" {
+			t.Errorf("request %q (-want +got):\n%s", request, diff)
+		}
+	}
+	f(`GET /a?b?c HTTP/2.0`, event.Event{Method: "GET", Target: "/a?b?c", Path: "/a", Query: "b?c", Protocol: "2"})
+	f(`GET /x?q=' or 1=1 -- HTTP/1.1`, event.Event{Method: "GET", Target: "/x?q=' or 1=1 --", Path: "/x", Query: "q=' or 1=1 --", Protocol: "1.1"})
+	f(`GET /\x22\xe9\x0A HTTP/1.0`, event.Event{Method: "GET", Target: "/\"\xe9\n", Path: "/\"\xe9\n", Protocol: "1.0"})
+	f(`GET http://eve@shop.example.org:8080/a?b HTTP/1.1`, event.Event{Method: "GET", Target: "/a?b", Path: "/a", Query: "b", Scheme: "http", Host: "shop.example.org", Protocol: "1.1"})
+	f(`GET http://shop.example.org?b HTTP/1.1`, event.Event{Method: "GET", Target: "?b", Path: "/", Query: "b", Scheme: "http", Host: "shop.example.org", Protocol: "1.1"})
+	f(`GET https://[::1]:443 HTTP/1.1`, event.Event{Method: "GET", Target: "/", Path: "/", Scheme: "https", Host: "[::1]", Protocol: "1.1"})
+	f(`CONNECT shop.example.org:443 HTTP/1.1`, event.Event{Method: "CONNECT", Target: "shop.example.org:443", Path: "shop.example.org:443", Protocol: "1.1"})
+	f(`OPTIONS * HTTP/1.1`, event.Event{Method: "OPTIONS", Target: "*", Path: "*", Protocol: "1.1"})
+	f(`PRI * HTTP/2.0`, event.Event{Method: "_OTHER", MethodOriginal: "PRI", Target: "*", Path: "*", Protocol: "2"})
+	f(`GET GET /pets HTTP/1.1`, event.Event{Method: "GET", Target: "/pets", Path: "/pets", Protocol: "1.1"})
+	f(`PROPFIND / HTTP/1.1`, event.Event{Method: "PROPFIND", Target: "/", Path: "/", Protocol: "1.1"})
+	// Broken ones.
+	f(``, event.Event{Malformed: event.MalformedEmpty})
+	f(`-`, event.Event{Malformed: event.MalformedEmpty})
+	f(`GET /etc/passwd`, event.Event{Method: "GET", Target: "/etc/passwd", Path: "/etc/passwd", Malformed: event.MalformedNoVersion})
+	f(`GET`, event.Event{Method: "GET", Target: "GET", Malformed: event.MalformedNoVersion})
+	f(`PATCHp /p?1 HTTP/1.1`, event.Event{Method: "_OTHER", MethodOriginal: "PATCHp", Target: "/p?1", Path: "/p", Query: "1", Protocol: "1.1", Malformed: event.MalformedMethod})
+	f(`HELP`, event.Event{Method: "_OTHER", Target: "HELP", Malformed: event.MalformedMethod})
+	f(`t3 12.1.2`, event.Event{Method: "_OTHER", MethodOriginal: "t3", Target: "t3 12.1.2", Malformed: event.MalformedMethod})
+	f(`\x16\x03\x01\x02 \x01`, event.Event{Target: "\x16\x03\x01\x02 \x01", Malformed: event.MalformedTLS})
+	f(`\x80\x2E\x01\x03`, event.Event{Target: "\x80.\x01\x03", Malformed: event.MalformedTLS})
+	f(`\x03\x00\x00/*\xE0Cookie: mstshash=A`, event.Event{Target: "\x03\x00\x00/*\xe0Cookie: mstshash=A", Malformed: event.MalformedBinary})
+
+	var ev event.Event
+	if err := d.Decode([]byte(`192.0.2.1 - - [19/Nov/2026:06:00:02 +0000] "GET /aaaaaa`), &ev); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([3]string{"truncated", "/aaaaaa", "common"}, [3]string{ev.Malformed.String(), ev.Path, ev.Format}); diff != "" {
+		t.Errorf("a line cut inside the request (-want +got):\n%s", diff)
+	}
+}
+
+func TestNamedFormats(t *testing.T) {
+	const line = `192.0.2.1 - - [19/Nov/2026:06:00:02 +0000] "GET / HTTP/1.1" 200 12 "-" "x"`
+	f := func(name, line, reason string, time, duration int64) {
+		t.Helper()
+		var ev event.Event
+		err := decoder(t, Options{Name: name}).Decode([]byte(line), &ev)
+		var fault *LineError
+		if errors.As(err, &fault) {
+			if fault.Reason != reason {
+				t.Errorf("%s as %s: want reason %q, got %v", line, name, reason, err)
+			}
+			return
+		}
+		if err != nil || reason != "" || ev.Format != name || ev.Time != time || ev.Duration != duration {
+			t.Errorf("%s as %s: want time %d, duration %d, reason %q; got %v, %s, %d, %d", line, name, time, duration, reason, err, ev.Format, ev.Time, ev.Duration)
+		}
+	}
+	f("combined", line, "", at*1e9, -1)
+	f("combined", line+" junk", "", at*1e9, -1)
+	f("common", line, reasonOther, 0, 0)
+	f("json", line, reasonOther, 0, 0)
+	f("kong", line, reasonOther, 0, 0)
+	f("apache_combined", line, "", at*1e9, -1)
+	f("apache_combined", line+" 2500000", "", at*1e9+2.5e9, 2.5e9)
+	f("apache_combined", line+" 1.5", "", at*1e9+1.5e9, 1.5e9)
+	f("apache_combined", line+" 700 12000", "", at*1e9, -1)
+
+	if _, err := New(Options{Name: "combind"}); err == nil {
+		t.Error("an unknown format name: want an error, got none")
+	}
+}
+
+func TestUnreadableLines(t *testing.T) {
+	d := decoder(t, Options{})
+	f := func(line, reason string, column int) {
+		t.Helper()
+		ev := event.Event{Path: "left over"}
+		err := d.Decode([]byte(line), &ev)
+		var fault *LineError
+		if !errors.As(err, &fault) {
+			t.Errorf("%q: want a LineError, got %v", line, err)
+			return
+		}
+		if diff := cmp.Diff(LineError{Column: column, Reason: reason}, *fault); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", line, diff)
+		}
+		if ev.Path != "" || ev.Raw != line {
+			t.Errorf("%q leaves path %q, raw %q", line, ev.Path, ev.Raw)
+		}
+	}
+	f(`hello`, reasonShape, 1)
+	f(`2021/12/01 13:53:33 [error] 31#31: *46 "/x" is not found`, reasonTime, 21)
+	f(`192.0.2.1 - - [31/Feb/2026:06:00:02 +0000] "GET / HTTP/1.1" 200 1`, reasonTime, 15)
+	f(`192.0.2.1 - - [19/Nov/2026:06:00:02 +0000] "GET / HTTP/1.1" two 1`, reasonStatus, 60)
+	f(`Nov 19 06:00:02 web nginx: 192.0.2.1 - - [19/Nov/2026:06:00:02 +0000] "GET / HTTP/1.1" 200 1`, reasonPrefix, 1)
+	f(`2022-10-04T06:00:00Z stdout F 192.0.2.1 - - [19/Nov/2026:06:00:02 +0000] "GET / HTTP/1.1" 200 1`, reasonPrefix, 1)
+	f(`  {"a":1`, reasonJSON, 8)
+}

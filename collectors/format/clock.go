@@ -144,7 +144,10 @@ func epoch(s string) (int64, bool) {
 		whole = s[:point]
 	}
 	n, ok := number(whole)
-	if !ok {
+	if !ok || strings.IndexByte(s, 'e') > 0 || strings.IndexByte(s, 'E') > 0 {
+		if len(s) > 32 || s == "" || s[0]-'0' > 9 {
+			return 0, false // spares the error of ParseFloat
+		}
 		f, err := strconv.ParseFloat(s, 64)
 		if err != nil || !(f > 0 && f < 1e11) {
 			return 0, false

@@ -7,8 +7,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 const shared = "../../../shared"
@@ -42,3 +44,9 @@ func sharedLines(t testing.TB, name string, limit int) [][]byte {
 	}
 	return lines
 }
+
+func unixText(ns int64) []byte {
+	return time.Unix(0, ns).UTC().AppendFormat(nil, time.RFC3339Nano)
+}
+
+func quote(s string) string { return strconv.Quote(s) }

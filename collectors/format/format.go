@@ -114,7 +114,7 @@ func (d *Decoder) Decode(line []byte, ev *event.Event) error {
 	if f.reason == blank {
 		return ErrBlank
 	}
-	return &LineError{Column: f.column + 1, Reason: f.reason}
+	return &LineError{Column: min(f.column+1, len(line)), Reason: f.reason}
 }
 
 const blank = "blank"
