@@ -77,7 +77,7 @@ func (h *handler) readyz(w http.ResponseWriter, _ *http.Request) {
 func (h *handler) status(w http.ResponseWriter, _ *http.Request) {
 	s := h.backend.Status()
 	s.Reasons, s.Sources = orEmpty(s.Reasons), orEmpty(s.Sources)
-	s.Rules, s.Receivers = orEmpty(s.Rules), orEmpty(s.Receivers)
+	s.Receivers = orEmpty(s.Receivers)
 	writeJSON(w, http.StatusOK, s)
 }
 

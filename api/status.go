@@ -17,7 +17,7 @@ type Status struct {
 	MergedTime *time.Time `json:"merged_time,omitempty"` // absent before the first record
 	Windows    Windows    `json:"windows"`
 	Checkpoint Checkpoint `json:"checkpoint"`
-	Rules      []Rule     `json:"rules"`
+	Rules      Rules      `json:"rules"`
 	Receivers  []Receiver `json:"receivers"`
 	Reload     Reload     `json:"reload"`
 
@@ -30,44 +30,44 @@ type Source struct {
 	Name       string           `json:"name"`
 	State      string           `json:"state"` // reading, idle, failing or gone
 	Error      string           `json:"error,omitempty"`
-	Offset     int64            `json:"offset"`               // logical bytes read and judged
-	LagBytes   int64            `json:"lag_bytes"`            // read but not judged; -1 unknown
-	Clock      *time.Time       `json:"clock,omitempty"`      // absent before the first record
-	Format     string           `json:"format,omitempty"`     // "" until it is recognised
-	Lines      int64            `json:"lines"`                // records read
-	Unreadable map[string]int64 `json:"unreadable"`           // lines by reason
-	Skipped    map[string]int64 `json:"skipped"`              // lines passed over by reason
-	Late       int64            `json:"late"`                 // records behind the source's own clock
-	Behind     int64            `json:"behind"`               // records behind the merge
-	Held       bool             `json:"held,omitempty"`       // a record far ahead of the clock waits for the next
-	BadStamps  int64            `json:"bad_stamps,omitempty"` // stamps taken for wrong
+	Offset     int64            `json:"offset"`          // logical bytes judged, through all rotations
+	Line       int64            `json:"line"`            // lines judged, through all rotations
+	Clock      *time.Time       `json:"clock,omitempty"` // absent before the first record
+	Lines      int64            `json:"lines"`           // lines read
+	Events     int64            `json:"events"`          // lines that were requests
+	Formats    map[string]int64 `json:"formats"`         // events by format
+	Unreadable map[string]int64 `json:"unreadable"`      // lines by reason
+	Skipped    map[string]int64 `json:"skipped"`         // lines passed over by reason
+	Late       int64            `json:"late"`            // records behind the source's own clock
+	Behind     int64            `json:"behind"`          // records behind the merge
 }
 
 // Windows is the status of the windows' memory.
 type Windows struct {
-	Entities    int64 `json:"entities"`
-	Bytes       int64 `json:"bytes"`
-	BudgetBytes int64 `json:"budget_bytes"`
-	Evicted     int64 `json:"evicted"` // entities pushed out of the main part
-	Dropped     int64 `json:"dropped"` // entities that probation dropped
+	Entities     int64 `json:"entities"`
+	Entries      int64 `json:"entries"`
+	Probation    int64 `json:"probation"` // entities seen once so far
+	BudgetBytes  int64 `json:"budget_bytes"`
+	Evicted      int64 `json:"evicted"`       // entities pushed out because memory was full
+	EvictedAlive int64 `json:"evicted_alive"` // of these, the ones with unexpired entries
+	Dropped      int64 `json:"dropped"`       // entities that probation dropped
+	Readmitted   int64 `json:"readmitted"`    // dropped ones that came again and were known
+	Late         int64 `json:"late"`          // hits of late records that entered no window
 }
 
 // Checkpoint is the status of durable state.
 type Checkpoint struct {
-	Last     *time.Time    `json:"last,omitempty"` // absent before the first
-	Total    int64         `json:"total"`
-	Failed   int64         `json:"failed"`
-	Duration time.Duration `json:"duration_ns"` // of the last commit
+	Last       *time.Time    `json:"last,omitempty"` // absent before the first
+	Total      int64         `json:"total"`
+	Duration   time.Duration `json:"duration_ns"` // of the last commit
+	StateBytes int64         `json:"state_bytes"` // size of the state file
 }
 
-// Rule counts what one loaded rule did.
-type Rule struct {
-	ID      string `json:"id"`
-	Title   string `json:"title"`
-	Level   string `json:"level"`
-	Matches int64  `json:"matches"` // events matched; 0 for correlations
-	Firings int64  `json:"firings"` // windows that became true
-	Lacking int64  `json:"lacking"` // matches that lacked a group-by field
+// Rules counts the rule documents.
+type Rules struct {
+	Loaded   int `json:"loaded"`
+	Disabled int `json:"disabled"`
+	Refused  int `json:"refused"` // problems that cost a rule
 }
 
 // Receiver tells how the deliveries of one receiver go.
