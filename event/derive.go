@@ -149,7 +149,8 @@ func (d *Deriver) deriveLogin(ev *Event, path string) {
 			}
 		}
 		if d.words && ev.Method == "POST" {
-			if kind := loginWords(path, ev.Host); kind != loginNone {
+			// A server that takes no POST there has no login there.
+			if kind := loginWords(path, ev.Host); kind != loginNone && ev.Status != 405 && ev.Status != 501 {
 				ev.Login = true
 				ev.Outcome = kind.outcome(ev.Status)
 				return

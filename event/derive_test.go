@@ -154,6 +154,7 @@ func TestLoginsByWords(t *testing.T) {
 	f("POST", "/register", 409, true, OutcomeFailure)
 	// No logins.
 	f("GET", "/login", 200, false, OutcomeNone)
+	f("POST", "/axis2/login", 405, false, OutcomeNone)
 	f("POST", "/api/v1/logout", 204, false, OutcomeNone)
 	f("POST", "/api/v1/auth/token/refresh", 200, false, OutcomeNone)
 	f("POST", "/sessions/12/items/new", 201, false, OutcomeNone)

@@ -28,7 +28,7 @@ func (d *Decoder) readCLF(s string, ev *event.Event) fault {
 	if f.reason != "" {
 		return f
 	}
-	if !d.prefix(s[:open], p, ev) {
+	if !d.prefix(s[:open], p, ev) && !d.wrapped(s[:open], p, ev) {
 		return fault{reason: reasonPrefix}
 	}
 	at := end + 2 // the blank, and the quote or the host's first byte

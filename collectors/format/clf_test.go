@@ -102,6 +102,12 @@ func TestShapes(t *testing.T) {
 	f("\xef\xbb\xbf192.0.2.1 - - "+get+"\r", "common", want{event.FieldPeer: "192.0.2.1"})
 	f(`"192.0.2.1 - - `+get+` "-" "w3af""`, "combined", want{event.FieldUserAgent: "w3af"})
 
+	// Wrapped lines. The first mark counts: what follows may be the client's own words.
+	f(`Nov 19 06:00:02 web nginx[77]: 192.0.2.1 - bob `+get, "common", want{event.FieldPeer: "192.0.2.1", event.FieldUser: "bob"})
+	f(`<190>Nov 19 06:00:02 web nginx: 192.0.2.1 - x: 6.6.6.6 - - `+get, "common", want{event.FieldPeer: "192.0.2.1", event.FieldUser: "x: 6.6.6.6 - -"})
+	f(`2026-11-19T06:00:02.1Z stdout F 192.0.2.1 - - `+get, "common", want{event.FieldPeer: "192.0.2.1"})
+	f(`web-1  | 192.0.2.1 - - `+get, "common", want{event.FieldPeer: "192.0.2.1"})
+
 	// Times.
 	f(`192.0.2.1 - - [19/Nov/2026:03:00:02 -0300] "GET / HTTP/1.1" 200 1`, "common", want{})
 	f(`192.0.2.1 - - [2026-11-19T07:00:02.25+01:00] "GET / HTTP/1.1" 200 1`, "common", want{})
@@ -232,7 +238,7 @@ func TestUnreadableLines(t *testing.T) {
 	f(`2021/12/01 13:53:33 [error] 31#31: *46 "/x" is not found`, reasonTime, 21)
 	f(`192.0.2.1 - - [31/Feb/2026:06:00:02 +0000] "GET / HTTP/1.1" 200 1`, reasonTime, 15)
 	f(`192.0.2.1 - - [19/Nov/2026:06:00:02 +0000] "GET / HTTP/1.1" two 1`, reasonStatus, 60)
-	f(`Nov 19 06:00:02 web nginx: 192.0.2.1 - - [19/Nov/2026:06:00:02 +0000] "GET / HTTP/1.1" 200 1`, reasonPrefix, 1)
-	f(`2022-10-04T06:00:00Z stdout F 192.0.2.1 - - [19/Nov/2026:06:00:02 +0000] "GET / HTTP/1.1" 200 1`, reasonPrefix, 1)
+	f(`some words here [19/Nov/2026:06:00:02 +0000] "GET / HTTP/1.1" 200 1`, reasonPrefix, 1)
+	f(`a: b: 192.0.2.1 - - [19/Nov/2026:06:00:02 +0000] "GET / HTTP/1.1" 200 1`, reasonPrefix, 1)
 	f(`  {"a":1`, reasonJSON, 8)
 }
