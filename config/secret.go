@@ -61,17 +61,3 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 // MarshalText is String; JSON and YAML encoders use it.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// Secrets returns the secrets of w that are set.
-func (w *Webhook) Secrets() []Secret {
-	var out []Secret
-	for _, s := range []Secret{w.URL, w.Secret} {
-		if s.IsSet() {
-			out = append(out, s)
-		}
-	}
-	for _, s := range w.Headers {
-		out = append(out, s)
-	}
-	return out
-}

@@ -13,31 +13,31 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// format is the value of -o.
-type format string
+// outputFormat is the value of -o.
+type outputFormat string
 
 const (
-	formatTable format = "table"
-	formatJSONL format = "jsonl"
+	formatTable outputFormat = "table"
+	formatJSONL outputFormat = "jsonl"
 )
 
-// String, Set and Type make format a flag value.
-func (f *format) String() string { return string(*f) }
+// String, Set and Type make outputFormat a flag value.
+func (f *outputFormat) String() string { return string(*f) }
 
 // Set reads the value.
-func (f *format) Set(s string) error {
-	switch format(s) {
+func (f *outputFormat) Set(s string) error {
+	switch outputFormat(s) {
 	case formatTable, formatJSONL:
-		*f = format(s)
+		*f = outputFormat(s)
 		return nil
 	}
 	return fmt.Errorf("write table or jsonl")
 }
 
 // Type is shown in the usage.
-func (f *format) Type() string { return "format" }
+func (f *outputFormat) Type() string { return "format" }
 
-func outputFlag(c *cobra.Command, f *format) {
+func outputFlag(c *cobra.Command, f *outputFormat) {
 	*f = formatTable
 	c.Flags().VarP(f, "output", "o", "table for people or jsonl for programs")
 	complete(c, "output", "table", "jsonl")

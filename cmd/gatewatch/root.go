@@ -49,6 +49,12 @@ func newRoot(a *app) *cobra.Command {
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
+		newRun(a),
+		newReplay(a),
+		newExplain(a),
+		newCheck(a),
+		newRules(a),
+		newIncidents(a),
 		newVersion(a),
 	)
 	return root

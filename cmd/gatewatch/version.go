@@ -46,7 +46,7 @@ func readVersion() version {
 }
 
 func newVersion(a *app) *cobra.Command {
-	var out format
+	var out outputFormat
 	c := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",

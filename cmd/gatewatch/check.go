@@ -1,0 +1,146 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"gatewatch/config"
+	"gatewatch/rules/sigma"
+
+	"github.com/spf13/cobra"
+)
+
+// problem is one line of check -o jsonl.
+type problem struct {
+	File     string `json:"file,omitempty"`
+	Line     int    `json:"line,omitempty"`
+	Column   int    `json:"column,omitempty"`
+	Severity string `json:"severity"` // error, refused or warning
+	Rule     string `json:"rule,omitempty"`
+	Message  string `json:"message"`
+	Hint     string `json:"hint,omitempty"`
+}
+
+func (p problem) String() string {
+	s := p.Message
+	if p.Hint != "" {
+		s += "; " + p.Hint
+	}
+	if p.Severity != "error" {
+		s = p.Severity + ": " + s
+	}
+	if p.File != "" {
+		s = fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, s)
+	}
+	return s
+}
+
+func newCheck(a *app) *cobra.Command {
+	var (
+		out       outputFormat
+		path      string
+		rulePaths []string
+	)
+	c := &cobra.Command{
+		Use:   "check",
+		Short: "Check the configuration and the rules, before a reload",
+		Long: "Check reads the configuration and all rules as run does and prints every mistake.\n" +
+			"It ends with 2 when the configuration is wrong or a rule was refused.",
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return a.check(out, path, rulePaths) },
+	}
+	outputFlag(c, &out)
+	configFlag(c, &path)
+	rulesFlag(c, &rulePaths)
+	return c
+}
+
+// rulesFlag adds --rules.
+func rulesFlag(c *cobra.Command, paths *[]string) {
+	c.Flags().StringSliceVarP(paths, "rules", "r", nil, "more rules: a `path` of a file or folder; may be given several times")
+}
+
+func (a *app) check(out outputFormat, path string, rulePaths []string) error {
+	var problems []problem
+	var set *ruleSet
+	c, err := a.loadConfig(path, rulePaths)
+	if err == nil {
+		_, faults := targets(c)
+		problems = append(problems, fromError(faults)...)
+		set, err = loadRules(c)
+	}
+	problems = append(problems, fromError(err)...)
+	bad := len(problems) > 0
+	if set != nil {
+		for _, p := range set.problems {
+			bad = bad || p.Severity == sigma.Refused
+			problems = append(problems, problem{
+				File: p.File, Line: p.Line, Column: p.Column,
+				Severity: p.Severity.String(), Rule: p.Rule, Message: p.Message, Hint: p.Hint,
+			})
+		}
+	}
+	if err := a.printCheck(out, c, set, problems); err != nil {
+		return failed(err)
+	}
+	if bad {
+		return silent(exitUsage)
+	}
+	return nil
+}
+
+func (a *app) printCheck(out outputFormat, c *config.Config, set *ruleSet, problems []problem) error {
+	if out == formatJSONL {
+		return writeLines(a.stdout, problems)
+	}
+	for _, p := range problems {
+		if _, err := fmt.Fprintln(a.stdout, escape(p.String())); err != nil {
+			return err
+		}
+	}
+	if c != nil {
+		from := c.Path
+		if from == "" {
+			from = "defaults, no file"
+		}
+		if _, err := fmt.Fprintf(a.stdout, "configuration: %s; %s, %s\n", escape(from),
+			count(len(c.Sources), "source", "sources"), count(len(c.Receivers), "receiver", "receivers")); err != nil {
+			return err
+		}
+	}
+	if set != nil {
+		return printRuleCounts(a.stdout, set)
+	}
+	return nil
+}
+
+func printRuleCounts(w io.Writer, set *ruleSet) error {
+	_, err := fmt.Fprintf(w, "rules: %d loaded, %d disabled, %s\n",
+		len(set.index.Rules()), set.disabled, count(set.refused(), "problem that refused one", "problems that refused one"))
+	return err
+}
+
+// fromError spreads an error over the mistakes that it holds.
+func fromError(err error) []problem {
+	if err == nil {
+		return nil
+	}
+	var list config.Problems
+	if !errors.As(err, &list) {
+		return []problem{{Severity: "error", Message: err.Error()}}
+	}
+	var out []problem
+	for _, p := range list {
+		out = append(out, problem{File: p.File, Line: p.Line, Column: p.Column, Severity: "error", Message: p.Message})
+	}
+	return out
+}
+
+// count is "1 source" or "3 sources".
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

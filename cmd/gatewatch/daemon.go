@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gatewatch/alerting"
+	"gatewatch/api"
+	"gatewatch/api/metrics"
+	"gatewatch/config"
+	"gatewatch/pipeline"
+	"gatewatch/rules/sigma"
+	"gatewatch/storage"
+)
+
+// daemon is a running gatewatch as the API sees it.
+type daemon struct {
+	app     *app
+	path    string   // of the configuration as given
+	rules   []string // of the command line
+	started time.Time
+	logger  *slog.Logger
+	counts  *alerting.Metrics
+
+	db       *storage.DB
+	pipeline *pipeline.Pipeline
+	server   *api.Server
+	setAside string
+
+	commits    atomic.Int64
+	lastCommit atomic.Int64 // nanoseconds
+
+	reloading sync.Mutex // one reload at a time
+
+	mu     sync.Mutex // guards the fields below
+	config *config.Config
+	set    *ruleSet
+	last   api.Reload
+}
+
+var (
+	_ api.Backend     = (*daemon)(nil)
+	_ metrics.Backend = (*daemon)(nil)
+)
+
+// Incidents returns copies of all incidents.
+func (d *daemon) Incidents(ctx context.Context) ([]*alerting.Incident, error) {
+	return d.pipeline.Incidents(ctx)
+}
+
+// Counts returns what alerting counted.
+func (d *daemon) Counts() alerting.Counts { return d.counts.Counts() }
+
+// reloads serves SIGHUP.
+func (d *daemon) reloads(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.app.reload:
+			_ = d.Reload(ctx) // Reload logs it; the old configuration stays
+		}
+	}
+}
+
+// Reload reads configuration and rules again and applies them at one place
+// of the merged order. After an error everything is as before.
+func (d *daemon) Reload(ctx context.Context) error {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	set, err := d.tryReload(ctx)
+	at := d.app.now()
+	d.mu.Lock()
+	d.last.At, d.last.OK, d.last.Error = &at, err == nil, ""
+	d.last.Total++
+	if err != nil {
+		d.last.Failed++
+		d.last.Error = err.Error()
+	}
+	d.mu.Unlock()
+	if err != nil {
+		d.logger.Error("reload was refused, the old configuration stays", "error", err)
+		return err
+	}
+	d.logger.Info("configuration was reloaded", "rules", len(set.index.Rules()))
+	return nil
+}
+
+func (d *daemon) tryReload(ctx context.Context) (*ruleSet, error) {
+	c, err := d.app.loadConfig(d.path, d.rules)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	old := d.config
+	d.mu.Unlock()
+	if fixed := keepFixed(old, c); len(fixed) > 0 {
+		d.logger.Warn("some settings change only at a restart", "settings", strings.Join(fixed, " "))
+	}
+	set, err := loadRules(c)
+	if err != nil {
+		return nil, err
+	}
+	var refused []error
+	for _, p := range set.problems {
+		if p.Severity == sigma.Refused {
+			refused = append(refused, p)
+		}
+	}
+	if len(refused) > 0 {
+		return nil, fmt.Errorf("%s: %w", count(len(refused), "rule problem", "rule problems"), errors.Join(refused...))
+	}
+	to, err := targets(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.pipeline.Reload(ctx, pipeline.Reload{Index: set.index, Derive: c.Derive(), Targets: to}); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	d.config, d.set = c, set
+	d.mu.Unlock()
+	return set, nil
+}
+
+// keepFixed puts back what a reload does not change, and returns the names of
+// those sections that differed.
+func keepFixed(old, now *config.Config) []string {
+	var names []string
+	keep := func(name string, same bool) {
+		if !same {
+			names = append(names, name)
+		}
+	}
+	keep("sources", reflect.DeepEqual(old.Sources, now.Sources))
+	keep("ipv6_group", old.IPv6Group == now.IPv6Group)
+	keep("merge", old.Merge == now.Merge)
+	keep("state", old.State == now.State)
+	keep("incidents", old.Incidents == now.Incidents)
+	keep("api", old.API == now.API)
+	keep("log", old.Log == now.Log)
+	now.Sources, now.IPv6Group, now.Merge, now.State = old.Sources, old.IPv6Group, old.Merge, old.State
+	now.Incidents, now.API, now.Log = old.Incidents, old.API, old.Log
+	return names
+}

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"gatewatch/alerting"
+	"gatewatch/api"
+	"gatewatch/collectors"
+	"gatewatch/collectors/file"
+	"gatewatch/pipeline"
+
+	"github.com/spf13/cobra"
+)
+
+// replay holds the flags of the subcommand.
+type replay struct {
+	in      input
+	out     outputFormat
+	least   level // printed
+	failOn  level
+	workers int
+	quiet   bool
+}
+
+func newReplay(a *app) *cobra.Command {
+	r := &replay{}
+	c := &cobra.Command{
+		Use:   "replay FILE...",
+		Short: "Print the incidents of finished logs",
+		Long: "Replay runs finished logs through the same pipeline as run, at full speed, and prints\n" +
+			"the incidents at their final state. Rotations of one log (x.log.2.gz x.log.1 x.log)\n" +
+			"become one source. A file may be gzip; - is standard input.",
+		Example: "  gatewatch replay /var/log/nginx/access.log*\n" +
+			"  zcat old.gz | gatewatch replay -o jsonl -\n" +
+			"  gatewatch replay --fail-on high access.log",
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			r.in.files = args
+			return failed(a.replay(c.Context(), r))
+		},
+	}
+	r.in.flags(c)
+	outputFlag(c, &r.out)
+	levelFlag(c, &r.least, "level", "the least level to print")
+	levelFlag(c, &r.failOn, "fail-on", "end with 3 when there is an incident of this level or above")
+	c.Flags().IntVar(&r.workers, "workers", 0, "`n` goroutines for decoding and for windows (default: one a processor)")
+	c.Flags().BoolVarP(&r.quiet, "quiet", "q", false, "print neither progress nor summary")
+	return c
+}
+
+func (a *app) replay(ctx context.Context, r *replay) error {
+	if r.workers < 0 {
+		return usage("--workers is %d; write 1 or more", r.workers)
+	}
+	c, err := a.loadConfig(r.in.config, r.in.rules)
+	if err != nil {
+		return err
+	}
+	set, err := loadRules(c)
+	if err != nil {
+		return err
+	}
+	a.warnRules(set)
+	o, err := r.in.options(c)
+	if err != nil {
+		return err
+	}
+	sources, err := a.open(c, o, r.in.files, true)
+	if err != nil {
+		return err
+	}
+	begun := a.now()
+	var begin span
+	p, err := pipeline.New(pipeline.Options{
+		Inputs: []pipeline.Input{{Collector: fixed(begin.watch(sources, o)), Format: o, Lateness: c.Sources[0].Lateness}},
+		Derive: c.Derive(), Index: set.index, Book: c.Book(), Workers: r.workers, Budget: c.State.Budget, Now: a.now,
+	})
+	if err != nil {
+		return err
+	}
+	stop := a.progress(sources, r.quiet)
+	err = p.Run(ctx)
+	stop()
+	if err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("stopped before the end of the logs")
+	}
+	incidents, err := p.Incidents(context.WithoutCancel(ctx))
+	if err != nil {
+		return err
+	}
+	api.SortIncidents(incidents)
+	if err := a.printReplay(r, incidents); err != nil {
+		return err
+	}
+	if !r.quiet {
+		printSummary(a.stderr, &begin, p.Status(), a.now().Sub(begun))
+	}
+	return r.verdict(incidents)
+}
+
+func (a *app) printReplay(r *replay, all []*alerting.Incident) error {
+	shown := slices.DeleteFunc(slices.Clone(all), func(i *alerting.Incident) bool { return r.least.set && i.Level < r.least.value })
+	if r.out == formatJSONL {
+		return writeLines(a.stdout, shown)
+	}
+	return printIncidents(a.stdout, shown, false)
+}
+
+// verdict is what --fail-on makes of the incidents.
+func (r *replay) verdict(all []*alerting.Incident) error {
+	if r.failOn.set && slices.ContainsFunc(all, func(i *alerting.Incident) bool { return i.Level >= r.failOn.value }) {
+		return silent(exitFound)
+	}
+	return nil
+}
+
+// printSummary says on one line what was read, and on further lines what was
+// not.
+func printSummary(w io.Writer, begin *span, s pipeline.Status, took time.Duration) {
+	var lines, events, late, behind int64
+	unreadable, skipped, formats := map[string]int64{}, map[string]int64{}, map[string]int64{}
+	for i := range s.Sources {
+		src := &s.Sources[i]
+		lines, events, late, behind = lines+src.Lines, events+src.Events, late+src.Late, behind+src.Behind
+		add(unreadable, src.Unreadable)
+		add(skipped, src.Skipped)
+		add(formats, src.Formats)
+	}
+	// Nothing is left to do where standard error cannot be written.
+	say := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
+	span := ""
+	if first, last := begin.until(&s); !last.IsZero() {
+		span = fmt.Sprintf("; %s to %s", first.Format(stamp), last.Format(stamp))
+	}
+	say("%s in %s s, %s unreadable; %s%s", countLines(lines), strconv.FormatFloat(took.Seconds(), 'f', 2, 64),
+		thousands(total(unreadable)), shares(formats, events), span)
+	if len(unreadable) > 0 {
+		say("unreadable: %s", counts(unreadable))
+	}
+	if len(skipped) > 0 {
+		say("passed over: %s", counts(skipped))
+	}
+	if late > 0 {
+		say("%s more than the lateness behind their source's clock; they count for rules of single requests only", countLines(late))
+	}
+	if behind > 0 {
+		say("%s behind the merge", countLines(behind))
+	}
+}
+
+func add(dst, src map[string]int64) {
+	for k, n := range src {
+		dst[k] += n
+	}
+}
+
+func total(m map[string]int64) int64 {
+	var n int64
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
+
+// byCount returns the keys of m, greatest number first.
+func byCount(m map[string]int64) []string {
+	return slices.SortedFunc(maps.Keys(m), func(a, b string) int { return cmp.Or(cmp.Compare(m[b], m[a]), cmp.Compare(a, b)) })
+}
+
+func counts(m map[string]int64) string {
+	var parts []string
+	for _, k := range byCount(m) {
+		parts = append(parts, fmt.Sprintf("%s %s", thousands(m[k]), escape(k)))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// shares prints each format with its share of the events.
+func shares(formats map[string]int64, events int64) string {
+	if events == 0 {
+		return "no format was recognised"
+	}
+	var parts []string
+	for _, k := range byCount(formats) {
+		parts = append(parts, fmt.Sprintf("%s %.4g %%", escape(k), 100*float64(formats[k])/float64(events)))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func countLines(n int64) string {
+	if n == 1 {
+		return "1 line"
+	}
+	return thousands(n) + " lines"
+}
+
+// thousands groups the digits of a number: 12,345.
+func thousands(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// progress draws how far reading is while standard error is a terminal. The
+// returned function ends it and leaves the line empty.
+func (a *app) progress(sources []collectors.Source, quiet bool) (stop func()) {
+	if quiet || !a.terminal {
+		return func() {}
+	}
+	var meters []file.Progress
+	var size int64
+	for _, s := range sources {
+		if m, ok := s.(file.Progress); ok {
+			meters = append(meters, m)
+			size += m.Size()
+		}
+	}
+	if size == 0 {
+		return func() {}
+	}
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		const every = 200 * time.Millisecond
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				_, _ = fmt.Fprint(a.stderr, "\r\x1b[K")
+				return
+			case <-tick.C:
+				var read int64
+				for _, m := range meters {
+					read += m.Read()
+				}
+				drawProgress(a.stderr, min(read, size), size)
+			}
+		}
+	})
+	return func() {
+		close(done)
+		wg.Wait()
+	}
+}
+
+func drawProgress(w io.Writer, read, size int64) {
+	const width = 40
+	full := int(read * width / size)
+	_, _ = fmt.Fprintf(w, "\r%s%s %3d %%  %s of %s MiB", strings.Repeat("█", full), strings.Repeat("░", width-full),
+		read*100/size, thousands(read>>20), thousands(size>>20))
+}

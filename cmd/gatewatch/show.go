@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"gatewatch/alerting"
+)
+
+const (
+	stamp      = "2006-01-02 15:04:05" // how times are printed for people
+	shortStamp = "Jan _2 15:04:05"     // in tables, where width is dear
+)
+
+// printIncidents prints a table; children stand below their parents.
+func printIncidents(w io.Writer, list []*alerting.Incident, ids bool) error {
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(w, "no incidents")
+		return err
+	}
+	columns := []column{
+		{title: "FIRST SEEN", max: len(shortStamp)},
+		{title: "LEVEL", max: 8},
+		{title: "TITLE", max: 30},
+		{title: "WHO", max: 19},
+		{title: "COUNT", max: 9, right: true},
+		{title: "ROUTES"},
+	}
+	if ids {
+		columns = append([]column{{title: "ID", max: 8}}, columns...)
+		columns[3].max = 24
+	}
+	var rows [][]string
+	for _, row := range nest(list) {
+		i := row.incident
+		title := escape(i.Rule.Title)
+		if row.child {
+			title = "└ " + title
+		}
+		cells := []string{
+			i.FirstSeen.UTC().Format(shortStamp), shortLevel(i.Level.String()), title, escape(who(i)), countOf(i), escape(strings.Join(i.Routes, " ")),
+		}
+		if ids {
+			cells = append([]string{clip(escape(i.ID), 8)}, cells...)
+			if len(i.ID) > 8 {
+				cells[0] = escape(i.ID[:8])
+			}
+		}
+		rows = append(rows, cells)
+	}
+	return writeTable(w, columns, rows)
+}
+
+type nested struct {
+	incident *alerting.Incident
+	child    bool
+}
+
+// nest puts each child behind its parent and keeps the order otherwise.
+func nest(list []*alerting.Incident) []nested {
+	there := map[string]bool{}
+	for _, i := range list {
+		there[i.ID] = true
+	}
+	children := map[string][]*alerting.Incident{}
+	for _, i := range list {
+		if i.Parent != "" && there[i.Parent] {
+			children[i.Parent] = append(children[i.Parent], i)
+		}
+	}
+	out := make([]nested, 0, len(list))
+	for _, i := range list {
+		if i.Parent != "" && there[i.Parent] {
+			continue
+		}
+		out = append(out, nested{i, false})
+		for _, c := range children[i.ID] {
+			out = append(out, nested{c, true})
+		}
+	}
+	return out
+}
+
+// who names the subject of an incident in few words.
+func who(i *alerting.Incident) string {
+	if i.Message != "" {
+		return "gatewatch"
+	}
+	var values []string
+	for _, name := range slices.Sorted(maps.Keys(i.Group)) {
+		values = append(values, i.Group[name])
+	}
+	if len(values) > 0 {
+		return strings.Join(values, " ")
+	}
+	switch {
+	case i.SourcesTotal > 1:
+		return fmt.Sprintf("%d sources", i.SourcesTotal)
+	case len(i.Sources) > 0:
+		return i.Sources[0]
+	}
+	return i.Subject
+}
+
+// countOf marks a count that a limit or the merge made inexact.
+func countOf(i *alerting.Incident) string {
+	s := strconv.FormatInt(i.Count, 10)
+	if i.Order != "" {
+		return "~" + s
+	}
+	return s
+}
+
+// printIncident prints all of one incident.
+func printIncident(w io.Writer, i *alerting.Incident) error {
+	b := bufio.NewWriter(w)
+	field := func(name, value string) {
+		if value != "" {
+			_, _ = fmt.Fprintf(b, "%-12s %s\n", name, escape(value)) // Flush tells
+		}
+	}
+	field("incident", i.ID)
+	field("title", i.Rule.Title)
+	field("message", i.Message)
+	field("level", i.Level.String())
+	field("state", i.State)
+	field("family", i.Family)
+	for _, name := range slices.Sorted(maps.Keys(i.Group)) {
+		field(name, i.Group[name])
+	}
+	field("first seen", moment(i.FirstSeen))
+	field("detected", moment(i.DetectedAt))
+	field("last seen", moment(i.LastSeen))
+	if i.ResolvedAt != nil {
+		field("resolved", moment(*i.ResolvedAt))
+	}
+	field("count", strconv.FormatInt(i.Count, 10))
+	field("parent", i.Parent)
+	if i.Order != "" {
+		field("order", i.Order+" (a record came behind the merge)")
+	}
+	for _, r := range i.Rules {
+		field("rule", fmt.Sprintf("%s, %s, %d since %s (%s)", r.Title, r.Level, r.Count, moment(r.DetectedAt), r.ID))
+	}
+	field("tags", strings.Join(i.Rule.Tags, " "))
+	field("sources", some(i.Sources, i.SourcesTotal))
+	field("accounts", some(i.Accounts, i.AccountsTotal))
+	field("principals", some(i.Principals, i.PrincipalsTotal))
+	field("routes", some(i.Routes, i.RoutesTotal))
+	field("methods", strings.Join(i.Methods, " "))
+	var statuses []string
+	for _, s := range i.Statuses {
+		statuses = append(statuses, fmt.Sprintf("%d×%d", s.Count, s.Status))
+	}
+	field("statuses", strings.Join(statuses, " "))
+	field("children", some(i.Children, i.ChildrenTotal))
+	for _, l := range i.Limits {
+		field("not seen", l)
+	}
+	for _, e := range i.Evidence {
+		place := e.File
+		if e.Line > 0 {
+			place += ":" + strconv.FormatInt(e.Line, 10)
+		}
+		_, _ = fmt.Fprintf(b, "%s\n    %s\n", escape(place), escape(e.Text))
+	}
+	return b.Flush()
+}
+
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(stamp) + " UTC"
+}
+
+// some lists the first few values and says how many there are.
+func some(values []string, total int64) string {
+	const most = 8
+	shown := values[:min(most, len(values))]
+	text := strings.Join(shown, " ")
+	if more := max(total, int64(len(values))) - int64(len(shown)); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
