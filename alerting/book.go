@@ -82,8 +82,10 @@ type Book struct {
 	closeSeq int64
 	dropped  int // closed incidents dropped from the front of closed
 
-	dirty   []*incident
-	deleted []string // ids whose values are to be deleted
+	dirty     []*incident
+	deleted   []string    // ids whose values are to be deleted
+	wanting   []*incident // have evidence without text
+	forgotten int         // incidents forgotten since the lists were last cleaned
 
 	pending []*incident // changed since Revise looked at them
 	growing map[string]*incident
@@ -313,7 +315,9 @@ func (b *Book) tell(inc *incident, item *observation.Item, n int64) {
 	if c.Status != 0 {
 		inc.addStatus(c.Status, n, b.o.MaxListed, &b.tracked)
 	}
-	inc.evidence.add(item)
+	if inc.evidence.add(item) {
+		b.want(inc)
+	}
 }
 
 // settle does what a firing may have changed: which rule leads, the family,
@@ -386,7 +390,17 @@ func (b *Book) forget(inc *incident) {
 	delete(b.byID, inc.id)
 	delete(b.growing, inc.id)
 	inc.forgotten = true
-	b.deleted = append(b.deleted, inc.id)
+	if inc.stored {
+		b.deleted = append(b.deleted, inc.id)
+	}
+	// In a replay nobody takes these lists.
+	if b.forgotten++; b.forgotten > len(b.byID)+1024 {
+		b.forgotten = 0
+		gone := func(i *incident) bool { return i.forgotten }
+		b.dirty = slices.DeleteFunc(b.dirty, gone)
+		b.pending = slices.DeleteFunc(b.pending, gone)
+		b.wanting = slices.DeleteFunc(b.wanting, gone)
+	}
 }
 
 // revive opens an incident again that was resolved provisionally.

@@ -36,29 +36,35 @@ type evidence struct {
 	first, latest []line // ascending
 }
 
-func (e *evidence) add(item *observation.Item) {
+// add reports whether a line was taken in.
+func (e *evidence) add(item *observation.Item) bool {
 	// Growing incidents mostly append at the end: look there first.
 	n := line{Ref: item.Ref, Time: item.Time, Line: item.Ref.Line}
 	if len(e.first) < firstLines || compareLines(&n, &e.first[len(e.first)-1]) < 0 {
 		if !insertLine(&e.first, n) {
-			return
+			return false
 		}
 		if len(e.first) <= firstLines {
-			return
+			return true
 		}
 		n = e.first[firstLines]
 		e.first = e.first[:firstLines]
 	}
-	if slices.ContainsFunc(e.first, func(l line) bool { return compareLines(&l, &n) == 0 }) {
-		return
+	// Behind the first three, or equal to the last of them.
+	if compareLines(&n, &e.first[len(e.first)-1]) == 0 {
+		return false
 	}
-	if len(e.latest) == latestLines && compareLines(&n, &e.latest[0]) < 0 {
-		return
+	if len(e.latest) == latestLines && compareLines(&n, &e.latest[0]) <= 0 {
+		return true // the three may have changed
 	}
-	if insertLine(&e.latest, n) && len(e.latest) > latestLines {
+	if !insertLine(&e.latest, n) {
+		return false
+	}
+	if len(e.latest) > latestLines {
 		copy(e.latest, e.latest[1:])
 		e.latest = e.latest[:latestLines]
 	}
+	return true
 }
 
 // insertLine inserts n in order; false when it is there already.
@@ -80,17 +86,30 @@ func (e *evidence) each(f func(*line)) {
 	}
 }
 
+func (e *evidence) incomplete() bool {
+	var open bool
+	e.each(func(l *line) { open = open || !l.Done })
+	return open
+}
+
 // Want is an evidence line whose text the book does not have yet.
 type Want struct {
 	Incident string
 	Ref      observation.Ref
 }
 
-// Wanted returns the evidence lines without text of the incidents that
-// changed since the last call of Changes, at most limit of them.
+// Wanted returns evidence lines whose text is to be fetched, at most limit of
+// them, those that have waited longest first. They stay wanted until SetText.
 func (b *Book) Wanted(limit int) []Want {
+	b.wanting = slices.DeleteFunc(b.wanting, func(inc *incident) bool {
+		inc.wanting = !inc.forgotten && inc.evidence.incomplete()
+		return !inc.wanting
+	})
 	var out []Want
-	for _, inc := range b.dirty {
+	for _, inc := range b.wanting {
+		if len(out) >= limit {
+			break
+		}
 		inc.evidence.each(func(l *line) {
 			if !l.Done && len(out) < limit {
 				out = append(out, Want{inc.id, l.Ref})
@@ -98,6 +117,14 @@ func (b *Book) Wanted(limit int) []Want {
 		})
 	}
 	return out
+}
+
+// want notes that the incident has lines without text.
+func (b *Book) want(inc *incident) {
+	if !inc.wanting {
+		inc.wanting = true
+		b.wanting = append(b.wanting, inc)
+	}
 }
 
 // SetText gives a wanted line its text: already masked, in file at the given

@@ -76,6 +76,7 @@ func (b *Book) Changes() []StoreOp {
 	for _, inc := range b.dirty {
 		inc.dirty = false
 		if !inc.forgotten {
+			inc.stored = true
 			ops = append(ops, StoreOp{BucketIncidents, []byte(inc.id), inc.encode()})
 		}
 	}
@@ -124,6 +125,10 @@ func (b *Book) Load(scan func(f func(key, value []byte) error) error) error {
 func (b *Book) restore(inc *incident) error {
 	b.seq = max(b.seq, inc.seq)
 	inc.lead()
+	inc.stored = true
+	if inc.evidence.incomplete() {
+		b.want(inc)
+	}
 	// Let Revise look at all of them: the end may have come between.
 	inc.pending = true
 	b.pending = append(b.pending, inc)

@@ -54,7 +54,8 @@ type incident struct {
 	heldCount int
 	told      told
 
-	dirty, pending, forgotten bool
+	dirty, pending, wanting bool // in the book's lists of that name
+	stored, forgotten       bool
 }
 
 // ruleState is one rule's part of an incident. It keeps its own copy of what
