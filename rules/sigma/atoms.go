@@ -187,7 +187,7 @@ func likelihood(src source, m *matcher) float64 {
 	}
 	p := 1.0
 	for _, clause := range m.required(src)[:min(1, len(m.required(src)))] {
-		p = min(frequency(clause, src), 1)
+		p = min(frequency(clause.lits, src), 1)
 	}
 	if m.op == opExact {
 		p /= 8
@@ -284,20 +284,20 @@ func (in *input) textPattern(index uint16, id uint32, m *matcher) []literal {
 		if in.exact == nil {
 			in.exact = map[string][]uint32{}
 		}
-		text := req[0][0]
+		text := req[0].lits[0]
 		in.exact[text] = append(in.exact[text], id)
 		in.lengths[min(len(text), 255)] = true
 		return nil
 	}
 	var lits []literal
 	for i, clause := range req {
-		for _, text := range clause {
+		for _, text := range clause.lits {
 			h := literalHit{
 				pattern: id, length: uint32(len(text)), input: index,
 				start: m.op == opPrefix, end: m.op == opSuffix,
 			}
 			if m.op == opGlob || m.op == opRegex {
-				h.clause, h.clauses = 1<<i, 1<<len(req)-1
+				h.clause, h.clauses, h.after = 1<<i, 1<<len(req)-1, clause.after
 			} else if m.cased {
 				h.cased = m.text
 			}

@@ -43,9 +43,10 @@ type literalHit struct {
 	end     bool   // has to end where the value does
 	// A pattern that is more than a literal is tested when the text is
 	// through, if a literal of each of its clauses was seen.
-	clause  uint8  // bit of this literal's clause, 0 where the literal is all
-	clauses uint8  // bits of all
-	cased   string // the literal, where its case matters
+	clause  uint8    // bit of this literal's clause, 0 where the literal is all
+	clauses uint8    // bits of all
+	after   *byteSet // what has to follow the literal, nil for anything
+	cased   string   // the literal, where its case matters
 }
 
 // literal is one entry to build an automaton from.

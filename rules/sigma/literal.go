@@ -18,18 +18,23 @@ const (
 	tooCommon       = 0.6 // a clause that holds oftener announces nothing
 )
 
-// required returns clauses, each a set of folded literals: every text that m
-// matches holds at least one literal of every clause. The rarest clause comes
-// first. It returns nil where nothing worth searching for is known.
-func (m *matcher) required(src source) [][]string {
+// clause is a set of folded literals of which every match holds one.
+type clause struct {
+	lits  []string
+	after *byteSet // what comes right behind the literal, nil where anything may
+}
+
+// required returns clauses that all hold of every text that m matches, the
+// rarest first. It returns nil where nothing worth searching for is known.
+func (m *matcher) required(src source) []clause {
 	switch m.op {
 	case opContains, opPrefix, opSuffix, opExact:
-		return [][]string{{lower(m.text)}}
+		return []clause{{lits: []string{lower(m.text)}}}
 	case opGlob:
-		var clauses [][]string
+		var clauses []clause
 		for _, g := range m.glob {
 			if g[0] == '=' {
-				clauses = append(clauses, []string{lower(g[1:])})
+				clauses = append(clauses, clause{lits: []string{lower(g[1:])}})
 			}
 		}
 		return chooseClauses(clauses, src, 1)
@@ -46,38 +51,38 @@ func (m *matcher) required(src source) [][]string {
 }
 
 // chooseClauses keeps the rarest clauses, none commoner than the limit.
-func chooseClauses(clauses [][]string, src source, limit float64) [][]string {
+func chooseClauses(clauses []clause, src source, limit float64) []clause {
 	seen := map[string]bool{}
-	var out [][]string
+	var out []clause
 	for _, c := range clauses {
-		key := strings.Join(c, "\x00")
-		if len(c) > 0 && !slices.Contains(c, "") && !seen[key] && frequency(c, src) <= limit {
+		key := strings.Join(c.lits, "\x00")
+		if len(c.lits) > 0 && !slices.Contains(c.lits, "") && !seen[key] && frequency(c.lits, src) <= limit {
 			seen[key] = true
 			out = append(out, c)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b []string) int { return cmp.Compare(frequency(a, src), frequency(b, src)) })
+	slices.SortStableFunc(out, func(a, b clause) int { return cmp.Compare(frequency(a.lits, src), frequency(b.lits, src)) })
 	return out[:min(len(out), maxClauses)]
 }
 
 // facts is what is known of the texts that a regular expression matches.
 type facts struct {
-	exact []string   // all texts that it matches, nil where that is not known
-	need  [][]string // every match holds one text of each of these
+	exact []string // all texts that it matches, nil where that is not known
+	need  []clause // every match holds one text of each of these
 }
 
-func (f facts) all() [][]string {
+func (f facts) all() []clause {
 	if f.exact != nil {
-		return append(slices.Clip(f.need), f.exact)
+		return append(slices.Clip(f.need), clause{lits: f.exact})
 	}
 	return f.need
 }
 
-// best is the clause to use where only one can be.
+// best is the set to use where only one can be.
 func (f facts) best() []string {
 	var best []string
 	for _, c := range f.all() {
-		best = rarer(best, c)
+		best = rarer(best, c.lits)
 	}
 	return best
 }
@@ -98,7 +103,7 @@ func analyse(re *syntax.Regexp, depth int) facts {
 		for i, r := range re.Rune {
 			parts[i] = facts{exact: characters(r, re.Flags&syntax.FoldCase != 0)}
 		}
-		return concat(parts)
+		return concat(parts, nil)
 	case syntax.OpCharClass:
 		return facts{exact: class(re.Rune)}
 	case syntax.OpCapture:
@@ -114,7 +119,7 @@ func analyse(re *syntax.Regexp, depth int) facts {
 		for i, sub := range re.Sub {
 			parts[i] = analyse(sub, depth+1)
 		}
-		return concat(parts)
+		return concat(parts, re.Sub)
 	case syntax.OpAlternate:
 		exact, need := []string{}, []string{}
 		for _, sub := range re.Sub {
@@ -130,21 +135,22 @@ func analyse(re *syntax.Regexp, depth int) facts {
 				need = nil
 			}
 		}
-		if need == nil {
+		if exact != nil || need == nil {
 			return facts{exact: exact}
 		}
-		return facts{exact: exact, need: [][]string{need}}
+		return facts{need: []clause{{lits: need}}}
 	}
 	return facts{}
 }
 
 // concat joins the facts of what stands side by side: texts that are known
-// exactly are multiplied as long as they stay few.
-func concat(parts []facts) facts {
-	var need [][]string
+// exactly are multiplied as long as they stay few. subs are the expressions
+// of the parts, nil for the characters of one literal.
+func concat(parts []facts, subs []*syntax.Regexp) facts {
+	var need []clause
 	whole := true
 	cur := []string{""}
-	for _, p := range parts {
+	for i, p := range parts {
 		need = append(need, p.need...)
 		next := product(cur, p.exact)
 		if next != nil {
@@ -152,7 +158,14 @@ func concat(parts []facts) facts {
 			continue
 		}
 		whole = false
-		need = append(need, cur)
+		c := clause{lits: cur}
+		if subs != nil {
+			var after byteSet
+			if !after.addFirst(subs[i:]) {
+				c.after = &after
+			}
+		}
+		need = append(need, c)
 		cur = p.exact
 		if cur == nil {
 			cur = []string{""}
@@ -161,7 +174,7 @@ func concat(parts []facts) facts {
 	if whole {
 		return facts{exact: cur, need: need}
 	}
-	return facts{need: append(need, cur)}
+	return facts{need: append(need, clause{lits: cur})}
 }
 
 func product(a, b []string) []string {

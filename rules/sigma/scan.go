@@ -249,7 +249,8 @@ func (m *Matcher) found(a *automaton, state uint32, text string, end int, where 
 			for j := range where.n {
 				if where.input[j] != h.input || begin < where.lo[j] || end > where.hi[j] ||
 					h.start && begin != where.lo[j] || h.end && end != where.hi[j] ||
-					h.cased != "" && text[begin:end] != h.cased {
+					h.cased != "" && text[begin:end] != h.cased ||
+					h.after != nil && (end == where.hi[j] || !h.after.has(text[end])) {
 					continue
 				}
 				if h.clause == 0 {
