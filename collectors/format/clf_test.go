@@ -190,8 +190,7 @@ func TestNamedFormats(t *testing.T) {
 		t.Helper()
 		var ev event.Event
 		err := decoder(t, Options{Name: name}).Decode([]byte(line), &ev)
-		var fault *LineError
-		if errors.As(err, &fault) {
+		if fault, ok := errors.AsType[*LineError](err); ok {
 			if fault.Reason != reason {
 				t.Errorf("%s as %s: want reason %q, got %v", line, name, reason, err)
 			}
@@ -241,4 +240,41 @@ func TestUnreadableLines(t *testing.T) {
 	f(`some words here [19/Nov/2026:06:00:02 +0000] "GET / HTTP/1.1" 200 1`, reasonPrefix, 1)
 	f(`a: b: 192.0.2.1 - - [19/Nov/2026:06:00:02 +0000] "GET / HTTP/1.1" 200 1`, reasonPrefix, 1)
 	f(`  {"a":1`, reasonJSON, 8)
+}
+
+func TestTimes(t *testing.T) {
+	f := func(s string, want int64, ok bool) {
+		t.Helper()
+		var c clock
+		for range 2 { // the second time from memory
+			if got, is := c.any(s); got != want || is != ok {
+				t.Errorf("%q: want %d %t, got %d %t", s, want, ok, got, is)
+			}
+		}
+	}
+	f("19/Nov/2026:06:00:02 +0000", at*1e9, true)
+	f("29/Feb/2024:23:59:60 -0030", 1709253000*1e9, true)
+	f("01/Jan/1970:00:00:00 +0000", 0, true)
+	f("29/Feb/2026:00:00:00 +0000", 0, false)
+	f("29/Foo/2026:00:00:00 +0000", 0, false)
+	f("1x/Nov/2026:06:00:02 +0000", 0, false)
+	f("19/Nov/2026:24:00:02 +0000", 0, false)
+	f("19/Nov/2026:06:00:02 +9900", 0, false)
+	f("19/Nov/9999:06:00:02 +0000", 0, false)
+	f("2026-11-19T06:00:02+00", at*1e9, true)
+	f("2026-11-19T06:00:02,5Z", at*1e9+5e8, true)
+	f("2026-11-19T06:00:02.Z", 0, false)
+	f("2026-11-19T06:00", 0, false)
+	f("2026-11-19T06:00:02+1", 0, false)
+	f("1795068002", at*1e9, true)
+	f("1795068002.276", at*1e9+276e6, true)
+	f("1795068002276.5", at*1e9+2765e5, true)
+	f("1795068002276000", at*1e9+276e6, true)
+	f("1795068002276000000", at*1e9+276e6, true)
+	f("0", 0, false)
+	f("", 0, false)
+	f("-1", 0, false)
+	f("1e99", 0, false)
+	f("99999999999999999999", 0, false)
+	f("1795068002.x", 0, false)
 }

@@ -15,7 +15,7 @@ type clock struct {
 	isoNS   int64
 }
 
-const maxDuration = 1 << 62 // nanoseconds, more than a century
+const maxDuration = 1 << 57 // nanoseconds, four years; added to any time it still fits
 
 // bracketed reads the time at the start of s up to its closing bracket and
 // returns it with the index after the bracket, or 0.

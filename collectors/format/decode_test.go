@@ -53,6 +53,8 @@ func TestSharedSamples(t *testing.T) {
 	f("kong_access", n{"kong": 5})
 	f("apisix_access", n{"apisix": 4})
 	f("aws_apigw_rest_clf.rendered", n{"common": 3})
+	f("kong_file_log", n{"json": 3})
+	f("apisix_file_logger", n{"json": 7})
 }
 
 func TestSharedCorpora(t *testing.T) {

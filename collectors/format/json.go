@@ -36,6 +36,9 @@ func (d *Decoder) readJSON(s string, ev *event.Event) fault {
 	}
 	if n, ok := decimal(v[slotDuration], d.json.unit); ok && v[slotDuration] != "" {
 		ev.Duration = n
+		if d.json.begins {
+			ev.Time += n
+		}
 	}
 	if v[slotHost] != "" {
 		ev.Host = hostOnly(v[slotHost])

@@ -77,6 +77,13 @@ func TestJSONShapes(t *testing.T) {
 	f(`{"@timestamp":"2026-11-19T06:00:02Z","http":{"request":{"method":"GET","x":[1,{"y":"}"}],"header":{"x-forwarded-for":["203.0.113.9","10.0.0.1"]}},`+
 		`"response":{"status_code":"201"}},"url":{"original":"/a"},"event":{"duration":5},"user":{"name":"-"}}`,
 		want{event.FieldMethod: "GET", event.FieldForwardedFor: "203.0.113.9, 10.0.0.1", event.FieldStatus: "201", event.FieldPath: "/a", event.FieldDuration: "5", event.FieldUser: ""})
+	// Kong stamps the start.
+	f(`{"started_at":1795067999500,"client_ip":"203.0.113.9","request":{"method":"GET","uri":"/a?b","headers":{"user-agent":"u"},"tls":{}},"response":{"status":200,"size":"9"},`+
+		`"latencies":{"request":2500,"kong":1},"consumer":{"id":"c1","username":"shop"},"authenticated_entity":{"id":"k1"}}`,
+		want{
+			event.FieldTarget: "/a?b", event.FieldStatus: "200", event.FieldBodySize: "9", event.FieldUserAgent: "u", event.FieldPeer: "203.0.113.9",
+			event.FieldConsumer: "shop", event.FieldKeyID: "k1", event.FieldDurationMS: "2500",
+		})
 	// Repairs and oddities.
 	f(` { "t" : , `+now+` "status" : 200 , "ip":-, "user":null, "consumer":"(not set)", "host":"-" } `,
 		want{event.FieldStatus: "200", event.FieldPeer: "", event.FieldUser: "", event.FieldConsumer: "", event.FieldHost: ""})

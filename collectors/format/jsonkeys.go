@@ -2,6 +2,8 @@ package format
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 
 	"gatewatch/event"
@@ -44,8 +46,10 @@ const (
 type target struct {
 	slot slot
 	rank uint8
-	unit int64 // of durations: nanoseconds
+	unit int64 // of durations: nanoseconds; of times: begin where the request's start is logged
 }
+
+const begin = 1
 
 const (
 	nano   = 1
@@ -76,7 +80,8 @@ func builtin() map[string]target {
 		"timestamp":      {slot: slotTime, rank: rankFair},
 		"time":           {slot: slotTime, rank: rankFair},
 		"ts":             {slot: slotTime, rank: rankPoor},
-		"start_time":     {slot: slotTime, rank: rankPoor},
+		"start_time":     {slot: slotTime, rank: rankPoor, unit: begin},
+		"started_at":     {slot: slotTime, rank: rankPoor, unit: begin},
 		"request":        {slot: slotRequest, rank: rankBest},
 		"request_line":   {slot: slotRequest, rank: rankBest},
 		"message":        {slot: slotRequest, rank: rankPoor},
@@ -131,6 +136,26 @@ func builtin() map[string]target {
 		"event.duration":                      {slot: slotDuration, rank: rankGood, unit: nano},
 		"api.consumer.id":                     {slot: slotConsumer, rank: rankGood},
 		"api.key.id":                          {slot: slotKeyID, rank: rankGood},
+
+		// The loggers of Kong and APISIX, and Caddy, nest.
+		"request.method":                  {slot: slotMethod, rank: rankFair},
+		"request.uri":                     {slot: slotTarget, rank: rankFair},
+		"request.size":                    {slot: slotRequestSize, rank: rankFair},
+		"request.id":                      {slot: slotRequestID, rank: rankFair},
+		"request.host":                    {slot: slotHost, rank: rankFair},
+		"request.proto":                   {slot: slotProtocol, rank: rankFair},
+		"request.remote_ip":               {slot: slotPeer, rank: rankFair},
+		"request.client_ip":               {slot: slotClient, rank: rankFair},
+		"request.headers.host":            {slot: slotHost, rank: rankPoor},
+		"request.headers.user-agent":      {slot: slotAgent, rank: rankFair},
+		"request.headers.User-Agent":      {slot: slotAgent, rank: rankFair},
+		"request.headers.referer":         {slot: slotReferer, rank: rankFair},
+		"request.headers.Referer":         {slot: slotReferer, rank: rankFair},
+		"request.headers.x-forwarded-for": {slot: slotForwarded, rank: rankFair},
+		"request.headers.X-Forwarded-For": {slot: slotForwarded, rank: rankFair},
+		"response.status":                 {slot: slotStatus, rank: rankFair},
+		"response.size":                   {slot: slotBodySize, rank: rankFair},
+		"latencies.request":               {slot: slotDuration, rank: rankGood, unit: milli},
 
 		"request_uri":     {slot: slotTarget, rank: rankBest},
 		"uri":             {slot: slotPath, rank: rankBest},
@@ -250,8 +275,9 @@ const (
 type keyTable struct {
 	known map[string]target
 	order [maxOrdinal]struct {
-		key  []byte
-		what target
+		key     []byte
+		literal []byte // the key in quotes and its colon; empty where that is not all there is to it
+		what    target
 	}
 }
 
@@ -264,7 +290,7 @@ func newKeyTable(aliases map[string]string) (keyTable, error) {
 	sort.Strings(names)
 	fields := fieldSlots()
 	own := make(map[string]target, len(aliases))
-	for _, key := range names {
+	for _, key := range slices.Sorted(maps.Keys(aliases)) {
 		to := aliases[key]
 		var what target
 		if f, ok := event.Lookup(to); ok {
@@ -285,14 +311,13 @@ func newKeyTable(aliases map[string]string) (keyTable, error) {
 		what.rank = rankUser
 		own[key] = what
 	}
-	for key, what := range own {
-		t.known[key] = what
-	}
+	maps.Copy(t.known, own)
 	return t, nil
 }
 
-// find returns what the n-th key of a line means.
-func (t *keyTable) find(key string, n int) target {
+// find returns what the n-th key of a line means. literal is how it stands in
+// the line, where that may serve to know it again.
+func (t *keyTable) find(key, literal string, n int) target {
 	if len(key) > maxKey {
 		return target{}
 	}
@@ -301,8 +326,10 @@ func (t *keyTable) find(key string, n int) target {
 	}
 	o := &t.order[n]
 	if string(o.key) == key {
+		o.literal = append(o.literal[:0], literal...)
 		return o.what
 	}
+	o.literal = append(o.literal[:0], literal...)
 	o.key = append(o.key[:0], key...)
 	o.what = t.known[key]
 	return o.what

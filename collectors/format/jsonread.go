@@ -17,7 +17,8 @@ type jsonReader struct {
 	prefix []byte
 	values [slotCount]string
 	ranks  [slotCount]uint8
-	unit   int64
+	unit   int64 // of the duration
+	begins bool  // the time is that of the request's start
 }
 
 // read collects from s, which begins with a brace, and reports whether it is
@@ -60,24 +61,11 @@ func (d *Decoder) object(depth int) bool {
 		return true
 	}
 	for {
-		if !r.at('"') {
-			return false
-		}
-		key, ok := d.str()
-		if !ok {
-			return false
-		}
-		if !r.at(':') {
-			r.blanks()
-			if !r.at(':') {
+		if what, ok := d.repeated(); ok {
+			if !d.value(what) {
 				return false
 			}
-		}
-		r.i++
-		if r.at(' ') {
-			r.blanks()
-		}
-		if !d.member(key, depth) {
+		} else if !d.member(depth) {
 			return false
 		}
 		if !r.at(',') {
@@ -98,9 +86,45 @@ func (d *Decoder) object(depth int) bool {
 	}
 }
 
-// member reads the value of a key.
-func (d *Decoder) member(key string, depth int) bool {
+// repeated takes a key of the outermost object that stands where it stood in
+// the line before, without looking for its end. It takes only what member
+// would read to the same effect.
+func (d *Decoder) repeated() (target, bool) {
 	r := &d.json
+	if r.n >= maxOrdinal || len(r.prefix) > 0 {
+		return target{}, false
+	}
+	o := &d.keys.order[r.n]
+	end := r.i + len(o.literal)
+	if len(o.literal) == 0 || end >= len(r.s) || r.s[r.i:end] != string(o.literal) || r.s[end] == '{' || r.s[end] <= ' ' {
+		return target{}, false
+	}
+	r.i = end
+	r.n++
+	return o.what, true
+}
+
+// member reads a key, its colon, and its value.
+func (d *Decoder) member(depth int) bool {
+	r := &d.json
+	if !r.at('"') {
+		return false
+	}
+	start := r.i
+	key, ok := d.str()
+	if !ok {
+		return false
+	}
+	r.blanks()
+	if !r.at(':') {
+		return false
+	}
+	r.i++
+	literal := r.s[start:r.i]
+	if len(literal) != len(key)+3 {
+		literal = "" // escapes or blanks
+	}
+	r.blanks()
 	if r.i >= len(r.s) {
 		return false
 	}
@@ -117,14 +141,19 @@ func (d *Decoder) member(key string, depth int) bool {
 	if outer > 0 {
 		// The joined key lives in the prefix only until it is looked up.
 		r.prefix = append(r.prefix, key...)
-		key = viewOf(r.prefix)
+		key, literal = viewOf(r.prefix), ""
 	}
-	what := d.keys.find(key, r.n)
+	what := d.keys.find(key, literal, r.n)
 	r.n++
 	r.prefix = r.prefix[:outer]
+	return d.value(what)
+}
 
+// value reads the value at r.i and keeps it where it belongs.
+func (d *Decoder) value(what target) bool {
+	r := &d.json
 	var value string
-	ok := true
+	var ok bool
 	switch r.s[r.i] {
 	case '"':
 		value, ok = d.str()
@@ -143,8 +172,11 @@ func (d *Decoder) member(key string, depth int) bool {
 		return true
 	}
 	r.values[what.slot], r.ranks[what.slot] = value, what.rank
-	if what.slot == slotDuration {
+	switch what.slot {
+	case slotDuration:
 		r.unit = what.unit
+	case slotTime:
+		r.begins = what.unit == begin
 	}
 	return true
 }
@@ -166,14 +198,14 @@ func isAbsent(s string) bool {
 func (r *jsonReader) bare() (string, bool) {
 	start := r.i
 	for r.i < len(r.s) {
-		switch c := r.s[r.i]; {
-		case c == ',' || c == '}' || c == ']' || c == ' ' || c == '\t' || c == '\n' || c == '\r':
+		switch r.s[r.i] {
+		case ',', '}', ']', ' ', '\t', '\n', '\r':
 			word := r.s[start:r.i]
 			if word == "null" {
 				word = ""
 			}
 			return word, true
-		case c == '"' || c == '{' || c == '[' || c == ':':
+		case '"', '{', '[', ':':
 			return "", false
 		}
 		r.i++
@@ -185,6 +217,10 @@ func (r *jsonReader) bare() (string, bool) {
 func (d *Decoder) str() (string, bool) {
 	r := &d.json
 	start := r.i + 1
+	if start < len(r.s) && r.s[start] == '"' {
+		r.i = start + 1
+		return "", true
+	}
 	end := strings.IndexByte(r.s[start:], '"')
 	if end < 0 {
 		return "", false
@@ -218,7 +254,7 @@ func (d *Decoder) list() (string, bool) {
 			return "", false
 		}
 		var item string
-		ok := true
+		var ok bool
 		switch r.s[r.i] {
 		case '"':
 			item, ok = d.str()

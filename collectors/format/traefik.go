@@ -7,7 +7,7 @@ import (
 )
 
 // fitsTraefik takes the request count, the router, the service's URL and the
-// duration in milliseconds.
+// duration in milliseconds. Traefik stamps a request when it begins.
 func fitsTraefik(_ *Decoder, p *parts, ev *event.Event) bool {
 	if !p.agents || !strings.HasSuffix(p.tail, "ms") {
 		return false
@@ -27,5 +27,6 @@ func fitsTraefik(_ *Decoder, p *parts, ev *event.Event) bool {
 		return false
 	}
 	ev.Duration = ms * 1_000_000
+	ev.Time += ev.Duration
 	return true
 }
