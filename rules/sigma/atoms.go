@@ -240,7 +240,7 @@ func (b *builder) finish() {
 			if in.src.inRequest() {
 				groupLits = append(groupLits, lits...)
 			} else if len(lits) > 0 {
-				in.auto = buildAutomaton(lits)
+				in.auto = buildAutomaton(lits, maxDenseEntries)
 			}
 			if in.src.repeats() {
 				caches++
@@ -249,7 +249,7 @@ func (b *builder) finish() {
 		}
 	}
 	if len(groupLits) > 0 {
-		auto := buildAutomaton(groupLits)
+		auto := buildAutomaton(groupLits, maxDenseEntries)
 		for _, in := range b.inputs {
 			if in.src.inRequest() {
 				in.auto = auto

@@ -62,7 +62,7 @@ type trieNode struct {
 	depth uint32
 }
 
-func buildAutomaton(lits []literal) *automaton {
+func buildAutomaton(lits []literal, maxEntries int) *automaton {
 	a := &automaton{}
 	classes := 1 // class 0: bytes in no literal
 	for _, l := range lits {
@@ -82,7 +82,7 @@ func buildAutomaton(lits []literal) *automaton {
 	}
 	trie := a.grow(lits)
 	order := numberBreadthFirst(trie)
-	a.lay(trie, order)
+	a.lay(trie, order, maxEntries)
 	return a
 }
 
@@ -137,7 +137,7 @@ func numberBreadthFirst(trie []trieNode) []uint32 {
 }
 
 // lay writes the trie in its final form, states numbered from the root.
-func (a *automaton) lay(trie []trieNode, order []uint32) {
+func (a *automaton) lay(trie []trieNode, order []uint32, maxEntries int) {
 	n := len(order)
 	number := make([]uint32, n)
 	for i, t := range order {
@@ -166,7 +166,7 @@ func (a *automaton) lay(trie []trieNode, order []uint32) {
 		return s
 	}
 	width := 1 << a.shift
-	a.dense = uint32(min(n, max(1, maxDenseEntries/width)))
+	a.dense = uint32(min(n, max(1, maxEntries/width)))
 	a.table = make([]uint32, int(a.dense)*width)
 	a.first = append(a.first, 0)
 	for i, t := range order {
