@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -210,7 +211,7 @@ func (b *Outbox) commit(ops []StoreOp) error {
 		b.o.Metrics.storeError()
 		b.o.Logger.Error("outbox could not commit", slog.Any("error", err))
 		b.mu.Lock()
-		b.garbage = append(garbage[:len(garbage):len(garbage)], b.garbage...)
+		b.garbage = append(slices.Clip(garbage), b.garbage...)
 		b.mu.Unlock()
 	}
 	return err

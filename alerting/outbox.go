@@ -370,15 +370,18 @@ func (h messageHeap) Less(i, j int) bool {
 	}
 	return h[i].Seq < h[j].Seq
 }
+
 func (h messageHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].index, h[j].index = i, j
 }
+
 func (h *messageHeap) Push(x any) {
 	m := x.(*message)
 	m.index = len(*h)
 	*h = append(*h, m)
 }
+
 func (h *messageHeap) Pop() any {
 	old := *h
 	m := old[len(old)-1]

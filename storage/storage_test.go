@@ -455,7 +455,7 @@ func BenchmarkCommit(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer db.Close()
+	b.Cleanup(func() { _ = db.Close() })
 	value := make([]byte, 64<<10)
 	b.ReportAllocs()
 	b.SetBytes(int64(8 * len(value)))

@@ -173,7 +173,7 @@ func (r *Receiver) Notify(ctx context.Context, n alerting.Notification) alerting
 		reason, text := classify(ctx, err)
 		return fail(reason, true, 0, "%s", text)
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode/100 == 2 {
 		if res.ContentLength >= 0 && res.ContentLength <= maxSnippet {
 			_, _ = io.Copy(io.Discard, res.Body) // lets the connection be used again
