@@ -186,6 +186,7 @@ func checkDecode(t *testing.T, warm *Decoder, line []byte) {
 	t.Helper()
 	before := bytes.Clone(line)
 	var ev event.Event
+	_ = warm.Decode(line, &ev) // so that the next time every cache knows it
 	err := warm.Decode(line, &ev)
 	if !bytes.Equal(before, line) {
 		t.Fatalf("%q was changed to %q", before, line)
