@@ -252,6 +252,6 @@ func FuzzJSON(f *testing.F) {
 	}
 	warm := decoder(f, Options{})
 	f.Fuzz(func(t *testing.T, members []byte) {
-		checkDecode(t, warm, slices.Concat([]byte(`{"time":1795068002,"status":1,`), members, []byte(`}`)))
+		checkDecode(t, warm, slices.Concat([]byte(`{"time":1795068002,"ip":"192.0.2.1","status":1,`), members, []byte(`}`)))
 	})
 }

@@ -16,7 +16,10 @@ func (d *Decoder) readJSON(s string, ev *event.Event) fault {
 	}
 	v := &d.json.values
 	d.jsonRequest(ev)
-	if v[slotStatus] == "" && ev.Target == "" && ev.Malformed == event.MalformedEmpty {
+	status, hasStatus := number(v[slotStatus])
+	// Other logs share the stream and have paths, methods and statuses too:
+	// only two signs together make a request.
+	if (ev.Target == "" || ev.Method == "" && !hasStatus) && (v[slotPeer] == "" || !hasStatus) {
 		return fault{reason: reasonAccess}
 	}
 	ns, ok := d.clock.any(v[slotTime])
@@ -25,8 +28,8 @@ func (d *Decoder) readJSON(s string, ev *event.Event) fault {
 	}
 	ev.Format = "json"
 	ev.Time = ns
-	if n, ok := number(v[slotStatus]); ok && n < 1000 {
-		ev.Status = int32(n)
+	if hasStatus && status < 1000 {
+		ev.Status = int32(status)
 	}
 	if n, ok := number(v[slotRequestSize]); ok {
 		ev.RequestSize = n

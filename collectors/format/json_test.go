@@ -48,19 +48,19 @@ func TestJSONShapes(t *testing.T) {
 			t.Errorf("%s\n\ttime %d (-want +got):\n%s", line, ev.Time, diff)
 		}
 	}
-	const now = `"time":1795068002,`
+	const now = `"time":1795068002,"remote_addr":"192.0.2.7",`
 	// Times.
-	f(`{"ts":1795068002.5,"status":200}`, want{})
-	f(`{"time":1795068002000,"status":200}`, want{})
-	f(`{"time":"1795068002000000","status":200}`, want{})
-	f(`{"time":1795068002000000000,"status":200}`, want{})
-	f(`{"time":1.795068002e9,"status":200}`, want{})
-	f(`{"time":"19/Nov/2026:07:00:02 +0100","status":200}`, want{})
-	f(`{"time":"[19/Nov/2026:07:00:02 +0100]","status":200}`, want{})
-	f(`{"time":"2026-11-19T06:00:02.123456789Z","status":200}`, want{})
-	f(`{"time":"2026-11-19 06:00:02","status":200}`, want{})
-	f(`{"time":"2026-11-19T01:30:02-0430","status":200}`, want{})
-	f(`{"@timestamp":"2026-11-19T06:00:00Z","msec":"1795068002.000","status":200}`, want{})
+	f(`{"ts":1795068002.5,"path":"/","status":200}`, want{})
+	f(`{"time":1795068002000,"path":"/","status":200}`, want{})
+	f(`{"time":"1795068002000000","path":"/","status":200}`, want{})
+	f(`{"time":1795068002000000000,"path":"/","status":200}`, want{})
+	f(`{"time":1.795068002e9,"path":"/","status":200}`, want{})
+	f(`{"time":"19/Nov/2026:07:00:02 +0100","path":"/","status":200}`, want{})
+	f(`{"time":"[19/Nov/2026:07:00:02 +0100]","path":"/","status":200}`, want{})
+	f(`{"time":"2026-11-19T06:00:02.123456789Z","path":"/","status":200}`, want{})
+	f(`{"time":"2026-11-19 06:00:02","path":"/","status":200}`, want{})
+	f(`{"time":"2026-11-19T01:30:02-0430","path":"/","status":200}`, want{})
+	f(`{"@timestamp":"2026-11-19T06:00:00Z","msec":"1795068002.000","path":"/","status":200}`, want{})
 	// The request in its many spellings.
 	f(`{`+now+`"request":"GET /a?b HTTP/1.1","response":"304","bytes":"0"}`,
 		want{event.FieldMethod: "GET", event.FieldPath: "/a", event.FieldQuery: "b", event.FieldProtocol: "1.1", event.FieldStatus: "304", event.FieldBodySize: "0"})
@@ -85,8 +85,8 @@ func TestJSONShapes(t *testing.T) {
 			event.FieldConsumer: "shop", event.FieldKeyID: "k1", event.FieldDurationMS: "2500",
 		})
 	// Repairs and oddities.
-	f(` { "t" : , `+now+` "status" : 200 , "ip":-, "user":null, "consumer":"(not set)", "host":"-" } `,
-		want{event.FieldStatus: "200", event.FieldPeer: "", event.FieldUser: "", event.FieldConsumer: "", event.FieldHost: ""})
+	f(` { "t" : , `+now+` "status" : 200 , "client":-, "user":null, "consumer":"(not set)", "host":"-" } `,
+		want{event.FieldStatus: "200", event.FieldPeer: "192.0.2.7", event.FieldUser: "", event.FieldConsumer: "", event.FieldHost: ""})
 	f(`{`+now+`"uri":"/\x22caf\xC3\xA9\xzz\q\/","status":200}`, want{event.FieldPath: "/\"caf\xc3\xa9\\xzz\\q/"})
 	f(`{`+now+`"uri":"/\ud83d\ude00\ud83d\u00e9\u12","status":200}`, want{event.FieldPath: "/😀\uFFFDé\\u12"})
 	f("{"+now+"\"uri\":\"/\xff\x00\t\",\"status\":200}", want{event.FieldPath: "/\xff\x00\t"})
@@ -111,9 +111,13 @@ func TestJSONFaults(t *testing.T) {
 	f(`{`, reasonJSON)
 	f(`{}`, reasonAccess)
 	f(`{"a":1}`, reasonAccess)
-	f(`{"status":200}`, reasonTime)
-	f(`{"status":200,"time":"yesterday"}`, reasonTime)
-	f(`{"status":200,"time":-5}`, reasonTime)
+	f(`{"status":"ok","time":5,"ip":"192.0.2.1"}`, reasonAccess)
+	f(`{"status":200,"time":5}`, reasonAccess)
+	f(`{"path":"/tmp/x","time":5,"msg":"opened"}`, reasonAccess)
+	f(`{"method":"GetUser","time":5}`, reasonAccess)
+	f(`{"status":200,"path":"/"}`, reasonTime)
+	f(`{"status":200,"path":"/","time":"yesterday"}`, reasonTime)
+	f(`{"status":200,"path":"/","time":-5}`, reasonTime)
 	f(`{"status":200} x`, reasonJSON)
 	f(`{"status":200}{"status":200}`, reasonJSON)
 	f(`{"status" 200}`, reasonJSON)
@@ -129,7 +133,7 @@ func TestAliases(t *testing.T) {
 		"when": "timestamp", "who.ip": "client.address", "took": "request_time", "hash": "api.key.id", "status": "http.response.status_code", "code": "http.response.status_code",
 	}})
 	var ev event.Event
-	if err := d.Decode([]byte(`{"when":1795068002,"time":5,"who":{"ip":"203.0.113.9"},"took":"0.5","hash":"k1","code":404,"status":200}`), &ev); err != nil {
+	if err := d.Decode([]byte(`{"when":1795068002,"time":5,"who":{"ip":"203.0.113.9"},"took":"0.5","hash":"k1","path":"/","code":404,"status":200}`), &ev); err != nil {
 		t.Fatal(err)
 	}
 	got := [5]any{ev.Time / 1e9, ev.Client.String(), ev.Duration, ev.KeyID, ev.Status}
