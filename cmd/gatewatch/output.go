@@ -104,29 +104,9 @@ type column struct {
 // tableWidth is what every table fits into.
 const tableWidth = 100
 
-// writeTable prints rows of escaped cells within tableWidth. The last column
-// without a limit of its own is cut to what is left.
+// writeTable prints rows of escaped cells within tableWidth.
 func writeTable(w io.Writer, columns []column, rows [][]string) error {
-	widths := make([]int, len(columns))
-	left := tableWidth
-	for i, c := range columns {
-		widths[i] = utf8.RuneCountInString(c.title)
-		for _, r := range rows {
-			widths[i] = max(widths[i], utf8.RuneCountInString(r[i]))
-		}
-		if c.max > 0 {
-			widths[i] = min(widths[i], c.max)
-			left -= widths[i]
-		}
-		if i > 0 {
-			left -= 2
-		}
-	}
-	for i, c := range columns {
-		if c.max == 0 {
-			widths[i] = max(min(widths[i], left), 8)
-		}
-	}
+	widths := fit(columns, rows)
 	b := bufio.NewWriter(w)
 	line := func(cells func(i int) string) {
 		var text strings.Builder
@@ -149,6 +129,38 @@ func writeTable(w io.Writer, columns []column, rows [][]string) error {
 		line(func(i int) string { return r[i] })
 	}
 	return b.Flush()
+}
+
+// fit works out the widths: columns with a maximum get what they need up to
+// it, the others share what is left, and what is still left goes to those that
+// were cut.
+func fit(columns []column, rows [][]string) []int {
+	const least = 8
+	natural, widths := make([]int, len(columns)), make([]int, len(columns))
+	left := tableWidth - 2*(len(columns)-1)
+	for i, c := range columns {
+		natural[i] = utf8.RuneCountInString(c.title)
+		for _, r := range rows {
+			natural[i] = max(natural[i], utf8.RuneCountInString(r[i]))
+		}
+		if c.max > 0 {
+			widths[i] = min(natural[i], c.max)
+			left -= widths[i]
+		}
+	}
+	for i, c := range columns {
+		if c.max == 0 {
+			widths[i] = min(natural[i], max(left, least))
+			left -= widths[i]
+		}
+	}
+	for i := range columns {
+		if more := min(natural[i]-widths[i], left); more > 0 {
+			widths[i] += more
+			left -= more
+		}
+	}
+	return widths
 }
 
 // escapeLines escapes each line of a message of several lines.

@@ -25,6 +25,8 @@ import (
 // stopTimeout is how long the daemon may take to stop.
 const stopTimeout = 4500 * time.Millisecond
 
+var errSlowStop = fmt.Errorf("stopping took longer than %s; the next start goes on from the last checkpoint", stopTimeout)
+
 func newRun(a *app) *cobra.Command {
 	var (
 		path      string
@@ -54,7 +56,12 @@ func (a *app) daemon(ctx context.Context, path string, rulePaths []string) (err 
 	d := &daemon{app: a, path: path, rules: rulePaths, config: c, counts: alerting.NewMetrics(), started: a.now()}
 	d.logger = newLogger(a, c.Log)
 	var stop stack
-	defer func() { err = errors.Join(err, stop.run()) }()
+	defer func() {
+		// What hangs would hang again while it is closed; the process ends anyway.
+		if !errors.Is(err, errSlowStop) {
+			err = errors.Join(err, stop.run())
+		}
+	}()
 	if err := d.open(&stop); err != nil {
 		return err
 	}
@@ -146,7 +153,7 @@ func (d *daemon) openState(o pipeline.Options, stop *stack) error {
 func (d *daemon) tryState(o pipeline.Options, path string) error {
 	db, err := storage.Open(path, storage.Options{Logger: d.logger})
 	if errors.Is(err, storage.ErrLocked) {
-		return fmt.Errorf("open %s: %w; stop that one first, or give this one its own state.path", path, err)
+		return fmt.Errorf("%w; stop that one first, or give this one its own state.path", err)
 	}
 	if err != nil {
 		return fmt.Errorf("open the state: %w", err)
@@ -205,7 +212,7 @@ func (d *daemon) run(ctx context.Context) error {
 		select {
 		case err = <-done:
 		case <-timer.C:
-			return fmt.Errorf("stopping took longer than %s; the next start goes on from the last checkpoint", stopTimeout)
+			return errSlowStop
 		}
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {

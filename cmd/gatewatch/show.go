@@ -34,7 +34,7 @@ func printIncidents(w io.Writer, list []*alerting.Incident, ids bool) error {
 	}
 	if ids {
 		columns = append([]column{{title: "ID", max: 8}}, columns...)
-		columns[3].max = 24
+		columns[3].max, columns[4].max = 22, 18
 	}
 	var rows [][]string
 	for _, row := range nest(list) {
@@ -122,7 +122,7 @@ func printIncident(w io.Writer, i *alerting.Incident) error {
 	b := bufio.NewWriter(w)
 	field := func(name, value string) {
 		if value != "" {
-			_, _ = fmt.Fprintf(b, "%-12s %s\n", name, escape(value)) // Flush tells
+			_, _ = fmt.Fprintf(b, "%-15s %s\n", name, escape(value)) // Flush tells
 		}
 	}
 	field("incident", i.ID)
