@@ -110,3 +110,11 @@ type Collector interface {
 	// sources that existed at the start have all been passed to found.
 	Watch(ctx context.Context, found func(Source), settled func()) error
 }
+
+// Resumer is a Collector that wants to know which sources have a saved
+// position: one whose path is gone may still have unread input, in a rotated
+// file for one. Resume is called once, before Watch, with the names of all
+// saved positions; the collector announces those that are its own.
+type Resumer interface {
+	Resume(names []string)
+}

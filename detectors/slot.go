@@ -223,6 +223,9 @@ func (e *Engine) score(ent *entity, now int64) uint8 {
 // unexpired counts what the window holds at a time without changing it.
 func (e *Engine) unexpired(w *window, r *rule, now int64) uint32 {
 	n := w.total
+	if int64(w.headTime) > now-r.Timespan {
+		return n
+	}
 	for id := w.head; id != 0; {
 		nd := e.nodes.at(id)
 		if int64(nd.time) > now-r.Timespan {

@@ -73,7 +73,7 @@ func (e *Engine) expired(x timer, out *Findings) {
 			continue
 		}
 		r := &e.rules[w.rule]
-		if w.head == 0 || int64(e.nodes.at(w.head).time) > x.at-r.Timespan {
+		if w.head == 0 || int64(w.headTime) > x.at-r.Timespan {
 			return
 		}
 		e.change(s, x.entity, ent)

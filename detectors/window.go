@@ -15,7 +15,10 @@ type window struct {
 	next       uint32 // next window of the entity
 	head, tail uint32 // nodes, oldest first
 	total      uint32 // events or distinct values in the nodes
-	flags      uint8
+	// The times of head and tail, here so that an observation that neither
+	// expires nor joins a node costs no look at one.
+	headTime, tailTime uint32
+	flags              uint8
 }
 
 const (
@@ -98,7 +101,7 @@ func (e *Engine) windowOf(ent *entity, index uint32) uint32 {
 
 // expire removes what is no longer in (now - timespan, now].
 func (e *Engine) expire(s *slot, wid uint32, w *window, r *rule, now int64) {
-	for w.head != 0 && int64(e.nodes.at(w.head).time) <= now-r.Timespan {
+	for w.head != 0 && int64(w.headTime) <= now-r.Timespan {
 		w.total -= e.nodes.at(w.head).n
 		e.dropNode(s, wid, w, w.head)
 	}
@@ -126,9 +129,9 @@ func (e *Engine) trim(s *slot, wid uint32, w *window, r *rule) {
 func (e *Engine) addEvent(s *slot, w *window, ent *entity, c *cause, h *observation.Hit, counted bool) uint32 {
 	w.total += h.N
 	card, client := e.cardOf(ent, &c.rec.Card)
-	if t := w.tail; t != 0 {
+	if t := w.tail; t != 0 && int64(w.tailTime) == c.rec.Window {
 		nd := e.nodes.at(t)
-		if int64(nd.time) == c.rec.Window && nd.card == card && nd.client == client && nd.counted == counted {
+		if nd.card == card && nd.client == client && nd.counted == counted {
 			nd.n += h.N
 			e.cards.release(card)
 			e.clients.release(client)
@@ -230,22 +233,22 @@ func (e *Engine) append(w *window, id uint32) {
 	if w.tail != 0 {
 		e.nodes.at(w.tail).next = id
 	} else {
-		w.head = id
+		w.head, w.headTime = id, nd.time
 	}
-	w.tail = id
+	w.tail, w.tailTime = id, nd.time
 }
 
 func (e *Engine) detach(w *window, id uint32) {
 	nd := e.nodes.at(id)
 	if nd.prev != 0 {
 		e.nodes.at(nd.prev).next = nd.next
-	} else {
-		w.head = nd.next
+	} else if w.head = nd.next; w.head != 0 {
+		w.headTime = e.nodes.at(w.head).time
 	}
 	if nd.next != 0 {
 		e.nodes.at(nd.next).prev = nd.prev
-	} else {
-		w.tail = nd.prev
+	} else if w.tail = nd.prev; w.tail != 0 {
+		w.tailTime = e.nodes.at(w.tail).time
 	}
 }
 

@@ -15,7 +15,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -336,6 +338,9 @@ func (p *Pipeline) watch(ctx context.Context, input int) error {
 				send(nil)
 			}
 		})
+	}
+	if r, ok := p.o.Inputs[input].Collector.(collectors.Resumer); ok {
+		r.Resume(slices.Sorted(maps.Keys(p.saved)))
 	}
 	err := p.o.Inputs[input].Collector.Watch(ctx, func(s collectors.Source) {
 		send(newLane(s, input, p.o.Inputs[input].Lateness))
