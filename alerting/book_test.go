@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -407,7 +408,7 @@ func TestChildren(t *testing.T) {
 	if by[quiet].Parent != parent.ID || by[later].Parent != parent.ID || by[loud].Parent != "" {
 		t.Errorf("want the quiet ones to be children, got %s", asJSON(t, b.Incidents()))
 	}
-	if diff := cmp.Diff([]string{by[quiet].ID, by[later].ID}, parent.Children); diff != "" {
+	if diff := cmp.Diff(slices.Sorted(slices.Values([]string{by[quiet].ID, by[later].ID})), parent.Children); diff != "" {
 		t.Errorf("children (-want +got):\n%s", diff)
 	}
 	// A child that rises takes its parent along.
@@ -524,5 +525,24 @@ func TestEvidenceKeepsFirstAndLatest(t *testing.T) {
 	}
 	if diff := cmp.Diff(e, shuffled, cmp.AllowUnexported(evidence{})); diff != "" {
 		t.Errorf("another order (-want +got):\n%s", diff)
+	}
+}
+
+func TestWantedIsFair(t *testing.T) {
+	p := testPlan()
+	b := testBook(p, nil)
+	got := map[string]bool{}
+	for at := range int64(10) {
+		for i := range 10 {
+			c := fmt.Sprintf("192.0.2.%d", i)
+			b.Apply(finding(p, ruleProbe, c, at == 0, seen{at: at, client: c}))
+		}
+		for _, w := range b.Wanted(3) {
+			got[w.Incident] = true
+			b.SetText(w, "f", 1, "text")
+		}
+	}
+	if len(got) != 10 {
+		t.Errorf("want each of 10 growing incidents to get its lines, got %d", len(got))
 	}
 }

@@ -106,16 +106,21 @@ func (b *Book) Wanted(limit int) []Want {
 		return !inc.wanting
 	})
 	var out []Want
+	served := 0
 	for _, inc := range b.wanting {
 		if len(out) >= limit {
 			break
 		}
+		served++
 		inc.evidence.each(func(l *line) {
 			if !l.Done && len(out) < limit {
 				out = append(out, Want{inc.id, l.Ref})
 			}
 		})
 	}
+	// Whoever was served queues behind the others, or those that grow all the
+	// time would keep the rest from ever being read.
+	b.wanting = slices.Concat(b.wanting[served:], b.wanting[:served])
 	return out
 }
 

@@ -182,7 +182,11 @@ func (inc *incident) encode() []byte {
 	if err != nil {
 		panic(err) // plain data: cannot happen
 	}
-	w := writer{b: make([]byte, 0, len(head)+256)}
+	size := len(head) + 256
+	for _, t := range inc.tallies() {
+		size += 24 * len(t.entries)
+	}
+	w := writer{b: make([]byte, 0, size)}
 	w.b = append(w.b, storedVersion)
 	w.bytes(head)
 	for _, t := range inc.tallies() {

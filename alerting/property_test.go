@@ -269,8 +269,13 @@ func TestMemoryIsBounded(t *testing.T) {
 		}
 		b.Apply(f)
 	}
+	for _, inc := range b.Incidents() {
+		if len(inc.Sources) == 0 || len(inc.Accounts) == 0 {
+			t.Fatalf("want every incident to name someone, got %s", asJSON(t, inc))
+		}
+	}
 	kept := len(b.byID)
-	if kept > 100+4*51 || len(b.held) > 1000 || b.tracked.used > 1000 || len(b.live) > 1000 ||
+	if kept > 100+4*51 || len(b.held) > 1000 || b.tracked.used > 1000+204*7*granted || len(b.live) > 1000 ||
 		len(b.dirty) > 3000 || len(b.pending) > 3000 || len(b.wanting) > 3000 || len(b.deleted) > 0 || len(b.closed) > 300 {
 		t.Errorf("kept %d, held %d, tracked %d, live %d, dirty %d, pending %d, wanting %d, deleted %d, closed %d",
 			kept, len(b.held), b.tracked.used, len(b.live), len(b.dirty), len(b.pending), len(b.wanting), len(b.deleted), len(b.closed))

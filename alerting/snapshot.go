@@ -30,7 +30,7 @@ func (b *Book) snapshot(inc *incident) *Incident {
 
 		SourcesTotal: inc.sources.total(), AccountsTotal: inc.accounts.total(), RoutesTotal: inc.routes.total(),
 		PrincipalsTotal: inc.principals.total(), SubjectsTotal: inc.subjects.total(),
-		Children: slices.Clone(inc.children), ChildrenTotal: inc.childTotal,
+		Children: slices.Sorted(slices.Values(inc.children)), ChildrenTotal: inc.childTotal,
 		LateOnly: inc.lateOnly, Message: inc.message, Revision: inc.told.revision,
 	}
 	for _, p := range inc.subject.group {

@@ -15,6 +15,9 @@ const (
 	// scanned is how many entries are searched one by one before a tally
 	// makes itself an index: nearly every incident has a handful of values.
 	scanned = 16
+	// granted is how many values every tally holds whatever the others took:
+	// filling all room must not blind the incidents that come later.
+	granted = 8
 )
 
 // entry is one value of a tally and how often it was seen.
@@ -37,9 +40,10 @@ type tally struct {
 // budget is what all tallies of a book may hold together.
 type budget struct{ used, limit int }
 
-// take reports whether one more entry fits, and takes it.
-func (b *budget) take() bool {
-	if b.used >= b.limit {
+// take reports whether one more entry fits, and takes it. Those that are
+// granted always fit.
+func (b *budget) take(grant bool) bool {
+	if b.used >= b.limit && !grant {
 		return false
 	}
 	b.used++
@@ -53,7 +57,7 @@ func (t *tally) add(key string, n int64, limit int, room *budget) {
 		t.entries[i].n += n
 		return
 	}
-	if len(t.entries) >= limit || !room.take() {
+	if len(t.entries) >= limit || !room.take(len(t.entries) < granted) {
 		if t.more == nil {
 			t.more = new(sketch)
 		}
