@@ -116,8 +116,7 @@ func (d *decoder) document(data []byte) (*yaml.Node, bool) {
 // syntax reports text that is no YAML.
 func (d *decoder) syntax(err error) {
 	p := Problem{File: d.file, Line: 1, Column: 1, Message: "not readable as YAML: " + err.Error()}
-	var load *yaml.LoadError
-	if errors.As(err, &load) {
+	if load, ok := errors.AsType[*yaml.LoadError](err); ok {
 		p.Message = "not readable as YAML: " + load.Message
 		if load.Mark.Line > 0 {
 			p.Line, p.Column = load.Mark.Line, max(1, load.Mark.Column)

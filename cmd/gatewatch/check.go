@@ -126,8 +126,8 @@ func fromError(err error) []problem {
 	if err == nil {
 		return nil
 	}
-	var list config.Problems
-	if !errors.As(err, &list) {
+	list, ok := errors.AsType[config.Problems](err)
+	if !ok {
 		return []problem{{Severity: "error", Message: err.Error()}}
 	}
 	var out []problem

@@ -38,12 +38,10 @@ func failed(err error) error {
 	if err == nil {
 		return nil
 	}
-	var known *exitError
-	if errors.As(err, &known) {
+	if _, known := errors.AsType[*exitError](err); known {
 		return err
 	}
-	var problems config.Problems
-	if errors.As(err, &problems) {
+	if _, mistakes := errors.AsType[config.Problems](err); mistakes {
 		return &exitError{code: exitUsage, err: err}
 	}
 	return &exitError{code: exitFailed, err: err}
@@ -57,15 +55,14 @@ func report(w io.Writer, command string, err error) int {
 	if err == nil {
 		return exitOK
 	}
-	var e *exitError
-	if !errors.As(err, &e) {
+	e, ok := errors.AsType[*exitError](err)
+	if !ok {
 		e = &exitError{code: exitUsage, err: err, hint: fmt.Sprintf("run '%s --help' for its usage", command)}
 	}
 	if e.err == nil {
 		return e.code
 	}
-	var problems config.Problems
-	if errors.As(e.err, &problems) {
+	if problems, ok := errors.AsType[config.Problems](e.err); ok {
 		for _, p := range problems {
 			_, _ = fmt.Fprintln(w, escape(p.String()))
 		}

@@ -107,8 +107,7 @@ func (cl *client) list(ctx context.Context, q url.Values) error {
 func (cl *client) show(ctx context.Context, id string) error {
 	var raw json.RawMessage
 	err := cl.get(ctx, "/api/v1/incidents/"+url.PathEscape(id), nil, &raw)
-	var status *statusError
-	if errors.As(err, &status) && status.code == http.StatusNotFound {
+	if status, ok := errors.AsType[*statusError](err); ok && status.code == http.StatusNotFound {
 		raw, err = cl.byPrefix(ctx, id)
 	}
 	if err != nil {
@@ -258,8 +257,7 @@ func (cl *client) target() (string, *http.Transport, error) {
 
 // unwrapURL drops the method and address that package http repeats.
 func unwrapURL(err error) error {
-	var e *url.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*url.Error](err); ok {
 		return cmp.Or(e.Err, err)
 	}
 	return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"gatewatch/alerting"
@@ -129,8 +130,7 @@ func attemptTimeout(c *config.Config) time.Duration {
 func (d *daemon) openState(o pipeline.Options, stop *stack) error {
 	path := d.config.State.Path
 	err := d.tryState(o, path)
-	var damaged *storage.DamagedError
-	if errors.As(err, &damaged) {
+	if damaged, ok := errors.AsType[*storage.DamagedError](err); ok {
 		moved, asideErr := storage.SetAside(path)
 		if asideErr != nil {
 			return errors.Join(err, asideErr)
@@ -249,9 +249,9 @@ func (s *stack) push(name string, undo func() error) {
 
 func (s *stack) run() error {
 	var errs []error
-	for i := len(s.steps) - 1; i >= 0; i-- {
-		if err := s.steps[i].undo(); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", s.steps[i].name, err))
+	for _, step := range slices.Backward(s.steps) {
+		if err := step.undo(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", step.name, err))
 		}
 	}
 	return errors.Join(errs...)
