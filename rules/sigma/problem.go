@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -38,8 +39,8 @@ type Problem struct {
 	Severity     Severity
 }
 
-// Error returns "file:line:column: message; hint". Text from the rule file is
-// quoted in it.
+// Error returns "file:line:column: message; hint". It has no control
+// characters, whatever the rule file holds.
 func (p Problem) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s:%d:%d: ", p.File, p.Line, p.Column)
@@ -77,7 +78,7 @@ func (p *problems) add(sev Severity, at place, text, hint, format string, args .
 	}
 	p.list = append(p.list, Problem{
 		File: at.file, Line: max(at.line, 1), Column: max(at.column, 1), Rule: p.rule, Text: clip(text),
-		Message: fmt.Sprintf(format, args...), Hint: hint, Severity: sev,
+		Message: printable(fmt.Sprintf(format, args...)), Hint: printable(hint), Severity: sev,
 	})
 }
 
@@ -87,6 +88,17 @@ func (p *problems) refuse(at place, text, hint, format string, args ...any) {
 
 func (p *problems) warn(at place, text, hint, format string, args ...any) {
 	p.add(Warning, at, text, hint, format, args...)
+}
+
+// printable replaces control characters: names of a rule file stand in
+// messages that end on terminals.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
 }
 
 // clip keeps a message readable when the offending text is huge.
@@ -111,7 +123,7 @@ func nearest(name string, names []string) []string {
 	var found []scored
 	low := strings.ToLower(name)
 	for _, n := range names {
-		if d := distance(low, strings.ToLower(n), limit); d <= limit {
+		if d := distance(low, strings.ToLower(n), limit); d <= limit && d < len(low) {
 			found = append(found, scored{n, d})
 		}
 	}

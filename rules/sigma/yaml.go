@@ -101,17 +101,16 @@ func unalias(file string, n *yaml.Node, depth int, budget *int, p *problems) (*y
 	case yaml.MappingNode, yaml.SequenceNode:
 		c := *n
 		c.Content = make([]*yaml.Node, len(n.Content))
+		good := c.Kind != yaml.MappingNode || checkKeys(file, n, p)
 		for i, k := range n.Content {
 			kid, ok := unalias(file, k, depth+1, budget, p)
-			if !ok {
-				return nil, false
+			if !ok && *budget < 0 {
+				return nil, false // one complaint is enough
 			}
+			good = good && ok
 			c.Content[i] = kid
 		}
-		if c.Kind == yaml.MappingNode && !checkKeys(file, &c, p) {
-			return nil, false
-		}
-		return &c, true
+		return &c, good
 	default:
 		c := *n
 		return &c, true
