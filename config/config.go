@@ -47,7 +47,10 @@ type Source struct {
 	Format   string   // "auto" or the name of a format
 	Aliases  map[string]string
 	Lateness time.Duration
-	MaxLine  int64 // bytes
+	MaxLine  int64         // bytes
+	Poll     time.Duration // between two looks at a file
+	Rescan   time.Duration // between two looks for new files
+	Linger   time.Duration // how long a rotated file must be quiet before it is left
 }
 
 // Login says which requests are attempts to log in and how they ended.
@@ -150,5 +153,6 @@ func defaultSource() Source {
 }
 
 func newSource() Source {
-	return Source{FromEnd: true, Format: "auto", Lateness: 10 * time.Second, MaxLine: 1 << 20}
+	return Source{FromEnd: true, Format: "auto", Lateness: 10 * time.Second, MaxLine: 1 << 20,
+		Poll: 250 * time.Millisecond, Rescan: 10 * time.Second, Linger: 5 * time.Second}
 }
