@@ -21,6 +21,8 @@ type automaton struct {
 	out  []uint32 // per state: first entry in hits; one more entry than states
 	hits []literalHit
 	next []uint32 // per state: the nearest suffix state with hits, 0 for none
+
+	depth []uint32 // per state: length of the text it stands for
 }
 
 type sparseEdge struct {
@@ -145,8 +147,10 @@ func (a *automaton) lay(trie []trieNode, order []uint32, maxEntries int) {
 	}
 	a.out = make([]uint32, n+1)
 	a.next = make([]uint32, n)
+	a.depth = make([]uint32, n)
 	fails := make([]uint32, n)
 	for i, t := range order {
+		a.depth[i] = trie[t].depth
 		a.hits = append(a.hits, trie[t].hits...)
 		a.out[i+1] = uint32(len(a.hits))
 		f := number[trie[t].fail]

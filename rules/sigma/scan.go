@@ -204,6 +204,9 @@ func (w *spans) parts(s *step, cut, n int) {
 	add(s.query, cut+1, n)
 }
 
+// minSplit is half the length from which a text is searched in two halves.
+const minSplit = 16
+
 // search runs the automaton over a text and sets the atoms of what it finds
 // within the spans.
 func (m *Matcher) search(a *automaton, text string, where *spans) {
@@ -213,17 +216,49 @@ func (m *Matcher) search(a *automaton, text string, where *spans) {
 		m.texts = 1
 	}
 	m.pending = m.pending[:0]
-	state := uint32(0)
-	for i := 0; i < len(text); i++ {
-		class := a.class[text[i]]
-		if state < a.dense {
-			state = a.table[state<<a.shift|uint32(class)]
+	// Two halves go side by side, as each step waits for the one before. The
+	// first goes on into the second for as long as it is inside a literal that
+	// began before the middle.
+	var s1, s2 uint32
+	mid := len(text) / 2
+	if mid < minSplit {
+		mid = 0
+	}
+	left, right := text[:mid], text[mid:]
+	for i := 0; i < len(left) && i < len(right); i++ {
+		c1, c2 := uint32(a.class[left[i]]), uint32(a.class[right[i]])
+		if s1 < a.dense {
+			s1 = a.table[s1<<a.shift|c1]
 		} else {
-			state = a.step(state, class)
+			s1 = a.step(s1, uint8(c1))
 		}
-		if state&hitFlag != 0 {
-			state &^= hitFlag
-			m.found(a, state, text, i+1, where)
+		if s2 < a.dense {
+			s2 = a.table[s2<<a.shift|c2]
+		} else {
+			s2 = a.step(s2, uint8(c2))
+		}
+		if (s1|s2)&hitFlag == 0 {
+			continue
+		}
+		if s1&hitFlag != 0 {
+			s1 &^= hitFlag
+			m.found(a, s1, text, i+1, where)
+		}
+		if s2&hitFlag != 0 {
+			s2 &^= hitFlag
+			m.found(a, s2, text, mid+i+1, where)
+		}
+	}
+	for i := 2 * mid; i < len(text); i++ {
+		if s2 = a.step(s2, a.class[text[i]]); s2&hitFlag != 0 {
+			s2 &^= hitFlag
+			m.found(a, s2, text, i+1, where)
+		}
+	}
+	for i := mid; i < len(text) && int(a.depth[s1]) > i-mid; i++ {
+		if s1 = a.step(s1, a.class[text[i]]); s1&hitFlag != 0 {
+			s1 &^= hitFlag
+			m.found(a, s1, text, i+1, where)
 		}
 	}
 	for _, t := range m.pending {
