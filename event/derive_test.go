@@ -2,6 +2,7 @@ package event
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -78,6 +79,7 @@ func TestRouteTemplates(t *testing.T) {
 	f("/%6cogin/%2e%2E/x", "/login/../x", "")
 	f("/login;jsessionid=0A1B2C3D4E5F6071", "/login", "")
 	f("/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r", "/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/{more}", "q/r")
+	f("/"+strings.Repeat("a:", 99), "/{token}", strings.Repeat("a:", 99))
 	f("relative", "", "")
 
 	ev := Event{Method: "GET", Path: "/users/1", Malformed: MalformedNoVersion}

@@ -124,9 +124,15 @@ const (
 	loginRegister           // an account that exists answers 409
 )
 
+// maxLoginPath bounds the work on hostile paths, in bytes.
+const maxLoginPath = 512
+
 // loginWords finds logins by the words of a path. Words that mean other
 // things too, such as "token", count only as one of the last two segments.
 func loginWords(path, host string) loginKind {
+	if len(path) > maxLoginPath {
+		return loginNone
+	}
 	var strong, weak loginKind
 	api := strings.HasPrefix(host, "api.")
 	n, weakAt := 0, 0

@@ -52,6 +52,7 @@ type masker struct {
 	dst  []byte
 	s    string
 	done int // s[:done] has been dealt with
+	bare int // no token begins before here
 }
 
 // hide replaces s[from:to] and goes on at next.
@@ -143,8 +144,8 @@ func (m *masker) encoded(i int) int {
 			from += 3
 		}
 		to := from
-		for end := m.valueEnd(from, false); to < end; to++ {
-			if rest := m.s[to:end]; text && strings.HasPrefix(rest, "%22") || !text && (hasFold(rest, "%2c") || hasFold(rest, "%7d")) {
+		for ; to < len(m.s) && m.s[to] > ' ' && strings.IndexByte("&\"#", m.s[to]) < 0; to++ {
+			if rest := m.s[to:]; text && strings.HasPrefix(rest, "%22") || !text && (hasFold(rest, "%2c") || hasFold(rest, "%7d")) {
 				break
 			}
 		}
@@ -259,12 +260,18 @@ func (m *masker) userinfo(from int) int {
 
 // token masks a JSON Web Token, or anything that begins like one.
 func (m *masker) token(i int) int {
+	if i < m.bare {
+		return 0 // looked at before; keeps hostile text from costing more than its length
+	}
 	to, dots := i, 0
 	for to < len(m.s) && class[m.s[to]]&(cDigit|cLower|cUpper|cDash|cDot) != 0 {
 		if m.s[to] == '.' {
 			dots++
 		}
 		to++
+	}
+	if dots == 0 {
+		m.bare = to
 	}
 	if to-i < 16 || dots == 0 {
 		return 0

@@ -3,6 +3,7 @@ package event
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -58,6 +59,20 @@ func TestMask(t *testing.T) {
 	f(`pay 4111111111111112 x4111111111111111 0.4111111111111111`, `pay 4111111111111112 x4111111111111111 0.4111111111111111`)
 	f(`amex 3782 822463 10005 c=%204111111111111111`, `amex *** c=%20***`)
 	f(`"GET / HTTP/1.1" 200 4111 "-"`, `"GET / HTTP/1.1" 200 4111 "-"`)
+}
+
+// TestMaskIsLinear repeats what sends a careless search to the end of the
+// line again and again. Each takes milliseconds; quadratic ones took minutes.
+func TestMaskIsLinear(t *testing.T) {
+	for _, unit := range []string{
+		"eyJ", "eyJ-", "%22key%22%3A", "%22key%22%3A+", "key%3D%26", `"key" : `, `"key":{`, `"key":["`, `key=\"`, "bearer ", "basic+", "://a:", "4-", "cookie:", "a:",
+	} {
+		start := time.Now()
+		Mask(nil, strings.Repeat(unit, 1<<20/len(unit)))
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("a megabyte of %q takes %v", unit, took)
+		}
+	}
 }
 
 func FuzzMask(f *testing.F) {

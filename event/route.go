@@ -8,6 +8,7 @@ const (
 	maxSegments = 16
 	maxRoute    = 192 // bytes, checked before each segment
 	maxLiteral  = 48  // bytes of one segment that may stay a word
+	maxShaped   = 128 // bytes of one segment that is looked at closely
 )
 
 // The slots of syntactic templates. A word before or after a slot stays:
@@ -130,6 +131,8 @@ func shapeOf(seg string, bits uint8) shape {
 	switch {
 	case bits&cOther != 0:
 		return shape{slotText, 0, len(seg)}
+	case len(seg) > maxShaped:
+		return shape{slotToken, 0, len(seg)}
 	case bits == cDigit:
 		return shape{slotID, 0, len(seg)}
 	case bits&cMark != 0:

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
@@ -225,6 +226,23 @@ func checkDecode(t *testing.T, warm *Decoder, line []byte) {
 	}
 	if diff := cmp.Diff(again, ev, addrs); diff != "" {
 		t.Fatalf("%q (-fresh +warm):\n%s", line, diff)
+	}
+}
+
+// TestDecodeIsLinear repeats what sends a careless search to the end of the
+// line again and again.
+func TestDecodeIsLinear(t *testing.T) {
+	const head = `192.0.2.1 - - [19/Nov/2026:06:00:02 +0000] "`
+	d := decoder(t, Options{})
+	var ev event.Event
+	for _, start := range []string{"", `{"time":1,"a":`, `{"time":1,"xff":[`, `{"a":"`, `192.0.2.1 - - `, head, head + `GET / HTTP/1.1" 200 1 "`, head + `GET / HTTP/1.1" 200 1 "" "" `} {
+		for _, unit := range []string{"[", `"`, `\`, `\"`, `"a",`, `{"a":`, `"\u0041",`, `" `, ": ", `" "`, `"x":1,`} {
+			began := time.Now()
+			_ = d.Decode([]byte(start+strings.Repeat(unit, 1<<18/len(unit))), &ev)
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("%s and 256 KiB of %q take %v", start, unit, took)
+			}
+		}
 	}
 }
 

@@ -77,6 +77,8 @@ func TestJSONShapes(t *testing.T) {
 	f(`{"@timestamp":"2026-11-19T06:00:02Z","http":{"request":{"method":"GET","x":[1,{"y":"}"}],"header":{"x-forwarded-for":["203.0.113.9","10.0.0.1"]}},`+
 		`"response":{"status_code":"201"}},"url":{"original":"/a"},"event":{"duration":5},"user":{"name":"-"}}`,
 		want{event.FieldMethod: "GET", event.FieldForwardedFor: "203.0.113.9, 10.0.0.1", event.FieldStatus: "201", event.FieldPath: "/a", event.FieldDuration: "5", event.FieldUser: ""})
+	f(`{`+now+`"status":200,"xff":["a","\"b\"",null,"",5,"\u0063",["x"],{"y":1},"d"]}`, want{event.FieldForwardedFor: `a, "b", 5, c, d`})
+	f(`{`+now+`"status":200,"xff":["\u0061\u0062\u0063","\u0064\u0065\u0066"]}`, want{event.FieldForwardedFor: `abc, def`})
 	// Kong stamps the start.
 	f(`{"started_at":1795067999500,"client_ip":"203.0.113.9","request":{"method":"GET","uri":"/a?b","headers":{"user-agent":"u"},"tls":{}},"response":{"status":200,"size":"9"},`+
 		`"latencies":{"request":2500,"kong":1},"consumer":{"id":"c1","username":"shop"},"authenticated_entity":{"id":"k1"}}`,

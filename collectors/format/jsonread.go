@@ -21,8 +21,8 @@ type jsonReader struct {
 	begins bool  // the time is that of the request's start
 }
 
-// read collects from s, which begins with a brace, and reports whether it is
-// an object. d.json.i is where reading stopped.
+// readObject collects the values of s, which begins with a brace, and reports
+// whether it is an object. d.json.i is where reading stopped.
 func (d *Decoder) readObject(s string) bool {
 	r := &d.json
 	r.s, r.i, r.n = s, 0, 0
@@ -242,17 +242,17 @@ func (d *Decoder) str() (string, bool) {
 func (d *Decoder) list() (string, bool) {
 	r := &d.json
 	r.i++
-	var only string
-	count := 0
+	from, count := len(d.scratch), 0
 	for {
 		r.blanks()
 		if r.at(']') {
 			r.i++
-			return only, true
+			return d.keep(from), true
 		}
 		if r.i >= len(r.s) {
 			return "", false
 		}
+		n := len(d.scratch)
 		var item string
 		var ok bool
 		switch r.s[r.i] {
@@ -267,13 +267,17 @@ func (d *Decoder) list() (string, bool) {
 			return "", false
 		}
 		if item != "" {
-			if count++; count == 1 {
-				only = item
-			} else {
-				from := len(d.scratch)
-				d.scratch = append(append(append(d.scratch, only...), ", "...), item...)
-				only = d.keep(from)
+			count++
+			end := len(d.scratch)
+			if end > n {
+				item = "" // unescaped: it is there already
 			}
+			if count > 1 {
+				d.scratch = append(d.scratch, ", "...)
+				copy(d.scratch[n+2:], d.scratch[n:end])
+				copy(d.scratch[n:], ", ")
+			}
+			d.scratch = append(d.scratch, item...)
 		}
 		r.blanks()
 		if r.at(',') {

@@ -1,0 +1,55 @@
+package event
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestFieldTable(t *testing.T) {
+	names := FieldNames()
+	if len(names) != int(fieldCount)-1 {
+		t.Fatalf("want %d names, got %d", fieldCount-1, len(names))
+	}
+	for i, name := range names {
+		f, ok := Lookup(name)
+		if !ok || f.String() != name || name == "" || f.Kind() == 0 || i > 0 && names[i-1] == name {
+			t.Errorf("field %q: found %t as %q of kind %d", name, ok, f, f.Kind())
+		}
+	}
+	if f, ok := Lookup("no.such"); ok || f.String() != "none" {
+		t.Errorf("an unknown name: want none, got %q", f)
+	}
+	if fieldCount > 64 {
+		t.Errorf("%d fields do not fit a FieldSet", fieldCount)
+	}
+}
+
+func TestFieldText(t *testing.T) {
+	ev := Event{Status: 404, BodySize: 12345, Duration: 2_500_000, RequestSize: -1, Client: netip.MustParseAddr("2001:db8:1:2::3"), Login: true, Outcome: OutcomeFailure}
+	f := func(field Field, want string, has bool) {
+		t.Helper()
+		if got, ok := ev.Text(field); got != want || ok != has {
+			t.Errorf("%s: want %q %t, got %q %t", field, want, has, got, ok)
+		}
+	}
+	f(FieldStatus, "404", true)
+	f(FieldBodySize, "12345", true)
+	f(FieldRequestSize, "", false)
+	f(FieldDurationMS, "2", true)
+	f(FieldClient, "2001:db8:1:2::3", true)
+	f(FieldClientPrefix, "2001:db8:1:2::/64", true)
+	f(FieldPrincipal, "2001:db8:1:2::3", true)
+	f(FieldPeer, "", false)
+	f(FieldLogin, "true", true)
+	f(FieldOutcome, "failure", true)
+	f(FieldUserVerified, "false", false)
+
+	ev.Reset()
+	if diff := cmp.Diff(Event{RequestSize: -1, BodySize: -1, Duration: -1}, ev, cmp.Comparer(func(a, b netip.Addr) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+		t.Errorf("after Reset (-want +got):\n%s", diff)
+	}
+	f(FieldPrincipal, "", false)
+	f(FieldStatus, "", false)
+}
