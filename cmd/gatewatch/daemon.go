@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"reflect"
 	"strings"
 	"sync"
@@ -59,12 +60,12 @@ func (d *daemon) Incidents(ctx context.Context) ([]*alerting.Incident, error) {
 func (d *daemon) Counts() alerting.Counts { return d.counts.Counts() }
 
 // reloads serves SIGHUP.
-func (d *daemon) reloads(ctx context.Context) error {
+func (d *daemon) reloads(ctx context.Context, hangups <-chan os.Signal) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-d.app.reload:
+		case <-hangups:
 			_ = d.Reload(ctx) // Reload logs it; the old configuration stays
 		}
 	}

@@ -66,6 +66,9 @@ func report(w io.Writer, command string, err error) int {
 		for _, p := range problems {
 			_, _ = fmt.Fprintln(w, escape(p.String()))
 		}
+		if e.hint != "" {
+			_, _ = fmt.Fprintln(w, e.hint)
+		}
 		return e.code
 	}
 	_, _ = fmt.Fprintf(w, "gatewatch: %s\n", escapeLines(e.err.Error()))

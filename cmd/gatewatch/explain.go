@@ -137,6 +137,9 @@ func (e *explainer) source(ctx context.Context, s collectors.Source) error {
 			}
 			data, line = rest, line+1
 		}
+		if err := e.w.Flush(); err != nil { // a pipe is watched as it comes
+			return fmt.Errorf("write: %w", err)
+		}
 		return ctx.Err()
 	})
 }

@@ -229,7 +229,7 @@ func (cl *client) target() (string, *http.Transport, error) {
 	if address == "" {
 		c, err := config.Load(cl.path, cl.app.env)
 		if err != nil {
-			return "", nil, configError(err)
+			return "", nil, &exitError{code: exitUsage, err: err, hint: "or name the running gatewatch with --url"}
 		}
 		address = c.API.Listen
 	}

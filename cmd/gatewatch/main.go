@@ -21,21 +21,25 @@ func mainCode() int {
 		<-ctx.Done()
 		stop() // a second signal ends the process at once
 	}()
-	reload := make(chan os.Signal, 1)
-	signal.Notify(reload, syscall.SIGHUP)
-	defer signal.Stop(reload)
-
 	a := &app{
 		stdin:    os.Stdin,
 		stdout:   os.Stdout,
 		stderr:   os.Stderr,
 		env:      os.LookupEnv,
-		reload:   reload,
+		hangups:  hangups,
 		now:      time.Now,
 		terminal: isTerminal(os.Stderr),
 		hook:     failpoint(os.LookupEnv),
 	}
 	return a.run(ctx, os.Args[1:])
+}
+
+// hangups starts taking SIGHUP, which otherwise ends the process.
+func hangups() (c <-chan os.Signal, stop func()) {
+	// One is enough: a reload that begins after the second signal serves both.
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	return reload, func() { signal.Stop(reload) }
 }
 
 // isTerminal reports whether f is a character device, which is near enough

@@ -20,7 +20,7 @@ type app struct {
 	stdout   io.Writer
 	stderr   io.Writer
 	env      config.Env
-	reload   <-chan os.Signal
+	hangups  func() (c <-chan os.Signal, stop func())
 	now      func() time.Time
 	terminal bool               // stderr is one
 	hook     func(point string) // nil but in builds for crash tests

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/netip"
+	"os"
 	"slices"
 	"time"
 
@@ -50,6 +53,8 @@ func newRun(a *app) *cobra.Command {
 
 // daemon runs until ctx is done.
 func (a *app) daemon(ctx context.Context, path string, rulePaths []string) (err error) {
+	hangups, ignore := a.hangups() // from now on SIGHUP does not end the process
+	defer ignore()
 	c, err := a.loadConfig(path, rulePaths)
 	if err != nil {
 		return err
@@ -66,7 +71,7 @@ func (a *app) daemon(ctx context.Context, path string, rulePaths []string) (err 
 	if err := d.open(&stop); err != nil {
 		return err
 	}
-	return d.run(ctx)
+	return d.run(ctx, hangups)
 }
 
 func newLogger(a *app, o config.Log) *slog.Logger {
@@ -191,13 +196,14 @@ func (d *daemon) collector(s *config.Source) (collectors.Collector, error) {
 }
 
 // run works until ctx is done, then stops within stopTimeout.
-func (d *daemon) run(ctx context.Context) error {
+func (d *daemon) run(ctx context.Context, hangups <-chan os.Signal) error {
+	d.warnOpen()
 	done := make(chan error, 1)
 	go func() {
 		g, ctx := errgroup.WithContext(ctx)
 		g.Go(func() error { return d.pipeline.Run(ctx) })
 		g.Go(func() error { return d.server.Run(ctx) })
-		g.Go(func() error { return d.reloads(ctx) })
+		g.Go(func() error { return d.reloads(ctx, hangups) })
 		done <- g.Wait()
 	}()
 	d.logger.Info("gatewatch is running", "version", readVersion().Version, "api", d.server.Addr(),
@@ -220,6 +226,17 @@ func (d *daemon) run(ctx context.Context) error {
 	}
 	d.logger.Info("stopped")
 	return nil
+}
+
+// warnOpen says that others can reach the API.
+func (d *daemon) warnOpen() {
+	host, _, err := net.SplitHostPort(d.server.Addr())
+	if err != nil {
+		return // a Unix socket
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && !ip.IsLoopback() {
+		d.logger.Warn("the api has no users and can be reached from other machines", "listen", d.server.Addr())
+	}
 }
 
 // logRules says which rules were left out, and why.
