@@ -204,7 +204,7 @@ func (b *Book) grow(inc *incident, rs *ruleState, f *observation.Finding) {
 			inc.first = min(inc.first, item.Time)
 			inc.last = max(inc.last, item.Time)
 		}
-		b.tell(inc, item, n)
+		b.tell(inc, rs, item, n)
 	}
 	if inc.last == minTime {
 		// Nothing new is in the window: it became true as an entry expired.
@@ -218,7 +218,7 @@ func (b *Book) grow(inc *incident, rs *ruleState, f *observation.Finding) {
 }
 
 // tell adds one observation to the incident's lists.
-func (b *Book) tell(inc *incident, item *observation.Item, n int64) {
+func (b *Book) tell(inc *incident, rs *ruleState, item *observation.Item, n int64) {
 	c := &item.Card
 	if c.Client.IsValid() {
 		a := c.Client.As16()
@@ -237,7 +237,7 @@ func (b *Book) tell(inc *incident, item *observation.Item, n int64) {
 		inc.methods.add(c.Method, n, b.o.MaxListed, &b.tracked)
 	}
 	if c.Status != 0 {
-		inc.addStatus(c.Status, n, b.o.MaxListed, &b.tracked)
+		rs.addStatus(c.Status, n, b.o.MaxListed, &b.tracked)
 	}
 	if inc.evidence.add(item) {
 		b.want(inc)

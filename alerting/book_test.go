@@ -147,7 +147,7 @@ func TestIncidentOfOneClient(t *testing.T) {
 		},
 		Group:   map[string]string{"client.address": "203.0.113.7"},
 		Sources: []string{"203.0.113.7"}, Accounts: []string{"bob"}, Routes: []string{"/login"},
-		Principals: []string{}, Methods: []string{"POST"}, Statuses: []StatusCount{{401, 5}},
+		Principals: []string{}, Methods: []string{"POST"}, Statuses: []StatusCount{{401, 4}},
 		FirstSeen: stamp(t0), DetectedAt: stamp(t0 + 5), LastSeen: stamp(t0 + 7), ResolvedAt: &resolved,
 		Count: 4,
 		Evidence: []Evidence{

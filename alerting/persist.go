@@ -229,18 +229,20 @@ func decodeIncident(value []byte) (*incident, error) {
 	if s.Told.At != 0 {
 		inc.told.at = time.Unix(0, s.Told.At)
 	}
-	for _, t := range inc.tallies() {
-		r.tally(t)
-	}
 	for _, sr := range s.Rules {
 		rs := &ruleState{
 			id: sr.ID, title: sr.Title, family: sr.Family, level: sr.Level, tags: sr.Tags,
 			timespan: sr.Timespan, resolve: sr.Resolve, count: sr.Count, detected: sr.Detected,
 		}
+		inc.rules = append(inc.rules, rs)
+	}
+	for _, t := range inc.tallies() {
+		r.tally(t)
+	}
+	for _, rs := range inc.rules {
 		for n := r.uint(); n > 0 && !r.bad; n-- {
 			rs.held = append(rs.held, heldEntity{r.uint(), string(r.bytes())})
 		}
-		inc.rules = append(inc.rules, rs)
 	}
 	if r.bad || len(r.b) != 0 {
 		return nil, errDamaged

@@ -1,6 +1,7 @@
 package alerting
 
 import (
+	"math"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -26,7 +27,7 @@ func (b *Book) snapshot(inc *incident) *Incident {
 		Routes:     keys(inc.routes.top(n)),
 		Principals: keys(inc.principals.top(n)),
 		Methods:    keys(inc.methods.top(n)),
-		Statuses:   statuses(inc.statuses.top(n)),
+		Statuses:   inc.statuses(n),
 
 		SourcesTotal: inc.sources.total(), AccountsTotal: inc.accounts.total(), RoutesTotal: inc.routes.total(),
 		PrincipalsTotal: inc.principals.total(), SubjectsTotal: inc.subjects.total(),
@@ -103,7 +104,7 @@ func (b *Book) fillLimits(inc *incident, out *Incident) {
 	say(inc.sources.total() == 0, "the log names no client address for these requests")
 	say(inc.accounts.total() == 0, "the log names no account for these requests")
 	say(inc.principals.total() == 0, "the log names no key, token or user for these requests: whoever shares an address cannot be told apart")
-	say(inc.statuses.total() == 0, "the log has no status for these requests: how they ended is not known")
+	say(len(out.Statuses) == 0, "the log has no status for these requests: how they ended is not known")
 	say(true, "request and response bodies are not in the log")
 	say(inc.approximate, "some records came behind the merge: counts and times may differ from those of a replay")
 	say(inc.lateOnly, "all records of this incident came late: their own times are in the evidence")
@@ -127,12 +128,25 @@ func addresses(entries []entry) []string {
 	return out
 }
 
-func statuses(entries []entry) []StatusCount {
-	out := make([]StatusCount, 0, len(entries))
-	for _, e := range entries {
-		n, err := strconv.ParseInt(e.key, 10, 32)
+// statuses merges those of the rules: what is counted for a status is what the
+// rule that saw most of it counted.
+func (inc *incident) statuses(n int) []StatusCount {
+	var merged tally
+	room := budget{limit: math.MaxInt}
+	for _, rs := range inc.rules {
+		for _, e := range rs.statuses.entries {
+			if i, ok := merged.find(e.key); ok {
+				merged.entries[i].n = max(merged.entries[i].n, e.n)
+				continue
+			}
+			merged.add(e.key, e.n, math.MaxInt, &room)
+		}
+	}
+	out := []StatusCount{}
+	for _, e := range merged.top(n) {
+		status, err := strconv.ParseInt(e.key, 10, 32)
 		if err == nil {
-			out = append(out, StatusCount{Status: int32(n), Count: e.n})
+			out = append(out, StatusCount{Status: int32(status), Count: e.n})
 		}
 	}
 	return out

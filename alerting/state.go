@@ -34,9 +34,9 @@ type incident struct {
 	first, last int64 // window times of the counted observations
 	end         int64 // key time of the last finding, from which it is resolved
 
-	sources, accounts, principals, routes, methods, statuses tally
-	subjects                                                 tally // overflow only
-	evidence                                                 evidence
+	sources, accounts, principals, routes, methods tally
+	subjects                                       tally // overflow only
+	evidence                                       evidence
 
 	parent     string
 	children   []string
@@ -67,6 +67,7 @@ type ruleState struct {
 	timespan, resolve int64 // seconds; resolve 0 is the default
 	count             int64
 	detected          int64
+	statuses          tally // by rule, so that no request counts more than once
 	held              []heldEntity
 }
 
@@ -212,21 +213,26 @@ func (inc *incident) dueAt(b *Book) int64 {
 	return inc.end + after
 }
 
-func (inc *incident) addStatus(status int32, n int64, limit int, room *budget) {
+func (rs *ruleState) addStatus(status int32, n int64, limit int, room *budget) {
 	var buf [12]byte
-	inc.statuses.add(string(strconv.AppendInt(buf[:0], int64(status), 10)), n, limit, room)
+	rs.statuses.add(string(strconv.AppendInt(buf[:0], int64(status), 10)), n, limit, room)
 }
 
-// tallies returns the lists in the order in which they are stored.
+// tallies returns the lists in the order in which they are stored, those of
+// the rules last.
 func (inc *incident) tallies() []*tally {
-	return []*tally{&inc.sources, &inc.accounts, &inc.principals, &inc.routes, &inc.methods, &inc.statuses, &inc.subjects}
+	all := []*tally{&inc.subjects, &inc.sources, &inc.accounts, &inc.principals, &inc.routes, &inc.methods}
+	for _, rs := range inc.rules {
+		all = append(all, &rs.statuses)
+	}
+	return all
 }
 
 func (inc *incident) compact(listed int, room *budget) {
-	for i, t := range inc.tallies() {
+	for _, t := range inc.tallies() {
 		keep := listed
-		if i == len(inc.tallies())-1 {
-			keep = 0 // only the number of subjects is printed
+		if t == &inc.subjects {
+			keep = 0 // only their number is printed
 		}
 		t.compact(keep, room)
 	}
