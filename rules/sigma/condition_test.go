@@ -23,7 +23,7 @@ func TestConditions(t *testing.T) {
 		{"a or b and c", func(p string) bool { return has(p, "a") || has(p, "b") && has(p, "c") }},
 		{"(a or b) and c", func(p string) bool { return (has(p, "a") || has(p, "b")) && has(p, "c") }},
 		{"not a and b", func(p string) bool { return !has(p, "a") && has(p, "b") }},
-		{"not (a and b) or c", func(p string) bool { return !(has(p, "a") && has(p, "b")) || has(p, "c") }},
+		{"not (a and b) or c", func(p string) bool { return !has(p, "a") || !has(p, "b") || has(p, "c") }},
 		{"a and not b or not c", func(p string) bool { return has(p, "a") && !has(p, "b") || !has(p, "c") }},
 		{"A and b", nil},
 		{"a AND NOT b", func(p string) bool { return has(p, "a") && !has(p, "b") }},

@@ -1,6 +1,7 @@
 package sigma
 
 import (
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -158,7 +159,7 @@ func wrap(parts []part, before, after bool) []part {
 		parts = append([]part{{wild: '*'}}, parts...)
 	}
 	if after && parts[len(parts)-1].wild != '*' {
-		parts = append(parts[:len(parts):len(parts)], part{wild: '*'})
+		parts = append(slices.Clip(parts), part{wild: '*'})
 	}
 	return parts
 }

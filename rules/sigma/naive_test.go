@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -178,7 +179,7 @@ func naiveValues(src source, ev *event.Event) []string {
 			mode = "line"
 		}
 	}
-	for _, v := range values[:len(values):len(values)] {
+	for _, v := range slices.Clone(values) {
 		values = append(values, naiveDecode(v, mode))
 	}
 	return values

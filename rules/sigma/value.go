@@ -287,17 +287,3 @@ func (m *matcher) matchText(s string) bool {
 		return false
 	}
 }
-
-// matchNumber tests a number. Text operators see its digits.
-func (m *matcher) matchNumber(n int64, digits func() string) bool {
-	switch m.op {
-	case opNumEq:
-		return n == m.num
-	case opNumGte:
-		return n >= m.num
-	case opNumLte:
-		return n <= m.num
-	default:
-		return m.matchText(digits())
-	}
-}
