@@ -11,6 +11,7 @@ package alerting
 import (
 	"cmp"
 	"container/heap"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -300,6 +301,7 @@ func (b *Book) revive(inc *incident) {
 
 // touch marks an incident as changed, for the next cut and for Revise.
 func (b *Book) touch(inc *incident) {
+	inc.shown = nil
 	if !inc.dirty {
 		inc.dirty = true
 		b.dirty = append(b.dirty, inc)
@@ -310,19 +312,20 @@ func (b *Book) touch(inc *incident) {
 	}
 }
 
-// Incidents returns all incidents kept, ordered by first_seen, then id.
+// Incidents returns all incidents kept, ordered by first_seen, then id. They
+// never change, and are shared with later calls: callers only read them.
 func (b *Book) Incidents() []*Incident {
-	out := make([]*Incident, 0, len(b.byID))
-	for _, inc := range b.byID {
+	all := slices.SortedFunc(maps.Values(b.byID), func(x, y *incident) int {
+		return cmp.Or(cmp.Compare(x.first, y.first), strings.Compare(x.id, y.id))
+	})
+	out := make([]*Incident, 0, len(all))
+	for _, inc := range all {
 		out = append(out, b.snapshot(inc))
 	}
-	slices.SortFunc(out, func(a, c *Incident) int {
-		return cmp.Or(a.FirstSeen.Compare(c.FirstSeen), strings.Compare(a.ID, c.ID))
-	})
 	return out
 }
 
-// Incident returns the incident with the id, or nil.
+// Incident returns the incident with the id, or nil, under the same terms.
 func (b *Book) Incident(id string) *Incident {
 	if inc := b.byID[id]; inc != nil {
 		return b.snapshot(inc)

@@ -13,7 +13,7 @@ const (
 )
 
 // Incident is an incident as people, the HTTP API and receivers see it: a
-// snapshot that shares nothing with the book. Its JSON form is a contract;
+// snapshot that never changes and is only read. Its JSON form is a contract;
 // fields are only ever added.
 type Incident struct {
 	ID     string            `json:"id"`

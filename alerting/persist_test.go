@@ -29,3 +29,19 @@ func BenchmarkChanges(bench *testing.B) {
 	}
 	bench.ReportMetric(float64(size), "bytes/cut")
 }
+
+// BenchmarkIncidents makes snapshots of a full book: 10,000 resolved
+// incidents.
+func BenchmarkIncidents(bench *testing.B) {
+	p := testPlan()
+	b := testBook(p, nil)
+	for i := range 10_000 {
+		client := fmt.Sprintf("10.1.%d.%d", i>>8, i&255)
+		b.Apply(finding(p, ruleStuff, client, true, seen{at: int64(i) * 10, client: client, account: client}, seen{at: int64(i) * 10, client: client, account: "b"}))
+	}
+	b.Finish()
+	bench.ReportAllocs()
+	for bench.Loop() {
+		b.Incidents()
+	}
+}

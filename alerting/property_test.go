@@ -175,6 +175,11 @@ func checkCounts(t *testing.T, b *Book) {
 	if held != len(b.held) || tracked != b.tracked.used {
 		t.Fatalf("want %d windows and %d values, got %d and %d", held, tracked, len(b.held), b.tracked.used)
 	}
+	for _, inc := range b.byID {
+		if inc.shown != nil && asJSON(t, inc.shown) != asJSON(t, b.show(inc)) {
+			t.Fatalf("the snapshot of incident %s is stale", inc.id)
+		}
+	}
 	for family, n := range b.openIn {
 		if open[family] != n {
 			t.Fatalf("family %s has %d open incidents and counts %d", family, open[family], n)

@@ -90,6 +90,7 @@ func (b *Book) revise(inc *incident, now time.Time) (Revision, bool) {
 	t.revision++
 	t.level, t.parent, t.resolved = inc.level(), inc.parent, inc.state() == StateResolved
 	t.count, t.end, t.children, t.at = inc.count(), inc.end, inc.childTotal, now
+	inc.shown = nil
 	if !inc.dirty {
 		inc.dirty = true
 		b.dirty = append(b.dirty, inc)

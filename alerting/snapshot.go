@@ -14,8 +14,17 @@ func (inc *incident) state() string {
 	return StateOpen
 }
 
-// snapshot makes the public form of an incident.
+// snapshot returns the public form of an incident. It is kept until the
+// incident changes: asking for thousands that are long resolved must not hold
+// up the findings.
 func (b *Book) snapshot(inc *incident) *Incident {
+	if inc.shown == nil {
+		inc.shown = b.show(inc)
+	}
+	return inc.shown
+}
+
+func (b *Book) show(inc *incident) *Incident {
 	n := b.o.MaxListed
 	out := &Incident{
 		ID: inc.id, Family: inc.family, Parent: inc.parent, State: inc.state(),

@@ -53,6 +53,7 @@ type incident struct {
 
 	heldCount int
 	told      told
+	shown     *Incident // the snapshot, until the incident changes
 
 	dirty, pending, wanting bool // in the book's lists of that name
 	stored, forgotten       bool
