@@ -136,24 +136,36 @@ func (s *source) Run(ctx context.Context, from collectors.Position, emit func(co
 // Fetch implements collectors.Source.
 func (s *source) Fetch(ctx context.Context, lookups []collectors.Lookup) []collectors.Text {
 	return s.past.fetch(ctx, lookups, func(g *generation) (*os.File, bool, error) {
-		live, err := openLive(s.name)
-		if err != nil {
-			live = nil // its rotations may still be there
+		var err error
+		for range enoughMisses {
+			var o *opened
+			if o, err = s.find(g); o != nil {
+				return o.f, o.packed, nil
+			}
 		}
-		list, err := rotations(s.name)
-		if err != nil {
-			live.close()
-			return nil, false, err
-		}
-		o := find(g, 0, live, list, s.elsewhere(g))
-		if o != live {
-			live.close()
-		}
-		if o == nil {
-			return nil, false, os.ErrNotExist
-		}
-		return o.f, o.packed, nil
+		return nil, false, err
 	})
+}
+
+// find opens the content of g.
+func (s *source) find(g *generation) (*opened, error) {
+	live, err := openLive(s.name)
+	if err != nil {
+		live = nil // its rotations may still be there
+	}
+	list, err := rotations(s.name)
+	if err != nil {
+		live.close()
+		return nil, err
+	}
+	o, err := find(g, 0, live, list, s.elsewhere(g))
+	if o != live {
+		live.close()
+	}
+	if o == nil && err == nil {
+		err = os.ErrNotExist
+	}
+	return o, err
 }
 
 // elsewhere returns where else g may be: a swapped symbolic link leaves its

@@ -25,8 +25,8 @@ func open(path string) (*opened, error) {
 		return nil, err
 	}
 	head, packed, err := headOf(f)
-	if err != nil {
-		f.Close()
+	if err != nil && !packed { // what is damaged shows when it is read
+		_ = f.Close()
 		return nil, fmt.Errorf("read the start of %s: %w", path, err)
 	}
 	return &opened{f: f, fi: fi, head: head, packed: packed, index: -1}, nil
@@ -34,7 +34,7 @@ func open(path string) (*opened, error) {
 
 func (o *opened) close() {
 	if o != nil {
-		o.f.Close()
+		_ = o.f.Close()
 	}
 }
 
@@ -79,38 +79,58 @@ func (o *opened) holds(g *generation, off int64) bool {
 // find looks for the content of g, read up to off: in live (which may be nil),
 // among its rotations, and at elsewhere, another path unless empty. The same inode goes before a
 // copy, the path before its rotations, newer ones before older ones. It
-// returns nil if there is none. live stays the caller's unless it is returned.
-func find(g *generation, off int64, live *opened, list []member, elsewhere string) *opened {
+// returns nil if there is none, and errAgain if a rotation was renamed since
+// it was listed, so that nothing can be said. live stays the caller's unless it is returned.
+func find(g *generation, off int64, live *opened, list []member, elsewhere string) (*opened, error) {
 	if live != nil && live.holds(g, off) {
-		return live
+		return live, nil
 	}
-	byInode := func(m member) bool { return m.id == g.id }
-	for _, want := range []bool{true, false} {
+	moved := false
+	for _, inode := range []bool{true, false} {
 		for i, m := range slices.Backward(list) {
-			if byInode(m) != want {
+			if (m.id == g.id) != inode {
 				continue
 			}
-			if o := openIf(g, off, m.path); o != nil {
+			o, err := openMember(m)
+			switch {
+			case errors.Is(err, errAgain):
+				moved = true
+			case err != nil: // not ours to read
+			case o.holds(g, off):
 				o.index = i
-				return o
+				return o, nil
+			default:
+				o.close()
 			}
 		}
 	}
-	if elsewhere != "" {
-		return openIf(g, off, elsewhere)
+	if moved {
+		return nil, errAgain
 	}
-	return nil
+	if elsewhere != "" {
+		if o, err := open(elsewhere); err == nil {
+			if o.holds(g, off) {
+				return o, nil
+			}
+			o.close()
+		}
+	}
+	return nil, nil
 }
 
-// openIf opens path if it holds the content of g.
-func openIf(g *generation, off int64, path string) *opened {
-	o, err := open(path)
+// openMember opens a rotation. It answers errAgain if another file has its
+// name by now.
+func openMember(m member) (*opened, error) {
+	o, err := open(m.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errAgain
+	}
 	if err != nil {
-		return nil // renamed or removed just now, or not ours to read
+		return nil, err
 	}
-	if !o.holds(g, off) {
+	if identify(o.fi) != m.id {
 		o.close()
-		return nil
+		return nil, errAgain
 	}
-	return o
+	return o, nil
 }

@@ -16,6 +16,10 @@ import (
 // begins at its end.
 const countLimit = 64 << 20
 
+// enoughMisses is how often a file must be looked for in vain, while others
+// may be renamed, before it is taken for gone.
+const enoughMisses = 3
+
 // open opens the generation to read now: the one that was being read, or the
 // one after it. It reports false if there is none.
 func (r *runner) open(now time.Time) (bool, error) {
@@ -51,7 +55,15 @@ func (r *runner) open(now time.Time) (bool, error) {
 	if r.cutShort {
 		here, elsewhere = nil, ""
 	}
-	at := find(r.g, r.off, here, list, elsewhere)
+	at, err := find(r.g, r.off, here, list, elsewhere)
+	if err != nil {
+		return false, err
+	}
+	if at == nil && r.misses < enoughMisses {
+		// A list made while files are renamed may lack one: look again.
+		r.misses++
+		return false, errAgain
+	}
 	if at != nil && (!r.over || at == live) {
 		used = at == live
 		return r.resume(at, list, now)
@@ -67,7 +79,10 @@ func (r *runner) open(now time.Time) (bool, error) {
 		index = at.index
 		at.close()
 	}
-	later := r.later(list, index)
+	later, err := r.later(list, index)
+	if err != nil {
+		return false, err
+	}
 	if len(later) > 0 {
 		return r.sibling(later[0], list)
 	}
@@ -92,31 +107,40 @@ func (r *runner) lose(live *opened) {
 
 // later returns the rotations that come after generation g, oldest first.
 // index is where g is among them, -1 where it is none of them.
-func (r *runner) later(list []member, index int) []member {
+func (r *runner) later(list []member, index int) ([]member, error) {
 	var out []member
 	for i, m := range list {
 		if index >= 0 && i <= index || index < 0 && m.mtime.UnixNano() <= r.g.since {
 			continue
 		}
-		if !r.seen(m) {
+		seen, err := r.seen(m)
+		if err != nil {
+			return nil, err
+		}
+		if !seen {
 			out = append(out, m)
 		}
 	}
-	return out
+	return out, nil
 }
 
 // seen reports whether m is a generation that this run has read.
-func (r *runner) seen(m member) bool {
+func (r *runner) seen(m member) (bool, error) {
 	for _, g := range r.ended {
 		if g.id != m.id || g.print.n == 0 {
 			continue // an empty one says nothing about a file that reuses its inode
 		}
-		if o := openIf(&g, 0, m.path); o != nil {
-			o.close()
-			return true
+		o, err := openMember(m)
+		if err != nil {
+			return false, err
+		}
+		same := o.holds(&g, 0)
+		o.close()
+		if same {
+			return true, nil
 		}
 	}
-	return false
+	return false, nil
 }
 
 // newest returns the time of the last change of any of list.
@@ -226,10 +250,9 @@ func (r *runner) start(o *opened, since int64, path string) {
 
 // sibling starts a new generation with a rotated file.
 func (r *runner) sibling(m member, list []member) (bool, error) {
-	o, err := open(m.path)
-	if err != nil || identify(o.fi) != m.id {
-		o.close()
-		return false, errAgain
+	o, err := openMember(m)
+	if err != nil {
+		return false, err
 	}
 	var since int64
 	for _, older := range list {
@@ -300,7 +323,8 @@ func (r *runner) attach(o *opened) error {
 	if r.midLine {
 		r.cut.SkipRest()
 	}
-	r.size, r.mtime = -1, time.Time{}
+	r.size, r.mtime, r.drained = -1, time.Time{}, false
+	r.misses = 0
 	r.source.c.open.Add(1)
 	return nil
 }
@@ -348,7 +372,15 @@ func (r *runner) truncated(now time.Time) error {
 	if err != nil {
 		return nil // without a copy, then
 	}
-	o := find(r.g, read, nil, list, "")
+	var o *opened
+	for range enoughMisses {
+		if o, err = find(r.g, read, nil, list, ""); err == nil {
+			break
+		}
+		if list, err = rotations(r.source.name); err != nil {
+			break
+		}
+	}
 	if o != nil && !o.packed {
 		back := make([]byte, len(tail))
 		if n, _ := o.f.ReadAt(back, read-int64(len(back))); !bytes.Equal(back[:n], tail) {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"slices"
@@ -116,7 +117,7 @@ func openFound(g generation, open func(*generation) (*os.File, bool, error)) *fo
 
 func (r *found) close() {
 	if r != nil && r.f != nil {
-		r.f.Close()
+		_ = r.f.Close()
 	}
 }
 
@@ -139,7 +140,7 @@ func (r *found) text(ctx context.Context, l collectors.Lookup) collectors.Text {
 	if r.z == nil {
 		data = make([]byte, want)
 		n, err := r.f.ReadAt(data, at)
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return t
 		}
 		data = data[:n]

@@ -86,7 +86,7 @@ func openRegular(path string) (*os.File, os.FileInfo, error) {
 		err = checkMode(path, fi)
 	}
 	if err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, nil, err
 	}
 	return f, fi, nil

@@ -23,7 +23,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long a test waits for something that must happen.
-const patience = 20 * time.Second
+const patience = 10 * time.Second
 
 // live runs a source and collects what it emits.
 type live struct {
@@ -181,14 +181,14 @@ type writer struct {
 func newWriter(t *testing.T, path string) *writer {
 	w := &writer{t: t, path: path}
 	w.reopen()
-	t.Cleanup(func() { w.f.Close() })
+	t.Cleanup(func() { _ = w.f.Close() })
 	return w
 }
 
 func (w *writer) reopen() {
 	w.t.Helper()
 	if w.f != nil {
-		w.f.Close()
+		_ = w.f.Close()
 	}
 	f, err := os.OpenFile(w.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -477,7 +477,7 @@ func TestLostGeneration(t *testing.T) {
 		t.Fatal(err)
 	}
 	keep := w.f // keeps the inode from being used again
-	defer keep.Close()
+	defer func() { _ = keep.Close() }()
 	w.f = nil
 	w.reopen()
 	w.write("generation two\n")

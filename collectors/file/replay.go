@@ -160,7 +160,7 @@ func lookAt(path string) (*part, os.FileInfo, error) {
 	if err != nil {
 		return nil, nil, plainError(path, err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	p := &part{path: path, size: fi.Size(), id: identify(fi)}
 	if p.head, p.packed, err = headOf(f); err != nil {
 		return nil, nil, fmt.Errorf("read the start of %s: %w", path, err)
@@ -236,7 +236,7 @@ func (p *part) firstTime(timeOf func([]byte) (int64, bool)) (int64, bool, error)
 	if err != nil {
 		return 0, false, plainError(p.path, err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	r, err := p.content(f)
 	if err != nil {
 		return 0, false, err
@@ -334,7 +334,7 @@ func (s *replayed) runPart(ctx context.Context, p *part, g *generation, off, lin
 	if err != nil {
 		return 0, 0, plainError(p.path, err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	r, err := p.content(counted{r: f, read: &s.read})
 	if err != nil {
 		return 0, 0, err
@@ -403,7 +403,7 @@ func (s *replayed) Fetch(ctx context.Context, lookups []collectors.Lookup) []col
 			err = errTruncated
 		}
 		if err != nil {
-			f.Close()
+			_ = f.Close()
 			return nil, false, err
 		}
 		return f, packed, nil

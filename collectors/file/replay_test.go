@@ -93,7 +93,7 @@ func write(t *testing.T, path, text string) {
 	if strings.HasSuffix(path, ".gz") {
 		var b bytes.Buffer
 		z := gzip.NewWriter(&b)
-		z.Write([]byte(text))
+		_, _ = z.Write([]byte(text))
 		if err := z.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -350,8 +350,8 @@ func BenchmarkReplay(b *testing.B) {
 			var data bytes.Buffer
 			if strings.HasSuffix(name, ".gz") {
 				z := gzip.NewWriter(&data)
-				z.Write([]byte(text.String()))
-				z.Close()
+				_, _ = z.Write([]byte(text.String()))
+				_ = z.Close()
 			} else {
 				data.WriteString(text.String())
 			}

@@ -48,15 +48,17 @@ type runner struct {
 	midLine  bool // off is inside a line that is too long
 	over     bool
 	hooked   bool // the hook was called for the end of g
+	misses   int  // how often g was not found in a row
 	cutShort bool // g's inode was truncated: the same inode is the next generation
 
-	ended    []generation // read by this run, oldest first
+	ended []generation // read by this run, oldest first
 
 	file     *opened
 	cut      *lines.Cutter
 	src      *plain // nil for compressed content
 	detached bool   // the path no longer names g
 	done     bool   // the content cannot grow any more
+	drained  bool   // g was read to where it ended then, since it was opened
 	more     bool   // later generations are known to be there
 	quiet    time.Time
 	size     int64     // of the path when g was last read to its end
@@ -230,11 +232,12 @@ func (r *runner) drain(edge bool) error {
 		}
 		before := r.cut.Read()
 		b, err := r.cut.Next()
-		if r.cut.Read() > before {
-			r.quiet = r.opts.Now()
+		if r.drained && r.cut.Read() > before {
+			r.quiet = r.opts.Now() // somebody still writes
 		}
 		switch {
 		case errors.Is(err, io.EOF):
+			r.drained = true
 			return nil
 		case errors.Is(err, errTruncated):
 			return err
