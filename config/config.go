@@ -153,6 +153,8 @@ func defaultSource() Source {
 }
 
 func newSource() Source {
-	return Source{FromEnd: true, Format: "auto", Lateness: 10 * time.Second, MaxLine: 1 << 20,
-		Poll: 250 * time.Millisecond, Rescan: 10 * time.Second, Linger: 5 * time.Second}
+	return Source{
+		FromEnd: true, Format: "auto", Lateness: 10 * time.Second, MaxLine: 1 << 20,
+		Poll: 250 * time.Millisecond, Rescan: 10 * time.Second, Linger: 5 * time.Second,
+	}
 }
