@@ -497,6 +497,32 @@ func TestLostGeneration(t *testing.T) {
 	}
 }
 
+// TestDamagedRotation meets a compressed rotation that breaks off.
+func TestDamagedRotation(t *testing.T) {
+	path := logPath(t)
+	w := newWriter(t, path)
+	w.write("first line of the first file\n")
+	l := start(t, one(t, quick(Options{Paths: []string{path}, Begin: Start})), collectors.Position{})
+	l.wants("first line of the first file\n")
+	l.stop()
+	for _, broken := range []string{"\x1f\x8b\x08 nonsense", "\x1f\x8b\x08"} {
+		shift(t, path)
+		if err := os.WriteFile(path, []byte(broken), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shift(t, path)
+	rename(t, path+".1", path+".1.gz")
+	rename(t, path+".2", path+".2.gz")
+	w.reopen()
+	w.write("last\n")
+	again := start(t, l.s, l.end())
+	again.wants("last\n")
+	if n := again.skipped(SkippedDamaged); n != 2 {
+		t.Errorf("%d damaged, want 2", n)
+	}
+}
+
 func TestSymlink(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "now.log")

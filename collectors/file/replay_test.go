@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -339,10 +340,11 @@ func FuzzOrigin(f *testing.F) {
 }
 
 func BenchmarkReplay(b *testing.B) {
-	line := strings.Repeat("x", 190) + "\n"
 	var text strings.Builder
+	rng := rand.New(rand.NewPCG(1, 2))
 	for i := range 200_000 {
-		fmt.Fprintf(&text, "%08d %s", i, line)
+		fmt.Fprintf(&text, `198.51.%d.%d - - [23/Nov/2026:16:%02d:%02d +0000] "GET /api/v1/users/%d/orders?page=%d HTTP/1.1" 200 %d "-" "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"`+"\n",
+			rng.IntN(256), rng.IntN(256), i/6000, i/100%60, rng.IntN(1e6), rng.IntN(50), rng.IntN(1e5))
 	}
 	for _, name := range []string{"x.log", "x.log.gz"} {
 		b.Run(name, func(b *testing.B) {
