@@ -2,10 +2,8 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,85 +16,6 @@ import (
 	"gatewatch/pipeline/traffictest"
 	"gatewatch/storage"
 )
-
-// logWriter writes lines to their files in pieces that end anywhere, and
-// rotates the files by rename and create.
-type logWriter struct {
-	dir   string
-	r     *rand.Rand
-	files []*os.File
-	size  []int64
-	turns []int
-}
-
-func (w *logWriter) path(i int) string {
-	return filepath.Join(w.dir, fmt.Sprintf("access-%c.log", 'a'+i))
-}
-
-func newLogWriter(t *testing.T, dir string, seed uint64, files int) *logWriter {
-	t.Helper()
-	w := &logWriter{dir: dir, r: rand.New(rand.NewPCG(seed, 3)), files: make([]*os.File, files), size: make([]int64, files), turns: make([]int, files)}
-	for i := range files {
-		w.create(t, i)
-	}
-	return w
-}
-
-func (w *logWriter) create(t *testing.T, i int) {
-	t.Helper()
-	f, err := os.Create(w.path(i))
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.files[i] = f
-}
-
-func (w *logWriter) rotate(t *testing.T, i int) {
-	t.Helper()
-	w.turns[i]++
-	for n := w.turns[i]; n > 1; n-- {
-		if err := os.Rename(fmt.Sprintf("%s.%d", w.path(i), n-1), fmt.Sprintf("%s.%d", w.path(i), n)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.Rename(w.path(i), w.path(i)+".1"); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.files[i].Close(); err != nil {
-		t.Fatal(err)
-	}
-	w.create(t, i)
-}
-
-// write writes a line, in two pieces now and then.
-func (w *logWriter) write(t *testing.T, l traffictest.Line) {
-	t.Helper()
-	text := l.Text + "\n"
-	cut := len(text)
-	if w.r.IntN(20) == 0 {
-		cut = 1 + w.r.IntN(len(text)-1)
-	}
-	for _, piece := range []string{text[:cut], text[cut:]} {
-		if _, err := w.files[l.File].WriteString(piece); err != nil {
-			t.Fatal(err)
-		}
-	}
-	w.size[l.File] += int64(len(text))
-	if w.r.IntN(600) == 0 {
-		w.rotate(t, l.File)
-	}
-}
-
-// remove takes the live files away: what was written is all there will be.
-func (w *logWriter) remove(t *testing.T) {
-	t.Helper()
-	for i := range w.files {
-		w.rotate(t, i)
-		if err := errors.Join(w.files[i].Close(), os.Remove(w.path(i))); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
 
 // live is a running live pipeline.
 type live struct {
@@ -149,6 +68,25 @@ func (l *live) close(t *testing.T) {
 	}
 }
 
+// awaitNames polls until every source was found.
+func (l *live) awaitNames(t *testing.T, sizes map[string]int64) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) { // polled
+		found := 0
+		for _, src := range l.p.Status().Sources {
+			if _, ok := sizes[src.Name]; ok {
+				found++
+			}
+		}
+		if found == len(sizes) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("only %d of %d sources were found", found, len(sizes))
+		}
+	}
+}
+
 // await polls until every source was judged up to its end.
 func (l *live) await(t *testing.T, sizes map[string]int64) Status {
 	t.Helper()
@@ -183,21 +121,31 @@ func TestLiveIsReplay(t *testing.T) {
 				want, _ := replay(t, writeFiles(t, traffictest.Split(lines, files)), caps, 0)
 
 				dir := t.TempDir()
-				w := newLogWriter(t, dir, seed, files)
+				w, err := traffictest.NewWriter(dir, seed, files)
+				if err != nil {
+					t.Fatal(err)
+				}
 				l := startLive(t, dir, caps)
 				r := rand.New(rand.NewPCG(seed, 5))
 				for _, line := range lines {
-					w.write(t, line)
+					if err := w.Write(line); err != nil {
+						t.Fatal(err)
+					}
 					if r.IntN(300) == 0 {
 						caps.Workers = 1 + r.IntN(4)
 						l.close(t)
 						l = startLive(t, dir, caps)
 					}
 				}
-				w.remove(t)
 				sizes := map[string]int64{}
 				for i := range files {
-					sizes[w.path(i)] = w.size[i]
+					if w.Sizes[i] > 0 {
+						sizes[w.Path(i)] = w.Sizes[i]
+					}
+				}
+				l.awaitNames(t, sizes)
+				if err := w.Finish(); err != nil {
+					t.Fatal(err)
 				}
 				status := l.await(t, sizes)
 				got, err := l.p.Incidents(t.Context())
