@@ -2,8 +2,6 @@ package alerting
 
 import (
 	"cmp"
-	"container/heap"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -120,10 +118,12 @@ func (b *Outbox) SetTargets(targets []Target) error {
 		if names[name] {
 			continue
 		}
-		for _, m := range q.all() {
-			b.garbage = append(b.garbage, StoreOp{Bucket: BucketOutbox, Key: m.key()})
+		left := q.all()
+		for _, m := range left {
+			b.discard(m)
 			b.o.Metrics.dropped(name)
 		}
+		b.sayGone(name, len(left))
 		q.gone = true
 		q.poke()
 		delete(b.queues, name)
@@ -192,7 +192,7 @@ func (b *Outbox) Committed(seq uint64) {
 			if q := b.queues[m.Receiver]; q != nil {
 				b.add(q, m)
 			} else {
-				b.garbage = append(b.garbage, StoreOp{Bucket: BucketOutbox, Key: m.key()})
+				b.discard(m)
 			}
 		}
 		b.staged = b.staged[1:]
@@ -222,6 +222,7 @@ func (b *Outbox) Load(scan func(f func(key, value []byte) error) error) error {
 	slices.SortFunc(found, func(x, y *message) int {
 		return cmp.Or(cmp.Compare(x.Seq, y.Seq), cmp.Compare(x.Revision, y.Revision))
 	})
+	gone := map[string]int{}
 	for _, m := range found {
 		b.seq = max(b.seq, m.Seq)
 		m.Parked = false // a restart is a good moment to ask again
@@ -229,10 +230,21 @@ func (b *Outbox) Load(scan func(f func(key, value []byte) error) error) error {
 			b.add(q, m)
 			continue
 		}
-		b.garbage = append(b.garbage, StoreOp{Bucket: BucketOutbox, Key: m.key()})
+		gone[m.Receiver]++
+		b.discard(m)
 		b.o.Metrics.dropped(m.Receiver)
 	}
+	for name, n := range gone {
+		b.sayGone(name, n)
+	}
 	return nil
+}
+
+func (b *Outbox) sayGone(receiver string, n int) {
+	if n > 0 {
+		b.o.Logger.Warn("notifications dropped, their receiver is no longer configured",
+			slog.String("receiver", receiver), slog.Int("count", n))
+	}
 }
 
 // add enters a durable message into its queue, in the place of an older one.
@@ -261,6 +273,14 @@ func (b *Outbox) add(q *queue, m *message) {
 		q.remove(oldest)
 		b.discard(oldest)
 		b.o.Metrics.dropped(q.name)
+		if !q.full {
+			q.full = true // said once, until there is room again
+			b.o.Logger.Error("too many notifications wait, the oldest are dropped", slog.String("receiver", q.name),
+				slog.Int("max_pending", b.o.MaxPending), slog.Int("max_pending_bytes", b.o.MaxPendingBytes))
+		}
+	}
+	if len(q.byIncident) < b.o.MaxPending/2 && q.bytes < b.o.MaxPendingBytes/2 {
+		q.full = false
 	}
 	b.o.Metrics.pending(q.name, q.waiting())
 	q.poke()
@@ -295,100 +315,3 @@ func (b *Outbox) Pending() []Pending {
 	}
 	return out
 }
-
-// message is one revision of an incident on its way to one receiver.
-type message struct {
-	Receiver  string
-	Incident  string
-	Revision  int64
-	Cause     Cause
-	Made      int64 // Unix nanoseconds
-	Seq       int64 // order of staging
-	Attempts  int   `json:",omitempty"`
-	Attempted bool  `json:",omitempty"` // an attempt began whose outcome is not known
-	Parked    bool  `json:",omitempty"`
-
-	payload   []byte
-	notBefore time.Time
-	flying    bool
-	newer     *message // came while this one is flying
-	index     int      // in the queue's heap, -1 when not there
-}
-
-// key is unique for each revision and receiver, so that what is written about
-// one revision never touches another.
-func (m *message) key() []byte {
-	k := append([]byte(m.Receiver), 0)
-	k = append(append(k, m.Incident...), 0)
-	return binary.BigEndian.AppendUint64(k, uint64(m.Revision))
-}
-
-func (m *message) notification() Notification {
-	return Notification{
-		Key:      fmt.Sprintf("%s/%d", m.Incident, m.Revision),
-		Incident: m.Incident, Revision: m.Revision, Cause: m.Cause,
-		Made: time.Unix(0, m.Made).UTC(), Payload: m.payload, Repeat: m.Attempted,
-	}
-}
-
-func (m *message) encode() []byte {
-	head, err := json.Marshal(m)
-	if err != nil {
-		panic(err) // plain data: cannot happen
-	}
-	w := writer{b: make([]byte, 0, len(head)+len(m.payload)+16)}
-	w.b = append(w.b, storedVersion)
-	w.bytes(head)
-	w.bytes(m.payload)
-	return w.b
-}
-
-func decodeMessage(value []byte) (*message, error) {
-	if len(value) == 0 || value[0] != storedVersion {
-		return nil, fmt.Errorf("it has an unknown version")
-	}
-	r := reader{b: value[1:]}
-	m := &message{index: -1}
-	if err := json.Unmarshal(r.bytes(), m); err != nil {
-		return nil, err
-	}
-	m.payload = slices.Clone(r.bytes())
-	if r.bad || len(r.b) != 0 || m.Receiver == "" || m.Incident == "" || !json.Valid(m.payload) {
-		return nil, errDamaged
-	}
-	return m, nil
-}
-
-// messageHeap orders what is ready by the time before which it must not be
-// sent, then by age.
-type messageHeap []*message
-
-func (h messageHeap) Len() int { return len(h) }
-func (h messageHeap) Less(i, j int) bool {
-	if c := h[i].notBefore.Compare(h[j].notBefore); c != 0 {
-		return c < 0
-	}
-	return h[i].Seq < h[j].Seq
-}
-
-func (h messageHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
-
-func (h *messageHeap) Push(x any) {
-	m := x.(*message)
-	m.index = len(*h)
-	*h = append(*h, m)
-}
-
-func (h *messageHeap) Pop() any {
-	old := *h
-	m := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	m.index = -1
-	return m
-}
-
-var _ heap.Interface = (*messageHeap)(nil)

@@ -22,6 +22,7 @@ type queue struct {
 	paused   time.Time // nothing is sent before
 	running  bool
 	gone     bool // the receiver was removed
+	full     bool // a limit bit, and it was said
 	wake     chan struct{}
 }
 

@@ -1,0 +1,108 @@
+package alerting
+
+import (
+	"container/heap"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// message is one revision of an incident on its way to one receiver.
+type message struct {
+	Receiver  string
+	Incident  string
+	Revision  int64
+	Cause     Cause
+	Made      int64 // Unix nanoseconds
+	Seq       int64 // order of staging
+	Attempts  int   `json:",omitempty"`
+	Attempted bool  `json:",omitempty"` // an attempt began whose outcome is not known
+	Parked    bool  `json:",omitempty"`
+
+	payload   []byte
+	notBefore time.Time
+	flying    bool
+	newer     *message // came while this one is flying
+	index     int      // in the queue's heap, -1 when not there
+}
+
+// key is unique for each revision and receiver, so that what is written about
+// one revision never touches another.
+func (m *message) key() []byte {
+	k := append([]byte(m.Receiver), 0)
+	k = append(append(k, m.Incident...), 0)
+	return binary.BigEndian.AppendUint64(k, uint64(m.Revision))
+}
+
+func (m *message) notification() Notification {
+	return Notification{
+		Key:      fmt.Sprintf("%s/%d", m.Incident, m.Revision),
+		Incident: m.Incident, Revision: m.Revision, Cause: m.Cause,
+		Made: time.Unix(0, m.Made).UTC(), Payload: m.payload, Repeat: m.Attempted,
+	}
+}
+
+func (m *message) encode() []byte {
+	head, err := json.Marshal(m)
+	if err != nil {
+		panic(err) // plain data: cannot happen
+	}
+	w := writer{b: make([]byte, 0, len(head)+len(m.payload)+16)}
+	w.b = append(w.b, storedVersion)
+	w.bytes(head)
+	w.bytes(m.payload)
+	return w.b
+}
+
+func decodeMessage(value []byte) (*message, error) {
+	if len(value) == 0 || value[0] != storedVersion {
+		return nil, errors.New("it has an unknown version")
+	}
+	r := reader{b: value[1:]}
+	m := &message{index: -1}
+	if err := json.Unmarshal(r.bytes(), m); err != nil {
+		return nil, err
+	}
+	m.payload = slices.Clone(r.bytes())
+	if r.bad || len(r.b) != 0 || m.Receiver == "" || m.Incident == "" || !json.Valid(m.payload) {
+		return nil, errDamaged
+	}
+	return m, nil
+}
+
+// messageHeap orders what is ready by the time before which it must not be
+// sent, then by age.
+type messageHeap []*message
+
+func (h messageHeap) Len() int { return len(h) }
+func (h messageHeap) Less(i, j int) bool {
+	if c := h[i].notBefore.Compare(h[j].notBefore); c != 0 {
+		return c < 0
+	}
+	return h[i].Seq < h[j].Seq
+}
+
+func (h messageHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+func (h *messageHeap) Push(x any) {
+	m := x.(*message)
+	m.index = len(*h)
+	*h = append(*h, m)
+}
+
+func (h *messageHeap) Pop() any {
+	old := *h
+	m := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	m.index = -1
+	return m
+}
+
+var _ heap.Interface = (*messageHeap)(nil)
