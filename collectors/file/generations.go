@@ -297,7 +297,11 @@ func (r *runner) attach(o *opened) error {
 	if o.packed {
 		z, err := newGzip(io.NewSectionReader(o.f, 0, 1<<62))
 		if err == nil {
-			err = discard(z, r.off)
+			err = discard(r.ctx, z, r.off)
+		}
+		if r.ctx.Err() != nil {
+			o.close()
+			return errAgain // the run ends before that
 		}
 		if err != nil {
 			o.close()

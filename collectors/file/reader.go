@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -114,10 +115,17 @@ func (c counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// discard passes over n bytes of r.
-func discard(r io.Reader, n int64) error {
-	if got, err := io.CopyN(io.Discard, r, n); err != nil {
-		return fmt.Errorf("go to offset %d: content ends at %d: %w", n, got, err)
+// discard passes over n bytes of r, or stops with ctx.
+func discard(ctx context.Context, r io.Reader, n int64) error {
+	for at := int64(0); at < n; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		got, err := io.CopyN(io.Discard, r, min(n-at, 1<<20))
+		at += got
+		if err != nil {
+			return fmt.Errorf("go to offset %d: content ends at %d: %w", n, at, err)
+		}
 	}
 	return nil
 }

@@ -161,7 +161,7 @@ func (s *replayed) runPart(ctx context.Context, p *part, g *generation, off, lin
 	if err != nil {
 		return 0, 0, err
 	}
-	if err := discard(r, off); err != nil {
+	if err := discard(ctx, r, off); err != nil {
 		return 0, 0, fmt.Errorf("%s: %w", p.path, err)
 	}
 	origin := g.appendOrigin(nil)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"time"
 
@@ -81,8 +82,9 @@ func (r *runner) run(from collectors.Position) error {
 	if !r.fresh {
 		g, err := decodeOrigin(from.Origin)
 		if err != nil || from.Offset < g.base || from.Line < g.baseLine {
-			r.log.Warn("saved position is not readable, starting with what is there", keyError, err)
-			g = &generation{base: from.Offset, baseLine: from.Line}
+			r.log.Warn("saved position is not readable, starting with the current file", keyError, err)
+			// Which rotations were read nobody knows: none of them again.
+			g = &generation{base: from.Offset, baseLine: from.Line, since: math.MaxInt64}
 			r.over = true
 			r.skip(SkippedLost, 1)
 		}
