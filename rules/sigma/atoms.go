@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"github.com/gaissmai/bart"
 
@@ -329,41 +330,37 @@ func (in *input) numbers(all []pattern) {
 	slices.SortStableFunc(in.lte, func(a, b threshold) int { return cmp.Compare(b.value, a.value) })
 	in.small = make([][]uint32, 1000)
 	for n := range in.small {
-		var atoms []uint32
-		in.eachAtom(all, int64(n), func(list []uint32) { atoms = append(atoms, list...) })
+		atoms := in.appendAtoms(nil, all, int64(n), strconv.Itoa(n))
 		slices.Sort(atoms)
 		in.small[n] = slices.Compact(atoms)
 	}
 }
 
-// eachAtom calls yield with the atoms that are true for the number.
-func (in *input) eachAtom(all []pattern, n int64, yield func([]uint32)) {
-	yield(in.exists)
+// appendAtoms appends the atoms that are true for the number; some may come
+// more than once. digits is the number as text.
+func (in *input) appendAtoms(dst []uint32, all []pattern, n int64, digits string) []uint32 {
+	dst = append(dst, in.exists...)
 	if len(in.eq) > 0 {
-		yield(in.eq[n])
+		dst = append(dst, in.eq[n]...)
 	}
 	for _, t := range in.gte {
 		if t.value > n {
 			break
 		}
-		yield(t.atoms)
+		dst = append(dst, t.atoms...)
 	}
 	for _, t := range in.lte {
 		if t.value < n {
 			break
 		}
-		yield(t.atoms)
+		dst = append(dst, t.atoms...)
 	}
-	if len(in.texts) == 0 {
-		return
-	}
-	var buf [20]byte
-	digits := view(appendInt(buf[:0], n))
 	for _, id := range in.texts {
 		if all[id].m.matchText(digits) {
-			yield(all[id].atoms)
+			dst = append(dst, all[id].atoms...)
 		}
 	}
+	return dst
 }
 
 // addresses builds the table of networks: each prefix carries the atoms of

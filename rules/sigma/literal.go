@@ -15,6 +15,7 @@ const (
 	maxAlternatives = 64  // literals of one clause
 	maxClass        = 8   // characters of a class that are written out
 	maxClauses      = 4   // clauses of one pattern
+	maxLiteral      = 64  // characters of a literal that are looked at
 	tooCommon       = 0.6 // a clause that holds oftener announces nothing
 )
 
@@ -99,6 +100,11 @@ func analyse(re *syntax.Regexp, depth int) facts {
 		syntax.OpWordBoundary, syntax.OpNoWordBoundary:
 		return facts{exact: []string{""}}
 	case syntax.OpLiteral:
+		if len(re.Rune) > maxLiteral { // its begin says enough
+			begin := *re
+			begin.Rune = re.Rune[:maxLiteral]
+			return facts{need: analyse(&begin, depth).all()}
+		}
 		parts := make([]facts, len(re.Rune))
 		for i, r := range re.Rune {
 			parts[i] = facts{exact: characters(r, re.Flags&syntax.FoldCase != 0)}

@@ -26,6 +26,7 @@ type Matcher struct {
 
 	forms  []forms // per input
 	buf    []byte  // decoded and formatted texts of this event
+	atoms  []uint32
 	caches []valueCache
 
 	hits     []hit

@@ -18,7 +18,14 @@ func (m *Matcher) look(ev *event.Event, s *step) {
 		case uint64(n) < uint64(len(in.small)):
 			m.setAll(in.small[n])
 		default:
-			in.eachAtom(m.x.patterns, n, m.setAll)
+			digits := ""
+			if len(in.texts) > 0 {
+				from := len(m.buf)
+				m.buf = appendInt(m.buf, n)
+				digits = view(m.buf[from:])
+			}
+			m.atoms = in.appendAtoms(m.atoms[:0], m.x.patterns, n, digits)
+			m.setAll(m.atoms)
 		}
 	case stepAddress:
 		a, ok := ev.Address(event.Field(in.src))

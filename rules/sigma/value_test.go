@@ -101,6 +101,7 @@ func TestDecode(t *testing.T) {
 		{plusTarget, "/%3f%2B+", "/?++", -1},
 		{plusQuery, "a+b%2bc%", "a b+c%", -1},
 		{plusLine, `GET /a+b?c+d HTTP "x+y" ?z+"q+`, `GET /a+b?c d HTTP "x+y" ?z "q+`, 8},
+		{plusLine, "/a?b+c d+e?\tf+g", "/a?b c d+e?\tf+g", 2},
 		{plusLiteral, "%4g%%41%25%", "%4g%A%%", -1},
 	} {
 		got, cut := appendDecoded([]byte("x"), c.in, c.mode)
