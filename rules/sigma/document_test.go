@@ -1,0 +1,134 @@
+package sigma
+
+import (
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"gatewatch/detectors/observation"
+	"gatewatch/event"
+)
+
+func TestReadFS(t *testing.T) {
+	file := func(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s)} }
+	fsys := fstest.MapFS{
+		"r/b.yml": file("b"), "r/a/z.yaml": file("z"), "r/b.test.yml": file("t"), "r/c.test.yaml": file("t"),
+		"r/readme.md": file("m"), "r/a.yml": file("a"), "other.txt": file("o"),
+	}
+	docs, err := ReadFS(fsys, "r")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, d := range docs {
+		got = append(got, d.File+"="+string(d.Data))
+	}
+	if diff := cmp.Diff([]string{"r/a.yml=a", "r/a/z.yaml=z", "r/b.yml=b"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if docs, err = ReadFS(fsys, "other.txt"); err != nil || len(docs) != 1 {
+		t.Errorf("a file by name: %v, %v", docs, err)
+	}
+	if _, err = ReadFS(fsys, "none"); err == nil {
+		t.Error("a folder that is not there is no error")
+	}
+}
+
+// TestScalars: values are compared as they are written, whatever YAML takes
+// them for.
+func TestScalars(t *testing.T) {
+	for _, c := range []struct {
+		value string
+		user  string
+		want  bool
+	}{
+		{"no", "no", true},
+		{"no", "false", false},
+		{"true", "TRUE", true},
+		{"1.10", "1.10", true},
+		{"1.10", "1.1", false},
+		{"0123", "0123", true},
+		{"0x1f", "0x1f", true},
+		{"2026-11-23", "2026-11-23", true},
+		{"1e3", "1e3", true},
+		{"'null'", "null", true},
+		{"'~'", "~", true},
+		{"null", "null", false},
+		{"null", "", true},
+		{"~", "", true},
+		{"''", "", true},
+		{"", "", true},
+		{"[a, null]", "", true},
+		{"!!str 5", "5", true},
+	} {
+		x := mustCompile(t, "title: t\ndetection: {s: {user.name: "+c.value+"}, condition: s}\n")
+		e := request("GET", "/", 200, "x")
+		e.User = c.user
+		if got := len(x.NewMatcher().Match(e)) == 1; got != c.want {
+			t.Errorf("%s on %q: got %v", c.value, c.user, got)
+		}
+	}
+}
+
+func TestHeader(t *testing.T) {
+	set, problems := Parse([]Document{{"dir/a.yml", []byte(`# a comment
+title: A title
+id: 6f3e2987-db24-4c78-a860-b4f4095a7095
+name: a_name
+status: test
+description: what it says
+author: somebody
+references: [https://example.org]
+falsepositives: none known
+level: critical
+tags: [attack.t1190, owasp.api8-2023]
+gatewatch: {family: web-attack, resolve_after: 90m}
+logsource: {category: webserver, definition: any}
+detection: {s: {url.path: /x}, condition: s}
+---
+---
+title: By name
+name: second
+detection: {s: {url.path: /y}, condition: s}
+`)}})
+	if len(problems) > 0 || len(set.Rules()) != 2 {
+		t.Fatal(problems, len(set.Rules()))
+	}
+	r := set.Rules()[0]
+	want := []any{
+		Detection, "6f3e2987-db24-4c78-a860-b4f4095a7095", "a_name", "A title", "what it says", "somebody", "test",
+		observation.Critical, []string{"attack.t1190", "owasp.api8-2023"}, []string{"https://example.org"}, []string{"none known"},
+		"web-attack", 90 * time.Minute, "dir/a.yml", 2,
+	}
+	got := []any{
+		r.Kind, r.ID, r.Name, r.Title, r.Description, r.Author, r.Status, r.Level, r.Tags, r.References, r.FalsePositives,
+		r.Family, r.ResolveAfter, r.File, r.Line,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if r := set.Rules()[1]; r.ID != "second" || r.Family != "second" || r.Level != observation.Medium || r.Line != 17 {
+		t.Errorf("second: %+v", r)
+	}
+	x, _ := set.Compile(CompileOptions{})
+	if p := x.Plan().Rules[0]; p.Timespan != 5400 || p.ResolveAfter != 5400 || p.Family != "web-attack" || p.Level != observation.Critical {
+		t.Errorf("plan: %+v", p)
+	}
+}
+
+// TestEpochWraps: the stamps of a matcher start anew without a false match.
+func TestEpochWraps(t *testing.T) {
+	x := mustCompile(t, twoRules)
+	m := x.NewMatcher()
+	evs := []*event.Event{request("GET", "/a?f=../../etc", 200, "a"), request("GET", "/", 200, "a")}
+	m.epoch, m.texts = 1<<32-3, 1<<32-3
+	for range 4 {
+		for i, want := range [][]string{{"trav", "any"}, {"any"}} {
+			if diff := cmp.Diff(want, ids(m.Match(evs[i]))); diff != "" {
+				t.Fatalf("epoch %d: %s", m.epoch, diff)
+			}
+		}
+	}
+}
