@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"gatewatch/detectors/observation"
 	"gatewatch/event"
@@ -96,17 +97,15 @@ detection: {s: {url.path: /y}, condition: s}
 	if len(problems) > 0 || len(set.Rules()) != 2 {
 		t.Fatal(problems, len(set.Rules()))
 	}
-	r := set.Rules()[0]
-	want := []any{
-		Detection, "6f3e2987-db24-4c78-a860-b4f4095a7095", "a_name", "A title", "what it says", "somebody", "test",
-		observation.Critical, []string{"attack.t1190", "owasp.api8-2023"}, []string{"https://example.org"}, []string{"none known"},
-		"web-attack", 90 * time.Minute, "dir/a.yml", 2,
+	want := Rule{
+		Kind: Detection, ID: "6f3e2987-db24-4c78-a860-b4f4095a7095", Name: "a_name", Title: "A title",
+		Description: "what it says", Author: "somebody", Status: "test", Level: observation.Critical,
+		Tags: []string{"attack.t1190", "owasp.api8-2023"}, References: []string{"https://example.org"},
+		FalsePositives: []string{"none known"}, Family: "web-attack", ResolveAfter: 90 * time.Minute,
+		File: "dir/a.yml", Line: 2,
 	}
-	got := []any{
-		r.Kind, r.ID, r.Name, r.Title, r.Description, r.Author, r.Status, r.Level, r.Tags, r.References, r.FalsePositives,
-		r.Family, r.ResolveAfter, r.File, r.Line,
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	got := *set.Rules()[0]
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Rule{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if r := set.Rules()[1]; r.ID != "second" || r.Family != "second" || r.Level != observation.Medium || r.Line != 17 {
