@@ -68,21 +68,28 @@ func (l *live) close(t *testing.T) {
 	}
 }
 
-// awaitNames polls until every source was found.
-func (l *live) awaitNames(t *testing.T, sizes map[string]int64) {
+// awaitSeen polls until every file was found and its position committed: what
+// is written from then on is read, wherever it is moved.
+func (l *live) awaitSeen(t *testing.T, files int) {
 	t.Helper()
+	var seen time.Time
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) { // polled
-		found := 0
-		for _, src := range l.p.Status().Sources {
-			if _, ok := sizes[src.Name]; ok {
-				found++
+		s := l.p.Status()
+		idle := 0
+		for _, src := range s.Sources {
+			if src.State == collectors.Idle {
+				idle++
 			}
 		}
-		if found == len(sizes) {
+		switch {
+		case idle < files:
+		case seen.IsZero():
+			seen = time.Now()
+		case s.Checkpoint.After(seen.Add(100 * time.Millisecond)):
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("only %d of %d sources were found", found, len(sizes))
+			t.Fatalf("the sources were not seen in time: %+v", s)
 		}
 	}
 }
@@ -126,6 +133,7 @@ func TestLiveIsReplay(t *testing.T) {
 					t.Fatal(err)
 				}
 				l := startLive(t, dir, caps)
+				l.awaitSeen(t, files)
 				r := rand.New(rand.NewPCG(seed, 5))
 				for _, line := range lines {
 					if err := w.Write(line); err != nil {
@@ -143,7 +151,6 @@ func TestLiveIsReplay(t *testing.T) {
 						sizes[w.Path(i)] = w.Sizes[i]
 					}
 				}
-				l.awaitNames(t, sizes)
 				if err := w.Finish(); err != nil {
 					t.Fatal(err)
 				}

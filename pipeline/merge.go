@@ -139,7 +139,7 @@ func (m *merger) wall(now time.Time) int64 {
 func (m *merger) finishEmpty(l *lane, w *work) {
 	l.works = l.works[:len(l.works)-1]
 	if len(l.runs) == 0 && l.clock.held == nil {
-		l.advance(w, w.end, w.item.Block.Line+w.lines, l.clock.now, l.clock.set)
+		l.advance(w, w.end, w.item.Block.Line+w.lines-1, l.clock.now, l.clock.set)
 	}
 	m.p.release(l, w)
 }
@@ -269,13 +269,13 @@ func (m *merger) pass(l *lane, r run) {
 	}
 	m.p.mergedTime.Store(m.merged)
 	last := &recs[len(recs)-1]
-	l.advance(r.work, last.End, last.Line+1, r.clock, true)
+	l.advance(r.work, last.End, last.Line, r.clock, true)
 	r.work.passed = r.to
 	m.round.runs = append(m.round.runs, roundRun{run: r, source: l.id, rank: l.rank})
 	m.round.records += r.to - r.from
 	if r.to == len(r.work.batch.Records) {
 		// Unreadable lines behind the last event are read; the block is done.
-		l.advance(r.work, r.work.end, r.work.item.Block.Line+r.work.lines, r.clock, true)
+		l.advance(r.work, r.work.end, r.work.item.Block.Line+r.work.lines-1, r.clock, true)
 		l.works = slices.DeleteFunc(l.works, func(w *work) bool { return w == r.work })
 	}
 }

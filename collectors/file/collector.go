@@ -13,14 +13,19 @@ import (
 	"gatewatch/collectors/internal/lines"
 )
 
-// Collector follows live files. Its methods are safe for concurrent use.
+// Collector follows live files. Its methods are safe for concurrent use, but
+// for Resume, which goes before Watch.
 type Collector struct {
-	opts Options
-	pool *lines.Pool
-	open atomic.Int64 // files that its sources hold open
+	opts    Options
+	pool    *lines.Pool
+	open    atomic.Int64 // files that its sources hold open
+	resumed []string     // names of saved positions that are its own
 }
 
-var _ collectors.Collector = (*Collector)(nil)
+var (
+	_ collectors.Collector = (*Collector)(nil)
+	_ collectors.Resumer   = (*Collector)(nil)
+)
 
 // New returns a collector for the paths of opts. It opens nothing yet; its
 // error names all mistakes in the options.
@@ -42,6 +47,7 @@ func New(opts Options) (*Collector, error) {
 // are no sources of their own.
 func (c *Collector) Watch(ctx context.Context, found func(collectors.Source), settled func()) error {
 	known := map[string]bool{}
+	c.resumeKnown(known, found)
 	var patterns []string
 	for _, p := range c.opts.Paths {
 		if _, err := os.Lstat(p); err != nil && isPattern(p) {
@@ -53,7 +59,13 @@ func (c *Collector) Watch(ctx context.Context, found func(collectors.Source), se
 			found(c.source(p, c.opts.Begin))
 		}
 	}
-	c.scan(patterns, known, c.opts.Begin, found)
+	for _, p := range patterns {
+		begin := c.opts.Begin
+		if slices.ContainsFunc(c.resumed, func(name string) bool { return matches(p, name) }) {
+			begin = Start // the pattern is not new, so the file came while nobody looked
+		}
+		c.scan([]string{p}, known, begin, found)
+	}
 	settled()
 	if len(patterns) == 0 {
 		return nil
@@ -68,6 +80,35 @@ func (c *Collector) Watch(ctx context.Context, found func(collectors.Source), se
 			c.scan(patterns, known, Start, found)
 		}
 	}
+}
+
+// Resume implements collectors.Resumer: of the names, those that the paths
+// and patterns stand for are announced by Watch even where there is no such
+// file now. What is unread of them may be in a rotated one.
+func (c *Collector) Resume(names []string) {
+	for _, name := range names {
+		if !c.opts.excluded(name) && slices.ContainsFunc(c.opts.Paths, func(p string) bool { return matches(p, name) }) {
+			c.resumed = append(c.resumed, name)
+		}
+	}
+}
+
+func (c *Collector) resumeKnown(known map[string]bool, found func(collectors.Source)) {
+	for _, name := range c.resumed {
+		if !known[name] {
+			known[name] = true
+			found(c.source(name, c.opts.Begin))
+		}
+	}
+}
+
+// matches reports whether a path or pattern of the options stands for name.
+func matches(pattern, name string) bool {
+	if filepath.Clean(pattern) == name {
+		return true
+	}
+	ok, err := filepath.Match(pattern, name)
+	return ok && err == nil
 }
 
 // scan reports files that match a pattern and are not known yet.

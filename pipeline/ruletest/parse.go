@@ -13,8 +13,8 @@ import (
 
 // Parse reads a test file; file is the name used in messages. With a fault
 // anywhere the suite is nil, so that no case is left out unseen; the problems
-// are all that were found, in the order of the file. What a case expands to is
-// bounded.
+// are the first hundred that were found, in the order of the file. What a case
+// expands to is bounded.
 func Parse(file string, data []byte) (*Suite, []Problem) {
 	r := &reader{file: file}
 	s := &Suite{File: file}

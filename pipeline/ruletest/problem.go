@@ -90,6 +90,9 @@ type reader struct {
 }
 
 func (r *reader) fault(n *yaml.Node, hint, format string, args ...any) {
+	if len(r.problems) == maxProblems {
+		return
+	}
 	r.problems = append(r.problems, Problem{
 		File: r.file, Line: max(n.Line, 1), Column: max(n.Column, 1), Message: clip(fmt.Sprintf(format, args...)), Hint: hint,
 	})

@@ -20,6 +20,7 @@ const (
 	maxFile     = 1 << 20
 	maxDepth    = 16
 	maxNodes    = 100_000
+	maxProblems = 100
 	maxTimes    = 1_000_000
 	maxExpanded = 64 << 20 // bytes of log of one case
 	maxSpan     = 5 * 365 * 24 * time.Hour
