@@ -22,7 +22,7 @@ type listedRule struct {
 }
 
 func newRules(a *app) *cobra.Command {
-	return group("rules", "The rule set", newRulesList(a))
+	return group("rules", "The rule set", newRulesList(a), newRulesTest(a))
 }
 
 func newRulesList(a *app) *cobra.Command {

@@ -1,0 +1,289 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"gatewatch/alerting"
+	"gatewatch/config"
+	"gatewatch/pipeline/ruletest"
+	"gatewatch/rules"
+	"gatewatch/rules/sigma"
+
+	"github.com/spf13/cobra"
+)
+
+// testedCase is one line of rules test -o jsonl.
+type testedCase struct {
+	File      string               `json:"file"`
+	Line      int                  `json:"line"`
+	Name      string               `json:"name"`
+	Kind      string               `json:"kind"` // fires, near miss or benign
+	OK        bool                 `json:"ok"`
+	Lines     int64                `json:"lines"`            // of the log
+	Faults    []string             `json:"faults,omitempty"` // what is not as expected
+	Near      []string             `json:"near,omitempty"`   // what the rules saw
+	Error     string               `json:"error,omitempty"`
+	Incidents []*alerting.Incident `json:"incidents"`
+}
+
+func newRulesTest(a *app) *cobra.Command {
+	var (
+		out        outputFormat
+		configPath string
+	)
+	c := &cobra.Command{
+		Use:   "test [PATH...]",
+		Short: "Run the tests that stand beside rule files",
+		Long: "Test runs the tests of rules, name.test.yml beside name.yml, through the same pipeline\n" +
+			"as replay. A PATH is a rule file, a test file or a folder; without one the built-in\n" +
+			"rules are tested. Each rule file is loaded alone, with a default configuration unless\n" +
+			"--config names one; of that, the settings of rules: do not count.",
+		Example: "  gatewatch rules test\n" +
+			"  gatewatch rules test /etc/gatewatch/rules",
+		RunE: func(c *cobra.Command, args []string) error {
+			return failed(a.rulesTest(c.Context(), out, configPath, args))
+		},
+		ValidArgsFunction: cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault),
+	}
+	outputFlag(c, &out)
+	c.Flags().StringVarP(&configPath, "config", "c", "", "configuration `file` (default: the default settings)")
+	_ = c.MarkFlagFilename("config", "yaml", "yml") // fails only for a flag that does not exist
+	return c
+}
+
+// testedFile is a rule file and what its tests came to.
+type testedFile struct {
+	rules, tests string // for people; tests is empty where there are none
+	results      []ruletest.Result
+	fault        error // nothing was run
+}
+
+func (a *app) rulesTest(ctx context.Context, out outputFormat, configPath string, paths []string) error {
+	c, err := a.testConfig(configPath)
+	if err != nil {
+		return err
+	}
+	files, err := runTests(ctx, c, paths)
+	if err != nil {
+		return err
+	}
+	if out == formatJSONL {
+		err = writeLines(a.stdout, testedCases(files))
+	} else {
+		err = a.printTests(files)
+	}
+	if err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	return a.testVerdict(out, files, paths)
+}
+
+// testConfig returns the named configuration or the default one: tests must
+// not depend on which folder they are run in.
+func (a *app) testConfig(name string) (*config.Config, error) {
+	if name != "" {
+		return a.loadConfig(name, nil)
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return nil, fmt.Errorf("find the working folder: %w", err)
+	}
+	return config.Default(dir), nil
+}
+
+func runTests(ctx context.Context, c *config.Config, paths []string) ([]testedFile, error) {
+	var files []testedFile
+	seen := map[string]bool{}
+	add := func(fsys fs.FS, root, prefix string) error {
+		pairs, err := ruletest.Find(fsys, root)
+		if err != nil {
+			return err
+		}
+		for _, p := range pairs {
+			if key := prefix + p.Rules + "\x00" + p.Tests; !seen[key] {
+				seen[key] = true
+				files = append(files, testPair(ctx, c, fsys, p, prefix))
+			}
+		}
+		return ctx.Err()
+	}
+	if len(paths) == 0 {
+		if err := add(rules.FS(), ".", builtinPrefix); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range paths {
+		info, err := os.Stat(name)
+		if err != nil {
+			return nil, fmt.Errorf("read rules: %w", err)
+		}
+		dir, root := name, "."
+		if !info.IsDir() {
+			dir, root = filepath.Split(name)
+		}
+		dir = filepath.Clean(dir)
+		prefix := ""
+		if dir != "." {
+			prefix = strings.TrimSuffix(filepath.ToSlash(dir), "/") + "/"
+		}
+		if err := add(os.DirFS(dir), root, prefix); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+func testPair(ctx context.Context, c *config.Config, fsys fs.FS, p ruletest.Pair, prefix string) testedFile {
+	f := testedFile{}
+	if p.Rules != "" {
+		f.rules = prefix + p.Rules
+	}
+	if p.Tests != "" {
+		f.tests = prefix + p.Tests
+	}
+	if p.Rules != "" && p.Tests == "" {
+		return f
+	}
+	suite, index, err := ruletest.Load(fsys, p, prefix, sigma.CompileOptions{
+		ResolveAfter: c.Incidents.ResolveAfter, IPv6Whole: c.IPv6Group == 128,
+	})
+	if err != nil {
+		f.fault = err
+		return f
+	}
+	s := &c.Sources[0]
+	f.results = ruletest.Run(ctx, suite, index, ruletest.Options{
+		Format: s.FormatOptions(), Lateness: s.Lateness, Derive: c.Derive(), Book: c.Book(),
+	})
+	return f
+}
+
+func testedCases(files []testedFile) []testedCase {
+	var out []testedCase
+	for i := range files {
+		for j := range files[i].results {
+			r := &files[i].results[j]
+			t := testedCase{
+				File: r.Case.File, Line: r.Case.Line, Name: r.Case.Name, Kind: r.Case.Kind().String(), OK: r.OK(),
+				Lines: r.Lines, Faults: r.Faults, Near: r.Near, Incidents: r.Incidents,
+			}
+			if t.Incidents == nil {
+				t.Incidents = []*alerting.Incident{}
+			}
+			if r.Err != nil {
+				t.Error = r.Err.Error()
+			}
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// printTests prints a line a file and then why cases fail.
+func (a *app) printTests(files []testedFile) error {
+	var rows [][]string
+	for i := range files {
+		f := &files[i]
+		var kinds [ruletest.Benign + 1]int
+		bad := 0
+		for j := range f.results {
+			kinds[f.results[j].Case.Kind()]++
+			if !f.results[j].OK() {
+				bad++
+			}
+		}
+		verdict := "ok"
+		switch {
+		case f.fault != nil:
+			verdict = "not run"
+		case f.tests == "":
+			verdict = "no tests"
+		case bad > 0:
+			verdict = fmt.Sprintf("%d failed", bad)
+		}
+		name := f.rules
+		if name == "" {
+			name = f.tests
+		}
+		rows = append(rows, []string{
+			escape(name), strconv.Itoa(kinds[ruletest.Fires]), strconv.Itoa(kinds[ruletest.NearMiss]),
+			strconv.Itoa(kinds[ruletest.Benign]), verdict,
+		})
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	err := writeTable(a.stdout, []column{
+		{title: "RULES"},
+		{title: "FIRES", max: 6, right: true},
+		{title: "NEAR", max: 6, right: true},
+		{title: "BENIGN", max: 6, right: true},
+		{title: "RESULT", max: 12},
+	}, rows)
+	if err != nil {
+		return err
+	}
+	for i := range files {
+		for j := range files[i].results {
+			if text := files[i].results[j].Report(); text != "" {
+				if _, err := fmt.Fprintf(a.stdout, "\n%s", escapeLines(text)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// testVerdict says how it went: an error unless there were cases and all hold.
+func (a *app) testVerdict(out outputFormat, files []testedFile, paths []string) error {
+	var faults []error
+	cases, bad, tested := 0, 0, 0
+	for i := range files {
+		f := &files[i]
+		if f.fault != nil {
+			faults = append(faults, f.fault)
+		}
+		if len(f.results) > 0 {
+			tested++
+		}
+		for j := range f.results {
+			cases++
+			if !f.results[j].OK() {
+				bad++
+			}
+		}
+	}
+	if bad > 0 {
+		faults = append(faults, fmt.Errorf("%d of %s failed", bad, plural(cases, "case")))
+	}
+	if cases == 0 && len(faults) == 0 {
+		where := "the built-in rules"
+		if len(paths) > 0 {
+			where = strings.Join(paths, ", ")
+		}
+		faults = append(faults, fmt.Errorf("%s: there is nothing to test; the tests of a rule file name.yml stand beside it in name.test.yml", where))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return err
+	}
+	if out == formatJSONL {
+		return nil
+	}
+	_, err := fmt.Fprintf(a.stdout, "\n%s of %s, all as expected\n", plural(cases, "case"), plural(tested, "file"))
+	return err
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return strconv.Itoa(n) + " " + word + "s"
+}
