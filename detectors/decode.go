@@ -201,8 +201,8 @@ func (e *Engine) loadWindow(s *slot, id uint32, ent *entity, r *reader, m *Mappi
 	var ru *rule
 	if keep {
 		ru = &e.rules[index]
-		wid = e.windowOf(ent, uint32(index))
-		w = e.windows.at(wid)
+		wid = e.windowOf(id, ent, uint32(index))
+		w = e.window(wid)
 		w.flags = flags &^ windowValues
 	}
 	t := touched

@@ -69,7 +69,7 @@ func (e *Engine) change(s *slot, id uint32, ent *entity) {
 	s.dirty = append(s.dirty, id)
 }
 
-func (e *Engine) noteRemoval(s *slot, _ uint32, ent *entity, dropped bool) {
+func (e *Engine) noteRemoval(s *slot, ent *entity, dropped bool) {
 	if !e.opts.Track {
 		return
 	}
@@ -212,12 +212,12 @@ func (e *Engine) put(s *slot, ent *entity) {
 	b = binary.AppendUvarint(b, uint64(ent.order))
 	b = binary.AppendUvarint(b, uint64(ent.touched))
 	n := 0
-	for id := ent.windows; id != 0; id = e.windows.at(id).next {
+	for id := ent.windows; id != 0; id = e.window(id).next {
 		n++
 	}
 	b = binary.AppendUvarint(b, uint64(n))
-	for id := ent.windows; id != 0; id = e.windows.at(id).next {
-		b = e.putWindow(b, s, e.windows.at(id), int64(ent.touched))
+	for id := ent.windows; id != 0; id = e.window(id).next {
+		b = e.putWindow(b, s, e.window(id), int64(ent.touched))
 	}
 	s.out.buf = b
 }

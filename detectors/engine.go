@@ -126,6 +126,7 @@ type entity struct {
 	mark       uint8
 	size       uint8 // of inline; longValues where long is used
 	inline     [19]byte
+	own        window // the first window, here so that most observations touch one place
 }
 
 const longValues = 255

@@ -205,8 +205,8 @@ const scoreFiring = 255
 // score says how near the entity's nearest rule is to firing.
 func (e *Engine) score(ent *entity, now int64) uint8 {
 	var best uint32
-	for id := ent.windows; id != 0; id = e.windows.at(id).next {
-		w := e.windows.at(id)
+	for id := ent.windows; id != 0; id = e.window(id).next {
+		w := e.window(id)
 		r := &e.rules[w.rule]
 		n := e.unexpired(w, r, now)
 		if n == 0 {
@@ -267,8 +267,8 @@ func (e *Engine) maybeSweep(s *slot) {
 // remove forgets an entity with its windows.
 func (e *Engine) remove(s *slot, id uint32, dropped bool) {
 	ent := e.entities.at(id)
-	e.noteRemoval(s, id, ent, dropped)
-	e.clearWindows(s, id, ent)
+	e.noteRemoval(s, ent, dropped)
+	e.clearWindows(s, ent)
 	e.unlink(s.part(ent.place), id)
 	s.table.remove(ent.hash, id)
 	if ent.size == longValues {
@@ -277,10 +277,10 @@ func (e *Engine) remove(s *slot, id uint32, dropped bool) {
 	e.entities.release(id)
 }
 
-func (e *Engine) clearWindows(s *slot, id uint32, ent *entity) {
+func (e *Engine) clearWindows(s *slot, ent *entity) {
 	for w := ent.windows; w != 0; {
-		next := e.windows.at(w).next
-		e.dropWindow(s, id, w)
+		next := e.window(w).next
+		e.dropWindow(s, w)
 		w = next
 	}
 	ent.windows = 0

@@ -67,8 +67,8 @@ func (e *Engine) expired(x timer, out *Findings) {
 		return
 	}
 	s := e.slots[observation.Slot(ent.hash)]
-	for wid := ent.windows; wid != 0; wid = e.windows.at(wid).next {
-		w := e.windows.at(wid)
+	for wid := ent.windows; wid != 0; wid = e.window(wid).next {
+		w := e.window(wid)
 		if w.rule != x.rule {
 			continue
 		}

@@ -48,8 +48,8 @@ type valueKey struct{ window, value uint32 }
 // hit judges one rule's window before and after the observation is added.
 func (e *Engine) hit(s *slot, id uint32, ent *entity, c *cause, o *observation.Observation, h *observation.Hit, out *Findings) {
 	r := &e.rules[h.Rule]
-	wid := e.windowOf(ent, h.Rule)
-	w := e.windows.at(wid)
+	wid := e.windowOf(id, ent, h.Rule)
+	w := e.window(wid)
 	now := c.rec.Window
 	e.expire(s, wid, w, r, now)
 	was := r.holds(w.total)
@@ -85,18 +85,34 @@ func (e *Engine) hit(s *slot, id uint32, ent *entity, c *cause, o *observation.O
 	e.trim(s, wid, w, r)
 }
 
+// ownWindow marks the number of a window that is inside its entity.
+const ownWindow = 1 << 31
+
+// window returns a window by its number.
+func (e *Engine) window(id uint32) *window {
+	if id&ownWindow != 0 {
+		return &e.entities.at(id &^ ownWindow).own
+	}
+	return e.windows.at(id)
+}
+
 // windowOf returns the entity's window for a rule and makes it if need be.
-func (e *Engine) windowOf(ent *entity, index uint32) uint32 {
-	for id := ent.windows; id != 0; id = e.windows.at(id).next {
-		if e.windows.at(id).rule == index {
-			return id
+func (e *Engine) windowOf(id uint32, ent *entity, rule uint32) uint32 {
+	for wid := ent.windows; wid != 0; wid = e.window(wid).next {
+		if e.window(wid).rule == rule {
+			return wid
 		}
 	}
-	id := e.windows.alloc()
-	w := e.windows.at(id)
-	w.rule, w.next = index, ent.windows
-	ent.windows = id
-	return id
+	if ent.windows == 0 {
+		ent.windows = id | ownWindow
+		ent.own = window{rule: rule}
+		return ent.windows
+	}
+	wid := e.windows.alloc()
+	w := e.windows.at(wid)
+	w.rule, w.next = rule, ent.own.next
+	ent.own.next = wid
+	return wid
 }
 
 // expire removes what is no longer in (now - timespan, now].
@@ -272,10 +288,14 @@ func (e *Engine) freeNode(s *slot, wid, id uint32) {
 	s.entries--
 }
 
-func (e *Engine) dropWindow(s *slot, _ uint32, wid uint32) {
-	w := e.windows.at(wid)
+func (e *Engine) dropWindow(s *slot, wid uint32) {
+	w := e.window(wid)
 	for w.head != 0 {
 		e.dropNode(s, wid, w, w.head)
+	}
+	if wid&ownWindow != 0 {
+		*w = window{}
+		return
 	}
 	e.windows.release(wid)
 }
