@@ -175,7 +175,7 @@ func (e *Engine) loadEntity(s *slot, r *reader, m *Mapping, cards []observation.
 	var id uint32
 	var ent *entity
 	if kind >= 0 {
-		id = e.enter(s, uint16(kind), hash, values)
+		id = e.enter(s, uint16(kind), hash, &values)
 		ent = e.entities.at(id)
 		ent.order, ent.touched = order, touched
 		e.link(s.part(place), id, place)

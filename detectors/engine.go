@@ -320,16 +320,17 @@ func (e *Engine) entityValues(ent *entity) string {
 	return string(ent.inline[:ent.size])
 }
 
-// enter makes an entity and puts it into the table, on no list yet.
-func (e *Engine) enter(s *slot, kind uint16, hash uint64, values string) uint32 {
+// enter makes an entity and puts it into the table, on no list yet. The values
+// come by pointer so that asking the dictionary for them allocates nothing.
+func (e *Engine) enter(s *slot, kind uint16, hash uint64, values *string) uint32 {
 	id := e.entities.alloc()
 	ent := e.entities.at(id)
 	ent.hash, ent.kind = hash, kind
-	if len(values) <= len(ent.inline) {
-		ent.size = uint8(copy(ent.inline[:], values))
+	if len(*values) <= len(ent.inline) {
+		ent.size = uint8(copy(ent.inline[:], *values))
 	} else {
 		ent.size = longValues
-		ent.long = e.values.acquire(observation.HashValue(values), &values, cloneString)
+		ent.long = e.values.acquire(observation.HashValue(*values), values, cloneString)
 	}
 	s.table.insert(hash, id, func(id uint32) uint64 { return e.entities.at(id).hash })
 	return id

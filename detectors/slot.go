@@ -110,7 +110,7 @@ func (e *Engine) admit(s *slot, o *observation.Observation) uint32 {
 	if s.sketch.has(o.Hash) {
 		e.stats.Readmitted++
 		e.roomInMain(s)
-		id := e.enter(s, o.Kind, o.Hash, o.Values)
+		id := e.enter(s, o.Kind, o.Hash, &o.Values)
 		e.link(&s.main, id, placeMain)
 		return id
 	}
@@ -121,7 +121,7 @@ func (e *Engine) admit(s *slot, o *observation.Observation) uint32 {
 		s.sketch.add(hash)
 		e.stats.Dropped++
 	}
-	id := e.enter(s, o.Kind, o.Hash, o.Values)
+	id := e.enter(s, o.Kind, o.Hash, &o.Values)
 	s.order++
 	e.entities.at(id).order = s.order
 	e.link(&s.probation, id, placeProbation)

@@ -162,8 +162,7 @@ func (e *Engine) addEvent(s *slot, w *window, ent *entity, c *cause, h *observat
 
 // addValue adds a value, or renews it as the newest.
 func (e *Engine) addValue(s *slot, wid uint32, w *window, r *rule, ent *entity, c *cause, h *observation.Hit) uint32 {
-	text := h.Value
-	value := e.values.acquire(h.Hash, &text, cloneString)
+	value := e.values.acquire(h.Hash, &h.Value, cloneString)
 	if id := e.nodeOf(wid, w, r, value); id != 0 {
 		e.detach(w, id)
 		e.freeNode(s, wid, id)
@@ -197,8 +196,7 @@ func (e *Engine) nodeOf(wid uint32, w *window, r *rule, value uint32) uint32 {
 func (e *Engine) cardOf(ent *entity, c *observation.Card) (card, client uint32) {
 	card = e.cards.acquire(c.Digest, c, cloneCard)
 	if c.Client.IsValid() && !e.tellsClient(ent, c.Client) {
-		a := c.Client
-		client = e.clients.acquire(hashAddr(a), &a, cloneAddr)
+		client = e.clients.acquire(hashAddr(c.Client), &c.Client, cloneAddr)
 	}
 	return card, client
 }

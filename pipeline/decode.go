@@ -35,7 +35,7 @@ type work struct {
 type tally struct {
 	lines, events, blank int64
 	unreadable           map[string]int64 // by format.LineError reason
-	formats              map[string]int64
+	formats              []formatCount
 	sample               string // a masked line that could not be read
 	sampleReason         string
 }
@@ -136,11 +136,22 @@ func floorSecond(ns int64) int64 {
 	return s
 }
 
+// formatCount is how many events of a block were read as one format.
+type formatCount struct {
+	name   string
+	events int64
+}
+
+// format counts an event. A block holds one or two formats, so a short list
+// whose last entry is looked at first costs less than a map.
 func (t *tally) format(name string) {
-	if t.formats == nil {
-		t.formats = map[string]int64{}
+	for i := len(t.formats) - 1; i >= 0; i-- {
+		if t.formats[i].name == name {
+			t.formats[i].events++
+			return
+		}
 	}
-	t.formats[name]++
+	t.formats = append(t.formats, formatCount{name, 1})
 }
 
 // maxSample bounds the line that is logged as an example of an unreadable one.

@@ -126,8 +126,8 @@ func (p *Pipeline) countItem(l *lane, w *work) {
 	for k, n := range w.tally.unreadable {
 		s.unread[k] += n
 	}
-	for k, n := range w.tally.formats {
-		s.formats[k] += n
+	for _, f := range w.tally.formats {
+		s.formats[f.name] += f.events
 	}
 	for k, n := range w.item.Skipped {
 		s.skipped[k] += n
