@@ -52,25 +52,6 @@ func (d *dict[T]) acquire(hash uint64, v *T, clone func(*T) T) uint32 {
 	return id
 }
 
-// find returns the index of the value without adding a reference, 0 if it is not there.
-func (d *dict[T]) find(hash uint64, v *T) uint32 {
-	mask := uint64(len(d.index) - 1)
-	for i := hash & mask; d.index[i] != 0; i = (i + 1) & mask {
-		e := &d.entries[d.index[i]]
-		if e.hash == hash && d.same(&e.value, v) {
-			return d.index[i]
-		}
-	}
-	return 0
-}
-
-// retain adds a reference to id.
-func (d *dict[T]) retain(id uint32) {
-	if id != 0 {
-		d.entries[id].refs++
-	}
-}
-
 // release takes a reference away and forgets the value with the last one.
 func (d *dict[T]) release(id uint32) {
 	if id == 0 {

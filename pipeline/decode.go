@@ -163,8 +163,7 @@ func (t *tally) unread(err error, text []byte) {
 		return
 	}
 	reason := "other"
-	var le *format.LineError
-	if errors.As(err, &le) {
+	if le, ok := errors.AsType[*format.LineError](err); ok {
 		reason = le.Reason
 	}
 	if t.unreadable == nil {

@@ -44,21 +44,19 @@ type run struct {
 
 // laneStatus is what Status reads while the lane moves.
 type laneStatus struct {
-	state    atomic.Uint32
-	offset   atomic.Int64
-	line     atomic.Int64
-	clock    atomic.Int64
-	lastErr  atomic.Pointer[string]
-	lines    atomic.Int64
-	events   atomic.Int64
-	late     atomic.Int64
-	behind   atomic.Int64
-	held     atomic.Int64 // records whose stamp is waited on now: 0 or 1
-	mu       sync.Mutex
-	unread   map[string]int64
-	skipped  map[string]int64
-	formats  map[string]int64
-	lastIdle time.Time
+	state   atomic.Uint32
+	offset  atomic.Int64
+	line    atomic.Int64
+	clock   atomic.Int64
+	lastErr atomic.Pointer[string]
+	lines   atomic.Int64
+	events  atomic.Int64
+	late    atomic.Int64
+	behind  atomic.Int64
+	mu      sync.Mutex
+	unread  map[string]int64
+	skipped map[string]int64
+	formats map[string]int64
 }
 
 // inbox takes items from the source's goroutine. It is bounded by credits:

@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"fmt"
-	"log/slog"
 	"maps"
 	"sync"
 	"time"
@@ -137,7 +136,7 @@ func (p *Pipeline) countItem(l *lane, w *work) {
 	}
 	if dropped, ok := p.throttle.allow(time.Now()); ok {
 		p.o.Logger.Warn("lines cannot be read", "source", l.name, "reason", w.tally.sampleReason,
-			"sample", fmt.Sprintf("%q", w.tally.sample), slog.Int64("messages_dropped", dropped))
+			"sample", fmt.Sprintf("%q", w.tally.sample), "messages_dropped", dropped)
 	}
 }
 
