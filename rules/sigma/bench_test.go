@@ -91,14 +91,42 @@ func BenchmarkObserve(b *testing.B) {
 }
 
 // BenchmarkBuiltin runs the rules that gatewatch ships.
-func BenchmarkBuiltin(b *testing.B) {
+func BenchmarkBuiltin(b *testing.B) { observeAll(b, builtinIndex(b), benign()) }
+
+// builtinIndex compiles the rules that gatewatch ships.
+func builtinIndex(t testing.TB) *Index {
+	t.Helper()
 	docs, err := ReadFS(os.DirFS("../.."), "rules")
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
 	set, _ := Parse(docs)
 	x, _ := set.Compile(CompileOptions{})
-	observeAll(b, x, benign())
+	return x
+}
+
+// BenchmarkHostile is a target of 8 KiB that makes every regular expression
+// of the built-in rules run, and matches few.
+func BenchmarkHostile(b *testing.B) {
+	x := builtinIndex(b)
+	_, pieces := builtinRegexps(b)
+	r := rand.New(rand.NewPCG(20, 21))
+	var same, other []*event.Event
+	for i := range 64 {
+		var t strings.Builder
+		t.WriteString("/x?q=")
+		for t.Len() < 8<<10 {
+			t.WriteString(pieces[18+r.IntN(len(pieces)-18)])
+			t.WriteString(strings.Repeat("z", 1+r.IntN(3)))
+		}
+		e := request("GET", t.String(), 200, "curl")
+		other = append(other, e)
+		if i == 0 {
+			same = append(same, e)
+		}
+	}
+	b.Run("same", func(b *testing.B) { observeAll(b, x, same) })
+	b.Run("different", func(b *testing.B) { observeAll(b, x, other) })
 }
 
 func BenchmarkPublished(b *testing.B) {

@@ -20,6 +20,7 @@ type Index struct {
 	code     []instr
 	patterns []pattern
 	inputs   []*input
+	nfas     []*nfa // of the regular expressions
 	steps    []step
 	caches   []uint16 // per cache: its input
 	atoms    []atomInfo
@@ -104,6 +105,7 @@ func (x *Index) lay(b *builder, triggers [][]uint32) {
 		}
 		a.last = uint32(len(x.trigger))
 	}
+	x.makeNFAs()
 	request := step{kind: stepRequest, target: noInput, path: noInput, query: noInput}
 	for i, in := range x.inputs {
 		id := uint16(i)
@@ -128,6 +130,28 @@ func (x *Index) lay(b *builder, triggers [][]uint32) {
 	}
 	if request.target != noInput || request.path != noInput || request.query != noInput {
 		x.steps = append(x.steps, request)
+	}
+}
+
+// makeNFAs makes the automata of the regular expressions, one for those that
+// are the same. What is too large for one keeps to regexp.
+func (x *Index) makeNFAs() {
+	made := map[string]uint16{}
+	for i := range x.patterns {
+		p := &x.patterns[i]
+		if p.m.op != opRegex {
+			continue
+		}
+		expr := p.m.re.String()
+		id, ok := made[expr]
+		if !ok && len(x.nfas) < 1<<16-1 {
+			if n := newNFA(expr); n != nil {
+				x.nfas = append(x.nfas, n)
+				id = uint16(len(x.nfas))
+			}
+			made[expr] = id
+		}
+		p.nfa = id
 	}
 }
 

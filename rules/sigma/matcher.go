@@ -24,6 +24,7 @@ type Matcher struct {
 	candidate []uint32
 	matched   []uint32
 
+	dfas   []dfa   // per Index.nfas
 	forms  []forms // per input
 	buf    []byte  // decoded and formatted texts of this event
 	atoms  []uint32
@@ -70,6 +71,10 @@ func (x *Index) NewMatcher() *Matcher {
 		forms:    make([]forms, len(x.inputs)),
 		caches:   make([]valueCache, len(x.caches)),
 		entities: make([]entity, len(x.variants)),
+	}
+	m.dfas = make([]dfa, len(x.nfas))
+	for i, n := range x.nfas {
+		m.dfas[i].init(n, dfaMemory(len(x.nfas)))
 	}
 	for i, in := range x.caches {
 		m.caches[i].init(x.inputs[in].src)
@@ -170,7 +175,7 @@ func (m *Matcher) holds(ev *event.Event, a uint32) bool {
 	f := m.formsOf(ev, info.input)
 	for _, p := range info.lazy {
 		for i := range f.n {
-			if m.x.patterns[p].m.matchText(f.text[i]) {
+			if m.matches(&m.x.patterns[p], f.text[i]) {
 				m.bits[a>>6] |= 1 << (a & 63)
 				m.touched = append(m.touched, a)
 				return true
@@ -178,6 +183,14 @@ func (m *Matcher) holds(ev *event.Event, a uint32) bool {
 		}
 	}
 	return false
+}
+
+// matches tests a pattern on one form of a text.
+func (m *Matcher) matches(p *pattern, text string) bool {
+	if p.nfa > 0 {
+		return m.dfas[p.nfa-1].match(text)
+	}
+	return p.m.matchText(text)
 }
 
 // Match is a detection that an event matches.

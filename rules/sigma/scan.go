@@ -269,7 +269,7 @@ func (m *Matcher) search(a *automaton, text string, where *spans) {
 		}
 	}
 	for _, t := range m.pending {
-		if p := &m.x.patterns[t.pattern]; m.patSeen[t.pattern] != m.epoch && p.m.matchText(text[t.lo:t.hi]) {
+		if p := &m.x.patterns[t.pattern]; m.patSeen[t.pattern] != m.epoch && m.matches(p, text[t.lo:t.hi]) {
 			m.patSeen[t.pattern] = m.epoch
 			m.setAll(p.atoms)
 		}
