@@ -68,6 +68,7 @@ type runner struct {
 
 	state    collectors.State
 	at       time.Time // of the last Idle
+	missing  time.Time // since when there has been nothing to open
 	failure  string
 	fails    int
 	cold     os.FileInfo // of a file that was closed while idle
@@ -135,6 +136,7 @@ func (r *runner) step() (time.Duration, error) {
 		case !ok:
 			return r.opts.Poll, r.gone(now)
 		}
+		r.missing = time.Time{}
 		if err := r.reading(now); err != nil {
 			return 0, err
 		}

@@ -47,10 +47,18 @@ func (r *runner) idle(now time.Time) error {
 	return r.send(collectors.Item{State: collectors.Idle, At: now})
 }
 
-// gone says that everything was read and there is no file, once.
+// gone says that everything was read and there is no file. It waits for
+// linger before: between the rename and the create of a rotation there is no
+// file either, and a source that is gone holds nobody up.
 func (r *runner) gone(now time.Time) error {
 	if r.state == collectors.Gone {
 		return nil
+	}
+	if r.missing.IsZero() {
+		r.missing = now
+	}
+	if now.Sub(r.missing) < r.opts.Linger {
+		return r.idle(now)
 	}
 	r.log.Info("file does not exist, waiting for it")
 	return r.send(collectors.Item{State: collectors.Gone, At: now})
