@@ -36,7 +36,6 @@ correlation:
   timespan: 2m
   condition: {gte: 6}
 level: medium
-generate: true
 gatewatch: {family: credential}
 ---
 title: Accounts tried by one client
@@ -81,6 +80,7 @@ correlation:
   timespan: 1h
   condition: {field: client.address, gte: 3}
 level: high
+generate: true
 gatewatch: {family: credential}
 ---
 title: A page was not found

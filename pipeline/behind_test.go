@@ -1,0 +1,181 @@
+package pipeline
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"gatewatch/alerting"
+	"gatewatch/collectors"
+	"gatewatch/pipeline/traffictest"
+	"gatewatch/rules/sigma"
+)
+
+// failedLogin is a line of one client whose login failed.
+func failedLogin(at time.Time, client string) string {
+	return fmt.Sprintf("%s - someone [%s] \"POST /api/login HTTP/1.1\" 401 12 \"-\" \"agent\"\n", client, at.UTC().Format("02/Jan/2006:15:04:05 -0700"))
+}
+
+// poll calls done until it is true.
+func poll(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(20 * time.Second); !done(); {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("%s: not in time", what)
+		}
+	}
+}
+
+func (l *live) incidents(t *testing.T) []*alerting.Incident {
+	t.Helper()
+	out, err := l.p.Incidents(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func (l *live) events() (n int64) {
+	for _, s := range l.p.Status().Sources {
+		n += s.Events
+	}
+	return n
+}
+
+func (l *live) idle() (n int) {
+	for _, s := range l.p.Status().Sources {
+		if s.State == collectors.Idle {
+			n++
+		}
+	}
+	return n
+}
+
+type appender struct {
+	t    *testing.T
+	file *os.File
+}
+
+func newAppender(t *testing.T, path string) *appender {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	return &appender{t, f}
+}
+
+func (a *appender) add(lines ...string) {
+	a.t.Helper()
+	if _, err := a.file.WriteString(strings.Join(lines, "")); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// TestBehindTheMerge: with a short merge_wait a source that writes late comes
+// behind. It is counted, lifted or late, and marks what it touches.
+func TestBehindTheMerge(t *testing.T) {
+	dir := t.TempDir()
+	a, b := newAppender(t, filepath.Join(dir, "a.log")), newAppender(t, filepath.Join(dir, "b.log"))
+	l := startLive(t, dir, Options{Workers: 2, MergeWait: 50 * time.Millisecond})
+	at := time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)
+	b.add(failedLogin(at.Add(-time.Hour), "192.0.2.9"), failedLogin(at.Add(-time.Hour), "192.0.2.9"))
+	for i := range 10 {
+		a.add(failedLogin(at.Add(time.Duration(i)*time.Second), "192.0.2.1"))
+	}
+	poll(t, "the first source is judged", func() bool { return l.p.Status().MergedTime.Equal(at.Add(9 * time.Second)) })
+	// b's clock is an hour behind: 5 s before merged time is lifted, 30 s is late.
+	b.add(failedLogin(at.Add(4*time.Second), "192.0.2.1"), failedLogin(at.Add(5*time.Second), "192.0.2.1"))
+	poll(t, "what came behind is counted", func() bool { return behind(l) >= 2 })
+	if n := behind(l); n != 2 {
+		t.Errorf("%d records behind the merge, want 2", n)
+	}
+	poll(t, "the incident has all twelve", func() bool {
+		for _, i := range l.incidents(t) {
+			if i.Group["client.address"] == "192.0.2.1" && i.Count == 12 {
+				return i.Order == "approximate"
+			}
+		}
+		return false
+	})
+	l.stop()
+	if err := <-l.done; err != nil {
+		t.Error(err)
+	}
+	if err := l.db.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func behind(l *live) (n int64) {
+	for _, s := range l.p.Status().Sources {
+		n += s.Behind
+	}
+	return n
+}
+
+// TestReload: a reload keeps the windows of rules that stay the same, applies
+// new ones, and decodes again what was read but not judged.
+func TestReload(t *testing.T) {
+	dir := t.TempDir()
+	a := newAppender(t, filepath.Join(dir, "a.log"))
+	l := startLive(t, dir, Options{Workers: 2, MergeWait: time.Minute})
+	at := time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)
+	second := 0
+	fail := func(n int) {
+		for range n {
+			a.add(failedLogin(at.Add(time.Duration(second)*time.Second), "192.0.2.1"))
+			second++
+		}
+	}
+	fail(4)
+	poll(t, "four lines are read", func() bool { return l.events() == 4 && l.idle() == 1 })
+	const more = `
+---
+title: Any failed login
+id: 11111111-0000-4000-8000-0000000000ff
+logsource: {category: webserver}
+detection:
+  selection: {auth.outcome: failure}
+  condition: selection
+level: low
+`
+	set, problems := sigma.Parse([]sigma.Document{{File: "rules.yml", Data: []byte(traffictest.Rules + more)}})
+	index, faults := set.Compile(sigma.CompileOptions{})
+	if len(problems)+len(faults) > 0 {
+		t.Fatal(problems, faults)
+	}
+	if err := l.p.Reload(t.Context(), Reload{Index: index}); err != nil {
+		t.Fatal(err)
+	}
+	fail(2)
+	poll(t, "the sixth login fires", func() bool { return ruleCount(l.incidents(t), "11111111-0000-4000-8000-000000000001") == 6 })
+	// The last line before the reload was held for its successor and is decoded again under the new rules.
+	if n := ruleCount(l.incidents(t), "11111111-0000-4000-8000-0000000000ff"); n < 2 || n > 6 {
+		t.Errorf("the new rule counted %d, want the 2 lines after the reload and what waited then", n)
+	}
+	l.close(t)
+	l = startLive(t, dir, Options{Workers: 1, MergeWait: time.Minute})
+	fail(1)
+	poll(t, "after a restart under the old rules", func() bool { return ruleCount(l.incidents(t), "11111111-0000-4000-8000-000000000001") == 7 })
+	l.close(t)
+}
+
+func ruleCount(incidents []*alerting.Incident, id string) int64 {
+	for _, i := range incidents {
+		for _, r := range i.Rules {
+			if r.ID == id {
+				return r.Count
+			}
+		}
+	}
+	return 0
+}
