@@ -16,7 +16,7 @@ import (
 type pattern struct {
 	m     *matcher
 	input uint16
-	nfa   uint16   // 1 + index in Index.nfas, 0 for none
+	regex uint16   // 1 + index in Index.regexes, 0 for none
 	atoms []uint32 // atoms that are true when the pattern matches
 }
 

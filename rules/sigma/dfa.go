@@ -49,68 +49,72 @@ const (
 	rowSpecial = rowDead
 )
 
-const (
-	maxDFA     = 128 << 10 // bytes of one expression's states in one matcher
-	minDFA     = 32 << 10
-	maxAllDFAs = 8 << 20 // bytes of all, as long as each has minDFA
-)
-
 // init makes an empty automaton that takes at most memory bytes for states.
 func (d *dfa) init(n *nfa, memory int) {
 	perState := 4*int(n.stride) + 16 + 4*4 // the hash table is at least a quarter full
 	*d = dfa{n: n, maxStates: memory / 2 / perState, maxSets: memory / 2 / 2}
 }
 
-// dfaMemory is how much each of n automata may use.
-func dfaMemory(n int) int { return max(minDFA, min(maxDFA, maxAllDFAs/max(n, 1))) }
-
 // match reports whether text holds a match, as regexp's MatchString does.
 func (d *dfa) match(text string) bool {
-	n := d.n
-	if n.always {
+	if d.n.always {
 		return true
 	}
-	at := d.first
-	if at == 0 {
-		at = d.begin()
-	}
+	return d.run(text, 0, d.start())
+}
+
+// run goes on from a state in the middle of a text.
+func (d *dfa) run(text string, i int, at uint32) bool {
+	n := d.n
 	rows := d.rows
-	for i := 0; i < len(text); {
-		c := n.ascii[text[i]]
-		if to := rows[at+uint32(c)]; to > rowSpecial {
+	for i < len(text) {
+		if to := rows[at+uint32(n.ascii[text[i]])]; to > rowSpecial {
 			at = to
 			i++
 			continue
 		}
-		width := 1
-		if c == n.high {
-			var r rune
-			r, width = utf8.DecodeRuneInString(text[i:])
-			c = n.classOf(r)
-		}
-		to := rows[at+uint32(c)]
-		if to == rowUnknown {
-			to = d.make(at, c)
-			rows = d.rows
-		}
+		to, width := d.step(text[i:], at)
 		if to <= rowSpecial {
 			return to == rowMatch
 		}
+		rows = d.rows
 		at = to
 		i += width
 	}
-	to := rows[at+uint32(n.end)]
+	return d.ends(at)
+}
+
+// step reads one character, whatever it is.
+func (d *dfa) step(text string, at uint32) (to uint32, width int) {
+	n := d.n
+	c, width := n.ascii[text[0]], 1
+	if c == n.high {
+		var r rune
+		r, width = utf8.DecodeRuneInString(text)
+		c = n.classOf(r)
+	}
+	if to = d.rows[at+uint32(c)]; to == rowUnknown {
+		to = d.make(at, c)
+	}
+	return to, width
+}
+
+// ends reports whether a match is complete where the text ends.
+func (d *dfa) ends(at uint32) bool {
+	to := d.rows[at+uint32(d.n.end)]
 	if to == rowUnknown {
-		to = d.make(at, n.end)
+		to = d.make(at, d.n.end)
 	}
 	return to == rowMatch
 }
 
-// begin makes the state that texts begin in.
-func (d *dfa) begin() uint32 {
-	d.reset()
-	d.addAll(d.n.start)
-	d.first = d.state(kindEdge)
+// start returns the state that texts begin in.
+func (d *dfa) start() uint32 {
+	if d.first == 0 {
+		d.reset()
+		d.addAll(d.n.start)
+		d.first = d.state(kindEdge)
+	}
 	return d.first
 }
 

@@ -3,6 +3,7 @@ package sigma
 import (
 	"math/rand/v2"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 	"testing"
 )
@@ -17,6 +18,16 @@ func sameAsRegexp(t *testing.T, re *regexp.Regexp, d *dfa, text string) (matched
 	return want
 }
 
+// mustNFA returns nil for what is too large.
+func mustNFA(t testing.TB, expr string) *nfa {
+	t.Helper()
+	re, err := syntax.Parse(expr, syntax.Perl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newNFA(re)
+}
+
 func newDFA(n *nfa, memory int) *dfa {
 	var d dfa
 	d.init(n, memory)
@@ -29,8 +40,10 @@ func tight(n *nfa) int { return 8*len(n.atoms) + 6*4*int(n.stride+8) }
 // dfaExpr makes expressions out of all that the syntax has.
 func dfaExpr(r *rand.Rand, depth int) string {
 	if depth == 0 || r.IntN(4) == 0 {
-		leaves := []string{"a", "b", "k", "S", "ab", "é", "\u212a", "ſ", "[ab]", "[^a]", "[a-c]", `\d`, ".", `\b`, `\B`, "1", "$", "^", `\A`, `\z`,
-			`\x{FFFD}`, "(?i:ks)", `\s`, `\w`, `\W`, `\pL`, `[^\x00-\x{10FFFF}]`, "(?s:.)", "(?m:^)", "(?m:$)", "", `\n`, "€", `[€-\x{10FFFF}]`, `\x{1F600}`, "[^é]"}
+		leaves := []string{
+			"a", "b", "k", "S", "ab", "é", "\u212a", "ſ", "[ab]", "[^a]", "[a-c]", `\d`, ".", `\b`, `\B`, "1", "$", "^", `\A`, `\z`,
+			`\x{FFFD}`, "(?i:ks)", `\s`, `\w`, `\W`, `\pL`, `[^\x00-\x{10FFFF}]`, "(?s:.)", "(?m:^)", "(?m:$)", "", `\n`, "€", `[€-\x{10FFFF}]`, `\x{1F600}`, "[^é]",
+		}
 		return leaves[r.IntN(len(leaves))]
 	}
 	sub := func() string { return dfaExpr(r, depth-1) }
@@ -51,8 +64,10 @@ func dfaExpr(r *rand.Rand, depth int) string {
 }
 
 func dfaText(r *rand.Rand, n int) string {
-	pieces := []string{"a", "a", "b", "b", "c", "k", "K", "s", "S", "ſ", "\u212a", "ab", "é", "É", "\xff", "\xc3", "\xe2\x82", "€", "\xa9", "\U0001F600",
-		"\xf0\x9f", "\ufffd", "1", "12", " ", "\n", "_", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xc0\x80", "\x00"}
+	pieces := []string{
+		"a", "a", "b", "b", "c", "k", "K", "s", "S", "ſ", "\u212a", "ab", "é", "É", "\xff", "\xc3", "\xe2\x82", "€", "\xa9", "\U0001F600",
+		"\xf0\x9f", "\ufffd", "1", "12", " ", "\n", "_", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xc0\x80", "\x00",
+	}
 	var b strings.Builder
 	for range r.IntN(n) {
 		b.WriteString(pieces[r.IntN(len(pieces))])
@@ -72,12 +87,12 @@ func TestDFAIsRegexp(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		n := newNFA(expr)
+		n := mustNFA(t, expr)
 		if n == nil {
 			t.Fatalf("%q: too large", expr)
 		}
 		chains += min(n.chains, 1)
-		d, few := newDFA(n, maxDFA), newDFA(n, tight(n))
+		d, few := newDFA(n, maxRegexMemory), newDFA(n, tight(n))
 		for range 20 {
 			text := dfaText(r, 30)
 			tested++
@@ -102,12 +117,12 @@ func TestDFAOfRules(t *testing.T) {
 	exprs, pieces := builtinRegexps(t)
 	matched := 0
 	for _, re := range exprs {
-		n := newNFA(re.String())
+		n := mustNFA(t, re.String())
 		if n == nil {
 			t.Errorf("%q: too large", re)
 			continue
 		}
-		d := newDFA(n, minDFA)
+		d := newDFA(n, minRegexMemory/2)
 		for range 300 {
 			var b strings.Builder
 			for range r.IntN(120) {
@@ -167,16 +182,84 @@ func FuzzDFA(f *testing.F) {
 		if err != nil {
 			t.Skip()
 		}
-		n := newNFA(expr)
+		n := mustNFA(t, expr)
 		if n == nil {
 			t.Skip()
 		}
-		for _, memory := range []int{maxDFA, tight(n)} {
+		for _, memory := range []int{maxRegexMemory, tight(n)} {
 			d := newDFA(n, memory)
 			sameAsRegexp(t, re, d, text)
 			sameAsRegexp(t, re, d, text+text)
 		}
+		if x := newRegex(re); x != nil {
+			var run regexRun
+			run.init(x, minRegexMemory)
+			if got, want := run.match(text), re.MatchString(text); got != want {
+				t.Fatalf("%q in %q: got %v, regexp says %v", re, text, got, want)
+			}
+		}
 	})
+}
+
+// TestRegexIsRegexp: the two automata of an expression together, alone and
+// side by side with others, in one matcher's order of use.
+func TestRegexIsRegexp(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(14, 15))
+	matched, tested, loose, wrong := 0, 0, 0, 0
+	for range 1500 {
+		var runs [lanes]regexRun
+		var d [lanes]*dfa
+		for k := range runs {
+			for d[k] == nil {
+				re, err := regexp.Compile(dfaExpr(r, 4))
+				if err != nil {
+					continue
+				}
+				x := newRegex(re)
+				if x == nil {
+					t.Fatalf("%q: too large", re)
+				}
+				if x.loose {
+					loose++
+				}
+				runs[k].init(x, []int{minRegexMemory, 2 * tight(x.quick)}[r.IntN(2)])
+				d[k] = &runs[k].quick
+			}
+		}
+		for range 20 {
+			text := dfaText(r, 40)
+			quick := matchLanes(&d, text)
+			for k := range runs {
+				want := runs[k].x.re.MatchString(text)
+				if got := runs[k].match(text); got != want {
+					t.Fatalf("%q in %q: got %v, regexp says %v", runs[k].x.re, text, got, want)
+				}
+				if got := quick[k] && runs[k].confirm(text); got != want {
+					t.Fatalf("%q in %q: got %v side by side, regexp says %v", runs[k].x.re, text, got, want)
+				}
+				tested++
+				if want {
+					matched++
+				} else if quick[k] {
+					wrong++
+				}
+			}
+		}
+	}
+	t.Logf("%d of %d match, %d loose expressions, which said yes wrongly %d times", matched, tested, loose, wrong)
+	if matched < tested/10 || matched > tested*9/10 || loose < 100 || wrong < 30 {
+		t.Error("that says too little")
+	}
+}
+
+// TestRegexMemory: so many expressions as there may be share what there is.
+func TestRegexMemory(t *testing.T) {
+	for n, want := range map[int]int{0: 256 << 10, 1: 256 << 10, 64: 128 << 10, 100_000: 64 << 10} {
+		if got := regexMemory(n); got != want {
+			t.Errorf("%d: got %d, want %d", n, got, want)
+		}
+	}
 }
 
 // TestDFAMemory: hostile texts grow an automaton no further than its share,
@@ -184,8 +267,8 @@ func FuzzDFA(f *testing.F) {
 func TestDFAMemory(t *testing.T) {
 	r := rand.New(rand.NewPCG(12, 13))
 	for _, expr := range []string{`(?:[ab].{0,50}){2}c[a-z]{20}x`, `(?:ab?c?){0,60}z(?:a|b.){40}`, `\b(?:a.{12}b|b.{12}a)\b`, `é[^€]{0,400}\pL{3}x`} {
-		re, n := regexp.MustCompile(expr), newNFA(expr)
-		d := newDFA(n, minDFA)
+		re, n := regexp.MustCompile(expr), mustNFA(t, expr)
+		d := newDFA(n, minRegexMemory/2)
 		texts := make([]string, 40)
 		for i := range texts {
 			texts[i] = dfaText(r, 3000)
@@ -193,8 +276,8 @@ func TestDFAMemory(t *testing.T) {
 		for _, text := range texts {
 			sameAsRegexp(t, re, d, text)
 		}
-		if d.memory() > minDFA {
-			t.Errorf("%q takes %d bytes, more than %d", expr, d.memory(), minDFA)
+		if d.memory() > minRegexMemory/2 {
+			t.Errorf("%q takes %d bytes, more than %d", expr, d.memory(), minRegexMemory/2)
 		}
 		t.Logf("%q: %d places, %d states, %d bytes, %d flushes", expr, len(n.atoms), len(d.states), d.memory(), d.flushes)
 		i := 0
@@ -207,13 +290,13 @@ func TestDFAMemory(t *testing.T) {
 // TestNFAFits: what is too large is left to regexp.
 func TestNFAFits(t *testing.T) {
 	for expr, want := range map[string]bool{
-		`(?i)union\s+select`:   true,
-		`[^>]{0,1000}x`:        true,
-		`(?:a{1000}){0}`:       true,
-		`(?:.{100}b{5}){1,45}`: false,
-		`\pL{1,900}\PN{0,100}`: true,
+		`(?i)union\s+select`:          true,
+		`[^>]{0,1000}x`:               true,
+		`(?:a{1000}){0}`:              true,
+		strings.Repeat("x.{1000}", 5): false,
+		`\pL{1,900}\PN{0,100}`:        true,
 	} {
-		if got := newNFA(expr) != nil; got != want {
+		if got := mustNFA(t, expr) != nil; got != want {
 			t.Errorf("%q: got %v, want %v", expr, got, want)
 		}
 	}

@@ -20,7 +20,7 @@ type Index struct {
 	code     []instr
 	patterns []pattern
 	inputs   []*input
-	nfas     []*nfa // of the regular expressions
+	regexes  []*regex
 	steps    []step
 	caches   []uint16 // per cache: its input
 	atoms    []atomInfo
@@ -105,7 +105,7 @@ func (x *Index) lay(b *builder, triggers [][]uint32) {
 		}
 		a.last = uint32(len(x.trigger))
 	}
-	x.makeNFAs()
+	x.makeRegexes()
 	request := step{kind: stepRequest, target: noInput, path: noInput, query: noInput}
 	for i, in := range x.inputs {
 		id := uint16(i)
@@ -133,9 +133,8 @@ func (x *Index) lay(b *builder, triggers [][]uint32) {
 	}
 }
 
-// makeNFAs makes the automata of the regular expressions, one for those that
-// are the same. What is too large for one keeps to regexp.
-func (x *Index) makeNFAs() {
+// makeRegexes readies the regular expressions, those that are the same once.
+func (x *Index) makeRegexes() {
 	made := map[string]uint16{}
 	for i := range x.patterns {
 		p := &x.patterns[i]
@@ -144,14 +143,14 @@ func (x *Index) makeNFAs() {
 		}
 		expr := p.m.re.String()
 		id, ok := made[expr]
-		if !ok && len(x.nfas) < 1<<16-1 {
-			if n := newNFA(expr); n != nil {
-				x.nfas = append(x.nfas, n)
-				id = uint16(len(x.nfas))
+		if !ok && len(x.regexes) < 1<<16-1 {
+			if re := newRegex(p.m.re); re != nil {
+				x.regexes = append(x.regexes, re)
+				id = uint16(len(x.regexes))
 			}
 			made[expr] = id
 		}
-		p.nfa = id
+		p.regex = id
 	}
 }
 

@@ -24,11 +24,11 @@ type Matcher struct {
 	candidate []uint32
 	matched   []uint32
 
-	dfas   []dfa   // per Index.nfas
-	forms  []forms // per input
-	buf    []byte  // decoded and formatted texts of this event
-	atoms  []uint32
-	caches []valueCache
+	regexes []regexRun // per Index.regexes
+	forms   []forms    // per input
+	buf     []byte     // decoded and formatted texts of this event
+	atoms   []uint32
+	caches  []valueCache
 
 	hits     []hit
 	missed   []uint32
@@ -46,7 +46,7 @@ type partial struct {
 
 type pendingTest struct {
 	pattern uint32
-	lo, hi  int
+	span    int // index of the part of the text
 }
 
 // forms are the texts of one input in this event.
@@ -68,13 +68,13 @@ func (x *Index) NewMatcher() *Matcher {
 		ruleSeen: make([]uint32, len(x.plan.Rules)),
 		missSeen: make([]uint32, len(x.plan.Rules)),
 		missing:  make([]uint64, len(x.plan.Rules)),
+		regexes:  make([]regexRun, len(x.regexes)),
 		forms:    make([]forms, len(x.inputs)),
 		caches:   make([]valueCache, len(x.caches)),
 		entities: make([]entity, len(x.variants)),
 	}
-	m.dfas = make([]dfa, len(x.nfas))
-	for i, n := range x.nfas {
-		m.dfas[i].init(n, dfaMemory(len(x.nfas)))
+	for i, re := range x.regexes {
+		m.regexes[i].init(re, regexMemory(len(x.regexes)))
 	}
 	for i, in := range x.caches {
 		m.caches[i].init(x.inputs[in].src)
@@ -187,8 +187,8 @@ func (m *Matcher) holds(ev *event.Event, a uint32) bool {
 
 // matches tests a pattern on one form of a text.
 func (m *Matcher) matches(p *pattern, text string) bool {
-	if p.nfa > 0 {
-		return m.dfas[p.nfa-1].match(text)
+	if p.regex > 0 {
+		return m.regexes[p.regex-1].match(text)
 	}
 	return p.m.matchText(text)
 }

@@ -67,11 +67,7 @@ const (
 
 // newNFA returns the automaton of an expression, or nil for one that is too
 // large or makes too many classes; regexp serves for these.
-func newNFA(expr string) *nfa {
-	re, err := syntax.Parse(expr, syntax.Perl)
-	if err != nil {
-		return nil
-	}
+func newNFA(re *syntax.Regexp) *nfa {
 	prog, err := syntax.Compile(re.Simplify())
 	if err != nil {
 		return nil

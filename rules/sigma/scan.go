@@ -268,12 +268,51 @@ func (m *Matcher) search(a *automaton, text string, where *spans) {
 			m.found(a, s1, text, i+1, where)
 		}
 	}
-	for _, t := range m.pending {
-		if p := &m.x.patterns[t.pattern]; m.patSeen[t.pattern] != m.epoch && m.matches(p, text[t.lo:t.hi]) {
-			m.patSeen[t.pattern] = m.epoch
-			m.setAll(p.atoms)
+	if len(m.pending) > 0 {
+		for j := range where.n {
+			m.testPending(j, text[where.lo[j]:where.hi[j]])
 		}
 	}
+}
+
+// testPending tests the patterns that wait for one part of the text. No two of
+// them are the same expression, as one part belongs to one input.
+func (m *Matcher) testPending(span int, text string) {
+	var d [lanes]*dfa
+	var of [lanes]uint32
+	n := 0
+	for _, t := range m.pending {
+		if t.span != span || m.patSeen[t.pattern] == m.epoch {
+			continue
+		}
+		p := &m.x.patterns[t.pattern]
+		if p.regex == 0 {
+			if p.m.matchText(text) {
+				m.holdsPattern(t.pattern)
+			}
+			continue
+		}
+		d[n], of[n] = &m.regexes[p.regex-1].quick, t.pattern
+		if n++; n < lanes {
+			continue
+		}
+		n = 0
+		for k, ok := range matchLanes(&d, text) {
+			if ok && m.regexes[m.x.patterns[of[k]].regex-1].confirm(text) {
+				m.holdsPattern(of[k])
+			}
+		}
+	}
+	for k := range n {
+		if m.matches(&m.x.patterns[of[k]], text) {
+			m.holdsPattern(of[k])
+		}
+	}
+}
+
+func (m *Matcher) holdsPattern(p uint32) {
+	m.patSeen[p] = m.epoch
+	m.setAll(m.x.patterns[p].atoms)
 }
 
 // found handles the literals that end at end.
@@ -287,6 +326,10 @@ func (m *Matcher) found(a *automaton, state uint32, text string, end int, where 
 			if m.patSeen[h.pattern] == m.epoch {
 				continue
 			}
+			p := &m.partial[h.pattern]
+			if h.clause != 0 && p.text == m.texts && p.clauses&h.clause != 0 {
+				continue
+			}
 			begin := end - int(h.length)
 			for j := range where.n {
 				if where.input[j] != h.input || begin < where.lo[j] || end > where.hi[j] ||
@@ -296,19 +339,16 @@ func (m *Matcher) found(a *automaton, state uint32, text string, end int, where 
 					continue
 				}
 				if h.clause == 0 {
-					m.patSeen[h.pattern] = m.epoch
-					m.setAll(m.x.patterns[h.pattern].atoms)
+					m.holdsPattern(h.pattern)
 					break
 				}
-				p := &m.partial[h.pattern]
 				if p.text != m.texts {
 					p.text, p.clauses = m.texts, 0
 				}
-				if p.clauses != h.clauses {
-					if p.clauses |= h.clause; p.clauses == h.clauses {
-						m.pending = append(m.pending, pendingTest{h.pattern, where.lo[j], where.hi[j]})
-					}
+				if p.clauses |= h.clause; p.clauses == h.clauses {
+					m.pending = append(m.pending, pendingTest{h.pattern, j})
 				}
+				break
 			}
 		}
 	}
