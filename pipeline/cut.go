@@ -28,6 +28,7 @@ type cut struct {
 	book  []storage.Op
 	sent  []alerting.Revision
 
+	began  time.Time
 	parts  atomic.Int32
 	ready  chan<- *cut
 	onDone func()
@@ -44,10 +45,11 @@ func (c *cut) part() {
 type cutState struct {
 	inFlight  atomic.Bool
 	last      time.Time
-	wanted    bool   // ask for one as soon as may be, for a reload
-	plan      uint64 // number of the plan in force
-	table     []byte // what it stands for
-	planTable []byte // table, while it still has to be saved
+	took      atomic.Int64 // nanoseconds from the marker to the end of the last commit
+	wanted    bool         // ask for one as soon as may be, for a reload
+	plan      uint64       // number of the plan in force
+	table     []byte       // what it stands for
+	planTable []byte       // table, while it still has to be saved
 	forceBase bool
 	ledger    ledger
 }
@@ -55,8 +57,15 @@ type cutState struct {
 const (
 	// leastBetweenCuts is how soon a cut may follow another one when a rule has fired.
 	leastBetweenCuts = 100 * time.Millisecond
-	// basesPerCut is how many slots one cut writes whole.
-	basesPerCut = 8
+	// cutShare is the part of the time that such early cuts may take: one in
+	// ten. In a catch-up, where rules fire all the time and each cut has much
+	// to write, they so become as rare as the others.
+	cutShare = 10
+	// basesPerCut is how many slots one cut writes whole at most, and
+	// entitiesPerCut about how many entities they may hold: their owner marks
+	// them all when the cut begins, and nothing else goes on meanwhile.
+	basesPerCut    = 8
+	entitiesPerCut = 16_000
 	// leastLog is how long a slot's log may get whatever its base is.
 	leastLog = 32 << 10
 )
@@ -135,8 +144,8 @@ func (m *merger) housekeep(context.Context, time.Time) error {
 	}
 	now := time.Now()
 	since := now.Sub(m.cuts.last)
-	due := since >= m.p.o.Checkpoint || m.cuts.wanted || m.p.wantCut.Load() && since >= leastBetweenCuts
-	if !due {
+	early := min(max(leastBetweenCuts, cutShare*time.Duration(m.cuts.took.Load())), m.p.o.Checkpoint)
+	if since < m.p.o.Checkpoint && !m.cuts.wanted && (!m.p.wantCut.Load() || since < early) {
 		return nil
 	}
 	m.beginCut(nil)
@@ -152,9 +161,9 @@ func (m *merger) beginCut(done func()) {
 	if len(m.round.runs) > 0 {
 		m.flush()
 	}
-	c := &cut{plan: m.cuts.plan, slots: make([][]detectors.SlotState, len(p.owners)), ready: p.commits, onDone: done}
+	c := &cut{began: m.cuts.last, plan: m.cuts.plan, slots: make([][]detectors.SlotState, len(p.owners)), ready: p.commits, onDone: done}
 	c.parts.Store(int32(len(p.owners)) + 1)
-	bases := m.cuts.ledger.longest(basesPerCut)
+	bases := m.cuts.ledger.longest(m.basesNow())
 	if m.cuts.forceBase {
 		c.base = func(int) bool { return true }
 		m.cuts.forceBase = false
@@ -172,6 +181,17 @@ func (m *merger) beginCut(done func()) {
 	m.round = m.newRound()
 	m.send(r)
 	p.hook("read-not-cut")
+}
+
+// basesNow is how many slots the next cut may write whole.
+func (m *merger) basesNow() int {
+	entities := 0
+	for i := range m.p.stats {
+		if s := m.p.stats[i].Load(); s != nil {
+			entities += s.Entities
+		}
+	}
+	return min(max(entitiesPerCut*observation.Slots/max(entities, 1), 1), basesPerCut)
 }
 
 // positionOps says where every source goes on: at its first record behind the cut.
@@ -263,6 +283,7 @@ func (p *Pipeline) write(ctx context.Context, m *merger) {
 			return
 		}
 		p.outbox.Committed(seq)
+		m.cuts.took.Store(int64(time.Since(c.began)))
 		p.lastCut.Store(p.o.Now().UnixNano())
 		m.cuts.inFlight.Store(false)
 		if c.onDone != nil {
