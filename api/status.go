@@ -63,11 +63,22 @@ type Checkpoint struct {
 	StateBytes int64         `json:"state_bytes"` // size of the state file
 }
 
-// Rules counts the rule documents.
+// Rules counts the rule documents and what their windows did.
 type Rules struct {
-	Loaded   int `json:"loaded"`
-	Disabled int `json:"disabled"`
-	Refused  int `json:"refused"` // problems that cost a rule
+	Loaded   int          `json:"loaded"`
+	Disabled int          `json:"disabled"`
+	Refused  int          `json:"refused"` // problems that cost a rule
+	Windows  []RuleWindow `json:"windows"`
+}
+
+// RuleWindow tells what a rule that keeps windows did: a correlation, or a
+// detection that opens incidents by itself.
+type RuleWindow struct {
+	ID      string `json:"id"`
+	Title   string `json:"title"`
+	Firings uint64 `json:"firings"` // times that its condition became true
+	Growth  uint64 `json:"growth"`  // observations that came while it was true
+	Missing uint64 `json:"missing"` // events that lacked a field to group by or to count
 }
 
 // Receiver tells how the deliveries of one receiver go.

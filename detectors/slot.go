@@ -199,8 +199,9 @@ func (e *Engine) evict(s *slot, busy uint32, n int) int {
 	return n
 }
 
-// Scores run from 0, nothing unexpired, to scoreFiring, a condition that is true.
-const scoreFiring = 255
+// ScoreFiring is the score of a condition that is true; scores run down from
+// there to 0, nothing unexpired. See Stats.EvictedScore.
+const ScoreFiring = 255
 
 // score says how near the entity's nearest rule is to firing.
 func (e *Engine) score(ent *entity, now int64) uint8 {
@@ -213,9 +214,9 @@ func (e *Engine) score(ent *entity, now int64) uint8 {
 			continue
 		}
 		if w.flags&windowFired != 0 && r.holds(n) {
-			return scoreFiring
+			return ScoreFiring
 		}
-		best = max(best, max(1, min(scoreFiring-1, n*(scoreFiring-1)/r.keep)))
+		best = max(best, max(1, min(ScoreFiring-1, n*(ScoreFiring-1)/r.keep)))
 	}
 	return uint8(best)
 }

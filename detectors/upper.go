@@ -1,6 +1,7 @@
 package detectors
 
 import (
+	"iter"
 	"net/netip"
 	"slices"
 
@@ -13,11 +14,11 @@ type upper struct {
 	fed     [][]uint32 // by rule: the rules that its firings feed
 	batch   observation.Batch
 	scratch []byte
-	Missing []uint64 // by rule: firings that lacked a group-by field or the counted field
+	missing []uint64 // by rule: firings that lacked a group-by field or the counted field
 }
 
 func newUpper(plan *observation.Plan) upper {
-	u := upper{fed: make([][]uint32, len(plan.Rules)), Missing: make([]uint64, len(plan.Rules))}
+	u := upper{fed: make([][]uint32, len(plan.Rules)), missing: make([]uint64, len(plan.Rules))}
 	for i := range plan.Rules {
 		for _, in := range plan.Rules[i].Inputs {
 			u.fed[in] = append(u.fed[in], uint32(i))
@@ -84,7 +85,7 @@ func (e *Engine) feed(f observation.Finding, out *Findings) {
 			}
 		}
 		if !ok {
-			u.Missing[index]++
+			u.missing[index]++
 			continue
 		}
 		e.upperHit(r.Kind, values, hit)
@@ -176,6 +177,15 @@ func (e *Engine) findingField(f *observation.Finding, card *observation.Card, na
 	return observation.CardField(card, name)
 }
 
-// UpperMissing returns, by rule, how many firings lacked a field that a
-// correlation over them groups by or counts.
-func (e *Engine) UpperMissing() []uint64 { return slices.Clone(e.upper.Missing) }
+// TakeMissing yields, by rule, how many firings since the last call lacked a
+// field that a correlation over them groups by or counts.
+func (e *Engine) TakeMissing() iter.Seq2[int, uint64] {
+	return func(yield func(int, uint64) bool) {
+		for i, n := range e.upper.missing {
+			e.upper.missing[i] = 0
+			if n > 0 && !yield(i, n) {
+				return
+			}
+		}
+	}
+}

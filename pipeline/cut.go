@@ -247,6 +247,7 @@ func (f *findingsStage) cut(ctx context.Context, c *cut) {
 	if c.idle > 0 {
 		f.book.AdvanceIdle(c.idle)
 	}
+	f.pressure()
 	f.upper.BeginCut(c.plan, c.base)
 	c.upper = f.upper.EndCut()
 	f.texts(ctx, textsPerCut)
@@ -255,6 +256,25 @@ func (f *findingsStage) cut(ctx context.Context, c *cut) {
 		c.book = append(c.book, storage.Op(op))
 	}
 	c.part()
+}
+
+// pressure opens an incident of gatewatch's own when entities were pushed out
+// that may have been on their way to a firing.
+func (f *findingsStage) pressure() {
+	var all detectors.Stats
+	for i := range f.p.stats {
+		if s := f.p.stats[i].Load(); s != nil {
+			all = sum(all, *s)
+		}
+	}
+	if all.EvictedAlive <= f.evictedAlive {
+		return
+	}
+	f.evictedAlive = all.EvictedAlive
+	f.book.Own("state_pressure", "The memory of windows is full", fmt.Sprintf(
+		"%d entities with unexpired entries were pushed out since the start, the nearest to firing at %d %% of its threshold. "+
+			"Either there is a flood of addresses or state.budget is too small for this traffic.",
+		all.EvictedAlive, all.EvictedScore*100/detectors.ScoreFiring), observation.Medium, f.p.o.Now().Unix())
 }
 
 // write commits cuts, one after the other.

@@ -46,6 +46,12 @@ type setup struct {
 	index  *sigma.Index
 	plan   *observation.Plan
 	needs  event.FieldSet
+	rules  *ruleCounters
+}
+
+func newSetup(index *sigma.Index, derive event.DeriveOptions, before *ruleCounters) *setup {
+	plan := index.Plan()
+	return &setup{derive: derive, index: index, plan: plan, needs: index.Needs(), rules: newRuleCounters(plan, before)}
 }
 
 // stateless is one decoding goroutine's set of tools for one setup.
@@ -99,6 +105,7 @@ func (t *stateless) decode(w *work) {
 		t.observe(w, b, ev, start, offset, line, len(text))
 	}
 	w.lines, w.end = line-block.Line, offset
+	t.setup.rules.takeMissing(t.matcher)
 }
 
 func (t *stateless) observe(w *work, b *observation.Batch, ev *event.Event, start, end, line int64, length int) {

@@ -93,10 +93,13 @@ func (o *owner) finishCut() {
 type findingsStage struct {
 	p     *Pipeline
 	plan  *observation.Plan
+	rules *ruleCounters
 	book  *alerting.Book
 	upper *detectors.Engine // owns its own set of all slots
 	chain bool              // some rule is chained, so upper has work
 	all   detectors.Findings
+
+	evictedAlive uint64 // as told by the last incident of our own
 }
 
 func (f *findingsStage) run(ctx context.Context, rounds <-chan *round) error {
@@ -145,10 +148,14 @@ func (f *findingsStage) apply(r *round) {
 		at := len(f.all.List)
 		f.upper.Advance(r.upto, &f.all)
 		f.upper.Cascade(&f.all, at)
+		for i, n := range f.upper.TakeMissing() {
+			f.rules.all[i].missing.Add(n)
+		}
 	}
 	fired := false
 	for i := range f.all.List {
 		x := &f.all.List[i]
+		f.rules.found(x)
 		if f.plan.Rules[x.Rule].Alerting {
 			f.book.Apply(x)
 			fired = fired || x.Fired

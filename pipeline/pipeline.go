@@ -162,7 +162,7 @@ type Pipeline struct {
 // as it is: the caller may set it aside and begin anew.
 func New(o Options) (*Pipeline, error) {
 	o.withDefaults()
-	s := &setup{derive: o.Derive, index: o.Index, plan: o.Index.Plan(), needs: o.Index.Needs()}
+	s := newSetup(o.Index, o.Derive, nil)
 	p := &Pipeline{
 		o: o, saved: map[string]savedPosition{}, byID: map[uint32]collectors.Source{}, sources: newRegistry(),
 		jobs:      make(chan *work, 2*o.Workers),
@@ -188,7 +188,7 @@ func New(o Options) (*Pipeline, error) {
 	book.WholeIPv6 = s.plan.IPv6Whole
 	book.SourceName = p.sources.name
 	p.stage = &findingsStage{
-		p: p, plan: s.plan, chain: detectors.Chained(s.plan), book: alerting.NewBook(s.plan, book),
+		p: p, plan: s.plan, rules: s.rules, chain: detectors.Chained(s.plan), book: alerting.NewBook(s.plan, book),
 		upper: detectors.New(s.plan, detectors.Options{Keys: o.Keys, Entries: o.Entries, Track: track}),
 	}
 	p.merge = &merger{

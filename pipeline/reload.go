@@ -27,7 +27,7 @@ type reloadRequest struct {
 // order. Windows of rules that stay the same are kept; lines that were read
 // but not judged yet are decoded again. After an error nothing has changed.
 func (p *Pipeline) Reload(ctx context.Context, r Reload) error {
-	s := &setup{derive: r.Derive, index: r.Index, plan: r.Index.Plan(), needs: r.Index.Needs()}
+	s := newSetup(r.Index, r.Derive, p.current.Load().rules)
 	if _, err := newStateless(s, p.o.Inputs); err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func (m *merger) dropEmpty() {
 func (f *findingsStage) reload(req *reloadRequest) error {
 	err := f.upper.Reload(req.setup.plan)
 	if err == nil {
-		f.plan = req.setup.plan
+		f.plan, f.rules = req.setup.plan, req.setup.rules
 		f.chain = detectors.Chained(f.plan)
 		f.book.SetPlan(f.plan)
 	}

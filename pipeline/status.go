@@ -21,6 +21,7 @@ type Status struct {
 	Checkpoint time.Time       // the last one committed; zero before it, or without state
 	Pending    []alerting.Pending
 	StateBytes int64 // size of the state file
+	Rules      []RuleStatus
 	// NotReady says why the pipeline cannot be relied on now; empty when it can.
 	NotReady []string
 }
@@ -44,7 +45,7 @@ type SourceStatus struct {
 
 // Status may be called at any time by any goroutine.
 func (p *Pipeline) Status() Status {
-	s := Status{Started: p.started}
+	s := Status{Started: p.started, Rules: p.current.Load().rules.status()}
 	if t := p.mergedTime.Load(); t != 0 {
 		s.MergedTime = time.Unix(t, 0).UTC()
 	}

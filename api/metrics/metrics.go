@@ -99,6 +99,10 @@ var (
 
 	rulesLoaded = gauge("rules", "Rule documents by what became of them; refused counts problems.", "status")
 
+	ruleFirings = counter("rule_firings_total", "Times that a rule's condition became true.", "rule")
+	ruleGrowth  = counter("rule_growth_total", "Observations that came while a rule's condition was true.", "rule")
+	ruleMissing = counter("rule_missing_field_total", "Events that lacked a field that the rule groups by or counts.", "rule")
+
 	incidents = gauge("incidents", "Incidents known.", "state", "level", "family")
 
 	opened          = counter("incidents_opened_total", "Incidents opened.", "family", "level")
@@ -168,6 +172,11 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	send(rulesLoaded, float64(s.Rules.Loaded), "loaded")
 	send(rulesLoaded, float64(s.Rules.Disabled), "disabled")
 	send(rulesLoaded, float64(s.Rules.Refused), "refused")
+	for _, r := range s.Rules.Windows {
+		send(ruleFirings, float64(r.Firings), r.ID)
+		send(ruleGrowth, float64(r.Growth), r.ID)
+		send(ruleMissing, float64(r.Missing), r.ID)
+	}
 	collectAlerting(send, c.backend.Counts())
 	send(reloads, float64(s.Reload.Total))
 	send(reloadsFailed, float64(s.Reload.Failed))

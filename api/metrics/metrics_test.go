@@ -47,8 +47,11 @@ func full() *backend {
 				Entities: 6, Probation: 7, BudgetBytes: 8, Evicted: 9, Dropped: 10, Entries: 11, EvictedAlive: 12, Readmitted: 13, Late: 14,
 			},
 			Checkpoint: api.Checkpoint{Last: &at, Total: 11, Duration: 13 * time.Millisecond, StateBytes: 12},
-			Rules:      api.Rules{Loaded: 14, Disabled: 15, Refused: 16},
-			Reload:     api.Reload{At: &at, OK: false, Total: 20, Failed: 21}, StateSetAside: "x.damaged",
+			Rules: api.Rules{
+				Loaded: 14, Disabled: 15, Refused: 16,
+				Windows: []api.RuleWindow{{ID: "6f1c0f9e-0000-4000-8000-000000000001", Title: "Some rule", Firings: 61, Growth: 62, Missing: 63}},
+			},
+			Reload: api.Reload{At: &at, OK: false, Total: 20, Failed: 21}, StateSetAside: "x.damaged",
 		},
 		counts: alerting.Counts{
 			Opened:          map[alerting.FamilyLevel]int64{{Family: "credential", Level: observation.High}: 30},

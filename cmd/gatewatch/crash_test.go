@@ -154,7 +154,7 @@ func (c *crash) replay(lines []traffictest.Line) []traffictest.Summary {
 	c.check(err)
 	incidents, err := traffictest.Decode(string(out))
 	c.check(err)
-	if len(incidents) < 20 {
+	if len(incidents) < 10 {
 		c.t.Fatalf("the log shows %d incidents only", len(incidents))
 	}
 	return traffictest.Summarize(incidents)

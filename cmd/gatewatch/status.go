@@ -39,6 +39,9 @@ func (d *daemon) Status() api.Status {
 			Late: l.Late, Behind: l.Behind,
 		})
 	}
+	for _, r := range p.Rules {
+		s.Rules.Windows = append(s.Rules.Windows, api.RuleWindow(r))
+	}
 	slices.SortFunc(s.Sources, func(a, b api.Source) int { return strings.Compare(a.Name, b.Name) })
 	for _, r := range c.Receivers {
 		s.Receivers = append(s.Receivers, receiverStatus(r.Name, &counts))

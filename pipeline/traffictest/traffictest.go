@@ -323,10 +323,14 @@ type Summary struct {
 	Count                     int64
 }
 
-// Summarize keeps what is promised, ordered by first_seen and id.
+// Summarize keeps what is promised, ordered by first_seen and id. What
+// gatewatch says of itself is left out: it follows the wall clock.
 func Summarize(incidents []*alerting.Incident) []Summary {
 	out := make([]Summary, 0, len(incidents))
 	for _, i := range incidents {
+		if i.Family == "gatewatch" {
+			continue
+		}
 		out = append(out, Summary{
 			ID: i.ID, Family: i.Family, Parent: i.Parent, Level: i.Level.String(), Rules: i.Rules, Group: i.Group,
 			Sources: i.Sources, Accounts: i.Accounts, Routes: i.Routes,
