@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -20,15 +21,30 @@ func PlanTable(p *observation.Plan) []byte {
 		b = observation.AppendText(b, strings.Join(p.Kinds[i].Fields, "\x00"))
 	}
 	b = binary.AppendUvarint(b, uint64(len(p.Rules)))
+	shares := Engine{}
+	shares.setPlan(p)
 	for i := range p.Rules {
 		b = binary.LittleEndian.AppendUint64(b, p.Identity(i))
+		b = binary.AppendUvarint(b, uint64(shares.rules[i].leader))
+		b = append(b, shares.rules[i].bit)
 	}
 	return b
 }
 
 // Mapping turns the numbers of an earlier plan into those of the current one.
-// -1 stands for what is no longer there.
-type Mapping struct{ kinds, rules []int }
+type Mapping struct {
+	kinds []int // -1 stands for what is no longer there
+	// windows lists, for each leader of the earlier plan, the rules that are
+	// still there of those that shared its window.
+	windows map[uint64][]mappedRule
+	rules   uint64 // of the earlier plan
+}
+
+// mappedRule is a rule of the current plan and the bit that it had before.
+type mappedRule struct {
+	rule uint32
+	bit  uint8
+}
 
 var errState = errors.New("state record is damaged")
 
@@ -47,12 +63,14 @@ func (e *Engine) MapTable(table []byte) (*Mapping, error) {
 	for i := range e.plan.Rules {
 		identities[e.plan.Identity(i)] = i
 	}
-	for range r.count(8) {
+	m.windows = map[uint64][]mappedRule{}
+	m.rules = uint64(r.count(10))
+	for range m.rules {
 		i, ok := identities[r.uint64()]
-		if !ok {
-			i = -1
+		leader, bit := r.uvarint(), r.byte()
+		if ok {
+			m.windows[leader] = append(m.windows[leader], mappedRule{uint32(i), bit})
 		}
-		m.rules = append(m.rules, i)
 	}
 	return m, r.err
 }
@@ -186,80 +204,103 @@ func (e *Engine) loadEntity(s *slot, r *reader, m *Mapping, cards []observation.
 	return cards
 }
 
+// loadedNode is an entry as it was read, before it is known who keeps it.
+type loadedNode struct {
+	node
+	card   observation.Card
+	client netip.Addr
+	hash   uint64
+	value  string
+}
+
 func (e *Engine) loadWindow(s *slot, id uint32, ent *entity, r *reader, m *Mapping, cards []observation.Card, touched int64) []observation.Card {
 	old := r.uvarint()
-	flags := r.byte()
+	flags, fired := r.byte(), r.byte()
 	n := r.count(8)
-	if r.err != nil || old >= uint64(len(m.rules)) {
+	if r.err != nil || old >= m.rules {
 		r.fail()
 		return cards
 	}
-	index := m.rules[old]
-	keep := ent != nil && index >= 0
-	var w *window
-	var wid uint32
-	var ru *rule
-	if keep {
-		ru = &e.rules[index]
-		wid = e.windowOf(id, ent, uint32(index))
-		w = e.window(wid)
-		w.flags = flags &^ windowValues
-	}
+	nodes := make([]loadedNode, 0, n)
 	t := touched
 	line, offset := int64(0), int64(0)
 	for range n {
 		t -= r.varint()
 		count := r.uvarint()
-		nd := node{time: uint32(t), n: uint32(count >> 1), counted: count&1 != 0, source: uint16(r.uvarint())}
+		l := loadedNode{node: node{time: uint32(t), n: uint32(count >> maxMembers), counted: uint8(count & (1<<maxMembers - 1)), source: uint16(r.uvarint())}}
 		offset += r.varint()
 		line += r.varint()
-		nd.offset, nd.line, nd.length = offset, uint32(line), uint32(r.uvarint())
-		var card observation.Card
-		cards, card = r.card(cards)
-		client := r.addr()
-		var hash uint64
-		var value string
+		l.offset, l.line, l.length = offset, uint32(line), uint32(r.uvarint())
+		cards, l.card = r.card(cards)
+		l.client = r.addr()
 		if flags&windowValues != 0 {
-			hash, value = r.uint64(), r.text()
+			l.hash, l.value = r.uint64(), r.text()
 		}
-		if r.err != nil {
-			return cards
+		nodes = append(nodes, l)
+	}
+	if r.err != nil || ent == nil {
+		return cards
+	}
+	// The rules that shared the window may be spread over several now.
+	leaders := map[uint32][]mappedRule{}
+	for _, mr := range m.windows[old] {
+		l := e.rules[mr.rule].leader
+		leaders[l] = append(leaders[l], mr)
+	}
+	for _, l := range slices.Sorted(maps.Keys(leaders)) {
+		e.restore(s, id, ent, l, flags, fired, nodes, leaders[l])
+	}
+	return cards
+}
+
+// restore makes a leader's window of what was read.
+func (e *Engine) restore(s *slot, id uint32, ent *entity, leader uint32, flags, fired uint8, nodes []loadedNode, members []mappedRule) {
+	bits := func(old uint8) (b uint8) {
+		for _, mr := range members {
+			if old&mr.bit != 0 {
+				b |= e.rules[mr.rule].bit
+			}
 		}
-		if !keep {
-			continue
+		return b
+	}
+	r := &e.rules[leader]
+	wid := e.windowOf(id, ent, leader)
+	w := e.window(wid)
+	if w.head != 0 {
+		return // rules that did not count the same before now do; the first one's window goes on
+	}
+	w.flags, w.fired = flags&^windowValues, bits(fired)
+	for i := range nodes {
+		l := &nodes[i]
+		nd := l.node
+		nd.counted = bits(nd.counted)
+		nd.card = e.cards.acquire(l.card.Digest, &l.card, cloneCard)
+		if l.client.IsValid() {
+			nd.client = e.clients.acquire(hashAddr(l.client), &l.client, cloneAddr)
 		}
-		nd.card = e.cards.acquire(card.Digest, &card, cloneCard)
-		if client.IsValid() {
-			nd.client = e.clients.acquire(hashAddr(client), &client, cloneAddr)
-		}
-		if ru.Type == observation.ValueCount {
-			nd.value = e.values.acquire(hash, &value, cloneString)
+		if r.Type == observation.ValueCount {
+			nd.value = e.values.acquire(l.hash, &l.value, cloneString)
 		}
 		nid := e.nodes.alloc()
 		*e.nodes.at(nid) = nd
 		s.entries++
 		e.append(w, nid)
 		w.total += nd.n
-		if ru.byValue {
+		if r.byValue {
 			e.byValue[valueKey{wid, nd.value}] = nid
 		}
-		if ru.expires {
-			e.timers.push(timer{at: t + ru.Timespan, entity: id, hash: ent.hash, rule: uint32(index)})
+		if r.expires {
+			e.timers.push(timer{at: int64(nd.time) + r.Timespan, entity: id, hash: ent.hash, rule: leader})
 		}
 	}
-	if keep {
-		e.settle(s, wid, w, ru)
-	}
-	return cards
+	e.settle(s, wid, w, r)
 }
 
 // settle fits a window to a rule whose bounds may have changed since it was
 // written: the state that people were told of is kept while it is still true.
 func (e *Engine) settle(s *slot, wid uint32, w *window, r *rule) {
 	e.trim(s, wid, w, r)
-	if !r.holds(w.total) {
-		w.flags &^= windowFired
-	}
+	w.fired = e.stillFired(w, r, w.total)
 }
 
 // Reload goes over to a new plan. Windows of rules whose identity stays the

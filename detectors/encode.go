@@ -228,7 +228,7 @@ func (e *Engine) putWindow(b []byte, s *slot, w *window, base int64) []byte {
 		flags |= windowValues
 	}
 	b = binary.AppendUvarint(b, uint64(w.rule))
-	b = append(b, flags)
+	b = append(b, flags, w.fired)
 	n := 0
 	for id := w.head; id != 0; id = e.nodes.at(id).next {
 		n++
@@ -239,11 +239,7 @@ func (e *Engine) putWindow(b []byte, s *slot, w *window, base int64) []byte {
 		nd := e.nodes.at(id)
 		b = binary.AppendVarint(b, base-int64(nd.time))
 		base = int64(nd.time)
-		flag := uint64(nd.n) << 1
-		if nd.counted {
-			flag |= 1
-		}
-		b = binary.AppendUvarint(b, flag)
+		b = binary.AppendUvarint(b, uint64(nd.n)<<maxMembers|uint64(nd.counted))
 		b = binary.AppendUvarint(b, uint64(nd.source))
 		b = binary.AppendVarint(b, nd.offset-offset)
 		b = binary.AppendVarint(b, int64(nd.line)-line)

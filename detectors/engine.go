@@ -96,7 +96,18 @@ type rule struct {
 	expires bool  // also judged when entries expire
 	empty   bool  // true of an empty window
 	byValue bool  // values are found through Engine.byValue
+
+	// Rules that count the same over the same time share one window, that of
+	// the first of them, which keeps what the highest bound needs. bit is the
+	// rule's own in window.fired and node.counted; members, of a leader, are
+	// all that share, itself first.
+	leader  uint32
+	bit     uint8
+	members []uint32
 }
+
+// maxMembers is how many rules share a window: bits of node.counted.
+const maxMembers = 6
 
 type slot struct {
 	number    int
@@ -179,11 +190,46 @@ func (e *Engine) setPlan(plan *observation.Plan) {
 				c.gte++
 			}
 		}
-		c.byValue = r.Type == observation.ValueCount && c.keep > 32
+		c.leader, c.bit, c.members = uint32(i), 1, []uint32{uint32(i)}
 		e.rules[i] = c
 	}
+	e.share()
 	e.upper = newUpper(plan)
 }
+
+// share puts rules that count the same into one window.
+func (e *Engine) share() {
+	type what struct {
+		kind     uint16
+		kindOf   observation.Type
+		timespan int64
+		feed     string
+	}
+	leaders := map[what]uint32{}
+	for i := range e.rules {
+		r := &e.rules[i]
+		if r.Feed == "" || r.expires || r.empty || r.Plain || r.Depth != 1 {
+			continue
+		}
+		key := what{r.Kind, r.Type, r.Timespan, r.Feed}
+		l, ok := leaders[key]
+		if !ok || len(e.rules[l].members) == maxMembers {
+			leaders[key] = uint32(i)
+			continue
+		}
+		leader := &e.rules[l]
+		r.leader, r.bit, r.members = l, 1<<len(leader.members), nil
+		leader.members = append(leader.members, uint32(i))
+		leader.keep = max(leader.keep, r.keep)
+	}
+	for i := range e.rules {
+		r := &e.rules[i]
+		r.byValue = r.Type == observation.ValueCount && r.keep > 32
+	}
+}
+
+// own is how many entries the rule itself needs; its window may keep more.
+func (r *rule) own() uint32 { return uint32(r.Keep()) }
 
 func (r *rule) holds(n uint32) bool {
 	if r.gte >= 0 {

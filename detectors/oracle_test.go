@@ -176,6 +176,9 @@ func oracleSequence(t *testing.T, seed uint64) {
 	for i := range 1 + r.IntN(3) {
 		plan.Rules = append(plan.Rules, randomRule(r, i))
 	}
+	if r.IntN(3) == 0 {
+		shareWindow(r, plan)
+	}
 	entities := 1 + r.IntN(2)
 	naive := make([][]oracle, entities)
 	for e := range naive {
@@ -244,8 +247,28 @@ func oracleSequence(t *testing.T, seed uint64) {
 
 func oracleClient(i int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}) }
 
+// shareWindow adds rules that count the same as the first with other bounds.
+func shareWindow(r *rand.Rand, plan *observation.Plan) {
+	plan.Rules[0].Feed = "same"
+	for i := range 1 + r.IntN(8) {
+		ru := plan.Rules[0]
+		ru.ID = fmt.Sprint("s", i)
+		ru.Bounds = []observation.Bound{{Op: observation.Gte, Value: 1 + r.Int64N(8)}}
+		plan.Rules = append(plan.Rules, ru)
+	}
+}
+
 func rulesHit(r *rand.Rand, plan *observation.Plan) (hits []observation.Hit) {
+	same := observation.Hit{} // of the rules that count the same
 	for i := range plan.Rules {
+		if plan.Rules[i].Feed != "" && i > 0 {
+			if same.N > 0 {
+				h := same
+				h.Rule = uint32(i)
+				hits = append(hits, h)
+			}
+			continue
+		}
 		if r.IntN(4) == 0 {
 			continue
 		}
@@ -257,6 +280,9 @@ func rulesHit(r *rand.Rand, plan *observation.Plan) (hits []observation.Hit) {
 			h.N = 1 + uint32(r.IntN(3))
 		}
 		hits = append(hits, h)
+		if plan.Rules[i].Feed != "" {
+			same = h
+		}
 	}
 	return hits
 }

@@ -213,10 +213,12 @@ func (e *Engine) score(ent *entity, now int64) uint8 {
 		if n == 0 {
 			continue
 		}
-		if w.flags&windowFired != 0 && r.holds(n) {
+		if e.stillFired(w, r, n) != 0 {
 			return ScoreFiring
 		}
-		best = max(best, max(1, min(ScoreFiring-1, n*(ScoreFiring-1)/r.keep)))
+		for _, m := range r.members {
+			best = max(best, max(1, min(ScoreFiring-1, n*(ScoreFiring-1)/e.rules[m].own())))
+		}
 	}
 	return uint8(best)
 }

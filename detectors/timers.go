@@ -81,10 +81,10 @@ func (e *Engine) expired(x timer, out *Findings) {
 		e.expire(s, wid, w, r, x.at)
 		switch holds := r.holds(w.total); {
 		case holds && !was:
-			w.flags |= windowFired
+			w.fired = r.bit
 			e.fire(out, ent, w.rule, r, w, observation.Key{Time: x.at, Rank: -1}, e.entityValues(ent), nil)
 		case !holds:
-			w.flags &^= windowFired
+			w.fired = 0
 		}
 		return
 	}

@@ -18,12 +18,14 @@ type window struct {
 	// The times of head and tail, here so that an observation that neither
 	// expires nor joins a node costs no look at one.
 	headTime, tailTime uint32
-	flags              uint8
+	// fired has the bits of the rules whose condition is true and a finding
+	// told so; emptiness makes one true without.
+	fired uint8
+	flags uint8
 }
 
 const (
-	windowFired  = 1 << iota // the condition is true and a finding told so; emptiness makes one true without
-	windowBehind             // something in it came behind the merge
+	windowBehind = 1 << iota // something in it came behind the merge
 	windowValues             // on disk only: the entries carry values
 )
 
@@ -38,51 +40,72 @@ type node struct {
 	line       uint32
 	length     uint32
 	source     uint16
-	counted    bool
+	counted    uint8 // bits of the rules for which a finding told of it
 	offset     int64
 }
 
 // valueKey finds the node of a value in a window that keeps many.
 type valueKey struct{ window, value uint32 }
 
-// hit judges one rule's window before and after the observation is added.
+// hit judges a window before and after the observation is added, by all rules
+// that share it.
 func (e *Engine) hit(s *slot, id uint32, ent *entity, c *cause, o *observation.Observation, h *observation.Hit, out *Findings) {
 	r := &e.rules[h.Rule]
+	if r.leader != h.Rule {
+		return // the leader's hit comes with it
+	}
 	wid := e.windowOf(id, ent, h.Rule)
 	w := e.window(wid)
 	now := c.rec.Window
 	e.expire(s, wid, w, r, now)
-	was := r.holds(w.total)
-	if !was {
-		w.flags &^= windowFired
+	var was uint8
+	for _, m := range r.members {
+		if e.rules[m].holds(w.total) {
+			was |= e.rules[m].bit
+		}
 	}
+	w.fired &= was
 	if c.rec.Behind {
 		w.flags |= windowBehind
 	}
 
-	fired := w.flags&windowFired != 0
 	var added uint32
 	if r.Type == observation.ValueCount {
 		added = e.addValue(s, wid, w, r, ent, c, h)
 	} else {
-		added = e.addEvent(s, w, ent, c, h, fired && r.holds(w.total+h.N))
+		added = e.addEvent(s, w, ent, c, h, e.stillFired(w, r, w.total+h.N))
 	}
 	if r.expires {
 		e.timers.push(timer{at: now + r.Timespan, entity: id, hash: ent.hash, rule: h.Rule})
 	}
-
-	switch {
-	case !r.holds(w.total):
-		w.flags &^= windowFired
-	case fired:
-		e.nodes.at(added).counted = true
-		e.grow(out, ent, h, w, c, o.Values)
-	case !was || !r.empty:
-		// Also where a reload lowered the bound below what the window already holds.
-		w.flags |= windowFired
-		e.fire(out, ent, h.Rule, r, w, c.key, o.Values, c.rec)
+	for _, m := range r.members {
+		member := &e.rules[m]
+		switch {
+		case !member.holds(w.total):
+			w.fired &^= member.bit
+		case w.fired&member.bit != 0:
+			e.nodes.at(added).counted |= member.bit
+			e.grow(out, ent, m, h, w, c, o.Values)
+		case was&member.bit == 0 || !member.empty:
+			// Also where a reload lowered the bound below what the window already holds.
+			w.fired |= member.bit
+			e.fire(out, ent, m, member, w, c.key, o.Values, c.rec)
+		}
 	}
 	e.trim(s, wid, w, r)
+}
+
+// stillFired returns the bits of the fired rules that hold of n.
+func (e *Engine) stillFired(w *window, r *rule, n uint32) (bits uint8) {
+	if w.fired == 0 {
+		return 0
+	}
+	for _, m := range r.members {
+		if member := &e.rules[m]; w.fired&member.bit != 0 && member.holds(n) {
+			bits |= member.bit
+		}
+	}
+	return bits
 }
 
 // ownWindow marks the number of a window that is inside its entity.
@@ -142,7 +165,7 @@ func (e *Engine) trim(s *slot, wid uint32, w *window, r *rule) {
 
 // addEvent adds an event, to the newest entry where that is of the same
 // second and card and counted alike.
-func (e *Engine) addEvent(s *slot, w *window, ent *entity, c *cause, h *observation.Hit, counted bool) uint32 {
+func (e *Engine) addEvent(s *slot, w *window, ent *entity, c *cause, h *observation.Hit, counted uint8) uint32 {
 	w.total += h.N
 	card, client := e.cardOf(ent, &c.rec.Card)
 	if t := w.tail; t != 0 && int64(w.tailTime) == c.rec.Window {
@@ -307,8 +330,8 @@ func (e *Engine) fire(out *Findings, ent *entity, index uint32, r *rule, w *wind
 	items := out.items(n)
 	for id := w.head; id != 0; id = e.nodes.at(id).next {
 		nd := e.nodes.at(id)
-		items = append(items, e.item(ent, nd))
-		nd.counted = true
+		items = append(items, e.item(ent, nd, r.bit))
+		nd.counted |= r.bit
 	}
 	f := observation.Finding{
 		Key: key, Rule: index, Kind: ent.kind, Hash: ent.hash, Values: values,
@@ -321,17 +344,17 @@ func (e *Engine) fire(out *Findings, ent *entity, index uint32, r *rule, w *wind
 }
 
 // grow reports an observation that came while the condition was true.
-func (e *Engine) grow(out *Findings, ent *entity, h *observation.Hit, w *window, c *cause, values string) {
+func (e *Engine) grow(out *Findings, ent *entity, index uint32, h *observation.Hit, w *window, c *cause, values string) {
 	it := observation.Item{Time: c.rec.Window, N: h.N, Ref: c.ref, Card: c.rec.Card, Value: h.Value}
 	out.List = append(out.List, observation.Finding{
-		Key: c.key, Rule: h.Rule, Kind: ent.kind, Hash: ent.hash, Values: values,
+		Key: c.key, Rule: index, Kind: ent.kind, Hash: ent.hash, Values: values,
 		Late: c.rec.Late, Behind: w.flags&windowBehind != 0, Number: int64(w.total), Items: append(out.items(1), it),
 	})
 }
 
-func (e *Engine) item(ent *entity, nd *node) observation.Item {
+func (e *Engine) item(ent *entity, nd *node, bit uint8) observation.Item {
 	it := observation.Item{
-		Time: int64(nd.time), N: nd.n, Counted: nd.counted,
+		Time: int64(nd.time), N: nd.n, Counted: nd.counted&bit != 0,
 		Ref: observation.Ref{Source: uint32(nd.source), Offset: nd.offset, Line: int64(nd.line), Length: nd.length},
 	}
 	if nd.card != 0 {

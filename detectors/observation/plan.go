@@ -120,6 +120,11 @@ type Rule struct {
 	Timespan int64  // seconds
 	Bounds   []Bound
 
+	// Feed names what events the rule counts and how: rules of depth 1 with the
+	// same Feed get the same hits for the same entities, always together. If
+	// type and timespan are the same too they share one window. "" shares none.
+	Feed string
+
 	// ResolveAfter is the rule's own resolve time in seconds, 0 for the default.
 	ResolveAfter int64
 

@@ -1,6 +1,7 @@
 package sigma
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -52,6 +53,7 @@ func (c *compiler) overEvents(r *Rule, p *problems) {
 	pr := c.planRule(r)
 	pr.Kind, pr.Depth = c.kind(names, address, mean), 1
 	id := c.add(r, pr)
+	feed := make([]string, len(ins))
 	for i, in := range ins {
 		fields := make([]event.Field, len(cols))
 		for j, col := range cols {
@@ -68,7 +70,11 @@ func (c *compiler) overEvents(r *Rule, p *problems) {
 		}
 		d := &c.x.dets[c.detOf[in]]
 		d.sinks = append(d.sinks, s)
+		feed[i] = fmt.Sprintf("%d/%d/%d", c.detOf[in], s.variant, s.value)
 	}
+	// Rules that count the same share their window, see observation.Rule.
+	slices.Sort(feed)
+	c.x.plan.Rules[id].Feed = strings.Join(slices.Compact(feed), " ")
 }
 
 func (c *compiler) tuple(fields []event.Field) int32 {
