@@ -64,17 +64,30 @@ type trieNode struct {
 	depth uint32
 }
 
+// commonBytes begin the rows, so that ordinary text looks at few cache lines.
+const commonBytes = "e/atiorscnpdlu0m1h2g-vb34yf5=.k67w8x9q_&jz?"
+
 func buildAutomaton(lits []literal, maxEntries int) *automaton {
 	a := &automaton{}
-	classes := 1 // class 0: bytes in no literal
+	var used byteSet
 	for _, l := range lits {
 		for _, c := range []byte(l.text) {
-			if a.class[c] == 0 {
-				// At most 230 folded bytes exist, so classes fit a byte.
-				a.class[c] = uint8(classes)
-				classes++
-			}
+			used.add(c)
 		}
+	}
+	classes := 1 // class 0: bytes in no literal
+	number := func(c byte) {
+		if used.has(c) && a.class[c] == 0 {
+			// At most 230 folded bytes exist, so classes fit a byte.
+			a.class[c] = uint8(classes)
+			classes++
+		}
+	}
+	for _, c := range []byte(commonBytes) {
+		number(c)
+	}
+	for c := range 256 {
+		number(byte(c))
 	}
 	for c := byte('A'); c <= 'Z'; c++ {
 		a.class[c] = a.class[lowerByte(c)]

@@ -1,7 +1,11 @@
 package sigma
 
 import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -9,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"gatewatch/collectors/format"
 	"gatewatch/detectors/observation"
 	"gatewatch/event"
 )
@@ -103,6 +108,55 @@ func builtinIndex(t testing.TB) *Index {
 	set, _ := Parse(docs)
 	x, _ := set.Compile(CompileOptions{})
 	return x
+}
+
+// BenchmarkLog runs the built-in rules over lines of a log, the one that
+// GATEWATCH_BENCH_LOG names or the sample.
+func BenchmarkLog(b *testing.B) {
+	x := builtinIndex(b)
+	observeAll(b, x, logged(b, x.Needs(), 256))
+}
+
+// logged decodes the first n lines of a log.
+func logged(t testing.TB, needs event.FieldSet, n int) []*event.Event {
+	t.Helper()
+	var in io.Reader
+	path := os.Getenv("GATEWATCH_BENCH_LOG")
+	if path == "" {
+		path = "../../testdata/attack-hour.log.gz"
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	in = f
+	if strings.HasSuffix(path, ".gz") {
+		if in, err = gzip.NewReader(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dec, err := format.New(format.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := event.NewDeriver(event.DeriveOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []*event.Event
+	for lines := bufio.NewScanner(in); lines.Scan() && len(out) < n; {
+		var e event.Event
+		if dec.Decode(bytes.Clone(lines.Bytes()), &e) != nil {
+			continue
+		}
+		der.Derive(&e, needs)
+		for _, s := range []*string{&e.Route, &e.ObjectID, &e.Principal, &e.Account} {
+			*s = strings.Clone(*s)
+		}
+		out = append(out, &e)
+	}
+	return out
 }
 
 // BenchmarkHostile is a target of 8 KiB that makes every regular expression

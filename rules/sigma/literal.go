@@ -17,6 +17,7 @@ const (
 	maxClauses      = 4   // clauses of one pattern
 	maxLiteral      = 64  // characters of a literal that are looked at
 	tooCommon       = 0.6 // a clause that holds oftener announces nothing
+	helpful         = 0.2 // one behind the rarest has to be rarer: finding it costs more than it saves
 )
 
 // clause is a set of folded literals of which every match holds one.
@@ -63,7 +64,12 @@ func chooseClauses(clauses []clause, src source, limit float64) []clause {
 		}
 	}
 	slices.SortStableFunc(out, func(a, b clause) int { return cmp.Compare(frequency(a.lits, src), frequency(b.lits, src)) })
-	return out[:min(len(out), maxClauses)]
+	for i := range out {
+		if i == maxClauses || i > 0 && frequency(out[i].lits, src) > helpful {
+			return out[:i]
+		}
+	}
+	return out
 }
 
 // facts is what is known of the texts that a regular expression matches.
@@ -273,6 +279,8 @@ func frequency(set []string, src source) float64 {
 				p *= 0.1
 			case c == ' ' || c == '+':
 				p *= blank
+			case c == ',':
+				p *= 0.01
 			case c == '=' || c == '&' || c == '.' || c == '-' || c == '_' || c == '%':
 				p *= 0.03
 			default:

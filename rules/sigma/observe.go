@@ -16,6 +16,8 @@ type hit struct {
 	value         string
 }
 
+func (h *hit) order() uint64 { return uint64(h.kind)<<32 | uint64(h.rule) }
+
 // entity is what the event has for one variant of a kind.
 type entity struct {
 	epoch   uint32
@@ -36,11 +38,7 @@ func (m *Matcher) observe(ev *event.Event, b *observation.Batch) {
 			m.missing[r]++
 		}
 	}
-	if len(m.hits) > 1 {
-		slices.SortFunc(m.hits, func(a, b hit) int {
-			return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.rule, b.rule))
-		})
-	}
+	sortHits(m.hits)
 	for i := 0; i < len(m.hits); {
 		h := &m.hits[i]
 		e := &m.entities[h.variant]
@@ -169,6 +167,20 @@ func (m *Matcher) counted(ev *event.Event, b *observation.Batch, fields []event.
 
 // maxTuple is how many fields a value_count can count together.
 const maxTuple = 8
+
+// sortHits sorts by kind and rule a list that is nearly always short and nearly
+// in order.
+func sortHits(hits []hit) {
+	if len(hits) > 24 {
+		slices.SortFunc(hits, func(a, b hit) int { return cmp.Compare(a.order(), b.order()) })
+		return
+	}
+	for i := 1; i < len(hits); i++ {
+		for j := i; j > 0 && hits[j].order() < hits[j-1].order(); j-- {
+			hits[j], hits[j-1] = hits[j-1], hits[j]
+		}
+	}
+}
 
 // sortIDs sorts a list that is nearly always short.
 func sortIDs(ids []uint32) {

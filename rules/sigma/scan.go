@@ -100,32 +100,43 @@ func (m *Matcher) lookForms(ev *event.Event, id uint16, in *input) {
 // the target finds what is in all three.
 func (m *Matcher) lookRequest(ev *event.Event, s *step) {
 	var auto *automaton
+	cut, split := targetSplit(ev)
+	plain := split && !needsDecoding(ev.Target, plusTarget)
 	present := 0
-	for _, id := range [...]uint16{s.target, s.path, s.query} {
+	for i, id := range [...]uint16{s.target, s.path, s.query} {
 		if id == noInput {
 			continue
 		}
 		in := m.x.inputs[id]
-		text, ok := m.base(ev, in.src)
-		if !ok {
+		text := ev.Target
+		switch i {
+		case 1:
+			text = ev.Path
+		case 2:
+			text = ev.Query
+		}
+		if text == "" {
 			m.setAll(in.absent)
 			continue
 		}
 		present++
 		m.setAll(in.exists)
 		auto = in.auto
-		if in.exact != nil {
-			f := m.formsOf(ev, id)
-			for i := range f.n {
-				m.lookExact(in, f.text[i])
-			}
+		if in.exact == nil {
+			continue
 		}
-		_ = text
+		if plain {
+			m.lookExact(in, text)
+			continue
+		}
+		f := m.formsOf(ev, id)
+		for i := range f.n {
+			m.lookExact(in, f.text[i])
+		}
 	}
 	if auto == nil {
 		return
 	}
-	cut, split := targetSplit(ev)
 	if present < 2 || !split {
 		for _, id := range [...]uint16{s.target, s.path, s.query} {
 			if id == noInput {
@@ -143,7 +154,7 @@ func (m *Matcher) lookRequest(ev *event.Event, s *step) {
 	var where spans
 	where.parts(s, cut, len(ev.Target))
 	m.search(auto, ev.Target, &where)
-	if !needsDecoding(ev.Target, plusTarget) {
+	if plain {
 		return
 	}
 	from := len(m.buf)
@@ -257,7 +268,12 @@ func (m *Matcher) search(a *automaton, text string, where *spans) {
 		}
 	}
 	for i := 2 * mid; i < len(text); i++ {
-		if s2 = a.step(s2, a.class[text[i]]); s2&hitFlag != 0 {
+		if c := uint32(a.class[text[i]]); s2 < a.dense {
+			s2 = a.table[s2<<a.shift|c]
+		} else {
+			s2 = a.step(s2, uint8(c))
+		}
+		if s2&hitFlag != 0 {
 			s2 &^= hitFlag
 			m.found(a, s2, text, i+1, where)
 		}
