@@ -168,6 +168,7 @@ func (c *crash) start(point string, n int) *exec.Cmd {
 		p.Env = append(p.Env, fmt.Sprintf("GATEWATCH_FAILPOINT=%s:%d", point, n), "GATEWATCH_FAILPOINT_LOG="+filepath.Join(c.dir, "hits"))
 	}
 	c.check(p.Start())
+	c.t.Cleanup(func() { _ = p.Process.Kill() }) // where the test ends early; else it is gone already
 	return p
 }
 
@@ -298,8 +299,13 @@ func (c *crash) awaitSeen(w *traffictest.Writer) {
 	_ = p.Wait()
 }
 
+// awaitEnd polls until all that was written is in committed state. An offset
+// moves when the merge lets a record pass, a little before windows and
+// incidents know of it; the second commit from then on holds it, as one cut is
+// under way at a time.
 func (c *crash) awaitEnd(w *traffictest.Writer) {
-	c.poll("everything judged", func() (bool, string) {
+	var commits int64
+	c.poll("everything read", func() (bool, string) {
 		s, err := c.status()
 		if err != nil {
 			return false, err.Error()
@@ -315,7 +321,15 @@ func (c *crash) awaitEnd(w *traffictest.Writer) {
 				left++
 			}
 		}
+		commits = s.Checkpoint.Total
 		return left == 0, fmt.Sprintf("want %v, have %+v", w.Sizes, s.Sources)
+	})
+	c.poll("everything committed", func() (bool, string) {
+		s, err := c.status()
+		if err != nil {
+			return false, err.Error()
+		}
+		return s.Checkpoint.Total >= commits+2, fmt.Sprintf("want %d commits, have %d", commits+2, s.Checkpoint.Total)
 	})
 }
 
