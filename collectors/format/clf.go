@@ -86,10 +86,48 @@ func (d *Decoder) choose(p *parts, ev *event.Event) fault {
 	return fault{reason: reasonOther}
 }
 
-// findTime finds the time in brackets. A user name may hold brackets and even
-// a time, but never a bare quote, so only the real time is followed by one,
-// or by a single word and one.
+// findTime finds the time in brackets: the last thing before the first bare
+// quote, or before one word and that quote. Servers escape quotes in what a
+// client chooses, so no user name, however many brackets and times it holds,
+// moves it. A logger that escapes nothing is read from the left.
 func (d *Decoder) findTime(s string, ev *event.Event) (open, end int, f fault) {
+	if q := closing(s, 0); q > 2 && s[q-1] == ' ' {
+		if open, ok := d.timeBefore(s, q-1, ev); ok {
+			return open, q - 1, fault{}
+		}
+		if at := strings.LastIndexByte(s[:q-1], ' '); at > 0 {
+			if open, ok := d.timeBefore(s, at, ev); ok {
+				return open, at, fault{}
+			}
+		}
+	}
+	return d.firstTime(s, ev)
+}
+
+// timeBefore reads the time whose closing bracket stands right before end.
+func (d *Decoder) timeBefore(s string, end int, ev *event.Event) (open int, ok bool) {
+	if s[end-1] != ']' {
+		return 0, false
+	}
+	at := end
+	for range 2 { // a zone name may stand in brackets of its own
+		from := max(0, end-82)
+		i := strings.LastIndexByte(s[from:at], '[')
+		if i < 0 {
+			return 0, false
+		}
+		at = from + i
+		if ns, n := d.clock.bracketed(s[at+1:]); n > 0 && at+1+n == end {
+			ev.Time = ns
+			return at, true
+		}
+	}
+	return 0, false
+}
+
+// firstTime finds the first time that a bare quote follows, or a single word
+// and one.
+func (d *Decoder) firstTime(s string, ev *event.Event) (open, end int, f fault) {
 	f = fault{reason: reasonShape}
 	at := 0
 	for range maxTries {
@@ -131,18 +169,30 @@ func (d *Decoder) prefix(s string, p *parts, ev *event.Event) bool {
 		if rest == " - - " {
 			return true
 		}
-		if next, more := cutToken(rest); hasPort(next) && strings.HasPrefix(more, " - ") && strings.IndexByte(first, ':') > 0 {
+		next, more := cutToken(rest)
+		switch {
+		case !strings.HasPrefix(more, " - "):
+		case hasPort(next) && strings.IndexByte(first, ':') > 0 && !d.isClient(first, next):
 			// address:port vhost:port ident user
 			p.vhost = true
 			ev.Host = hostOnly(next)
 			rest = more
+		case d.isClient(first, next):
+			// The client asked for a virtual host that looks like an address:
+			// its own is the one that the server wrote behind it.
+			p.vhost = true
+			ev.Host = hostOnly(first)
+			ev.Peer, _ = event.ParseAddr(next)
+			ev.PeerText, rest = next, more
 		}
 		d.user(rest, ev)
 		return true
 	}
 	second, more := cutToken(rest)
 	switch addr, ok := event.ParseAddr(second); {
-	case ok && isHost(first):
+	case ok && first != "" && (isHost(first) || first[len(first)-1] != ':'):
+		// A virtual host may be any word, as clients choose it. A colon at its
+		// end is a program's name that syslog wrote.
 		p.vhost = true
 		ev.Host = hostOnly(d.text(first))
 		ev.Peer, ev.PeerText = addr, second
@@ -161,6 +211,21 @@ func (d *Decoder) prefix(s string, p *parts, ev *event.Event) bool {
 		return true
 	}
 	return false
+}
+
+// isClient reports whether of two words before the ident the second is the
+// client's address although the first can be read as one too.
+func (d *Decoder) isClient(first, second string) bool {
+	if d.named != nil && d.named.name != "vhost_combined" {
+		return false
+	}
+	_, ok := event.ParseAddr(second)
+	return ok && (bareAddr(second) || bareAddr(first))
+}
+
+// bareAddr reports whether an address is written without a port.
+func bareAddr(s string) bool {
+	return strings.HasSuffix(s, "]") || s[0] != '[' && strings.Count(s, ":") != 1
 }
 
 // user reads " ident user " and leaves ident out.

@@ -56,7 +56,7 @@ func TestCombined(t *testing.T) {
 func TestBlankLines(t *testing.T) {
 	d := decoder(t, Options{})
 	var ev event.Event
-	for _, line := range []string{"", "\r", " ", "#Fields: a b", "\xef\xbb\xbf", "\xef\xbb\xbf# x"} {
+	for _, line := range []string{"", "\r", " ", "#Fields: a b", "\xef\xbb\xbf", "\xef\xbb\xbf# x", `#192.0.2.1 - - [19/Nov/2026:06:00:02 +0000] "GET / HTTP/1.1" 200 1`} {
 		if err := d.Decode([]byte(line), &ev); !errors.Is(err, ErrBlank) {
 			t.Errorf("%q: want ErrBlank, got %v", line, err)
 		}
@@ -107,6 +107,19 @@ func TestShapes(t *testing.T) {
 	f(`<190>Nov 19 06:00:02 web nginx: 192.0.2.1 - x: 6.6.6.6 - - `+get, "common", want{event.FieldPeer: "192.0.2.1", event.FieldUser: "x: 6.6.6.6 - -"})
 	f(`2026-11-19T06:00:02.1Z stdout F 192.0.2.1 - - `+get, "common", want{event.FieldPeer: "192.0.2.1"})
 	f(`web-1  | 192.0.2.1 - - `+get, "common", want{event.FieldPeer: "192.0.2.1"})
+
+	// What clients may choose: the user's name in any request, and the virtual host.
+	f(`192.0.2.1 - [[[[[[[[[ `+get, "common", want{event.FieldPeer: "192.0.2.1", event.FieldUser: "[[[[[[[[["})
+	f(`192.0.2.1 - [19/Nov/2001:06:00:02 +0000] `+get, "common", want{event.FieldUser: "[19/Nov/2001:06:00:02 +0000]"})
+	f(`192.0.2.1 - [2001-11-19T06:00:02Z] [2026-11-19T06:00:02Z] "GET / HTTP/1.1" 200 1`, "common", want{event.FieldUser: "[2001-11-19T06:00:02Z]"})
+	f(`198.51.100.7 192.0.2.1 - - `+get, "vhost_combined", want{event.FieldPeer: "192.0.2.1", event.FieldHost: "198.51.100.7", event.FieldUser: ""})
+	f(`198.51.100.7:443 192.0.2.1 - bob `+get, "vhost_combined", want{event.FieldPeer: "192.0.2.1", event.FieldHost: "198.51.100.7", event.FieldUser: "bob"})
+	f(`[2001:db8::7]:443 2001:db8::1 - - `+get, "vhost_combined", want{event.FieldPeer: "2001:db8::1"})
+	f(`198.51.100.7 192.0.2.1:4711 - - `+get, "vhost_combined", want{event.FieldPeer: "192.0.2.1"})
+	f(`192.0.2.1:4711 198.51.100.7:443 - - `+get+` "-" "x"`, "vhost_combined", want{event.FieldPeer: "192.0.2.1", event.FieldHost: "198.51.100.7"})
+	f(`#a 192.0.2.1 - - `+get, "vhost_combined", want{event.FieldPeer: "192.0.2.1", event.FieldHost: "#a"})
+	f(`{a 192.0.2.1 - - `+get, "vhost_combined", want{event.FieldPeer: "192.0.2.1", event.FieldHost: "{a"})
+	f(`a!b 192.0.2.1 - x: 198.51.100.7 - - `+get, "vhost_combined", want{event.FieldPeer: "192.0.2.1", event.FieldUser: "x: 198.51.100.7 - -"})
 
 	// Times.
 	f(`192.0.2.1 - - [19/Nov/2026:03:00:02 -0300] "GET / HTTP/1.1" 200 1`, "common", want{})
@@ -277,4 +290,21 @@ func TestTimes(t *testing.T) {
 	f("1e99", 0, false)
 	f("99999999999999999999", 0, false)
 	f("1795068002.x", 0, false)
+}
+
+// TestNoFraming: nothing that a client puts into a line gives it another
+// client's address.
+func TestNoFraming(t *testing.T) {
+	f := func(name, line string) {
+		t.Helper()
+		var ev event.Event
+		if err := decoder(t, Options{Name: name}).Decode([]byte(line), &ev); err == nil && ev.Peer.String() == "198.51.100.7" {
+			t.Errorf("%s as %q: the client is %v", line, name, ev.Peer)
+		}
+	}
+	const get = `[19/Nov/2026:06:00:02 +0000] "GET / HTTP/1.1" 200 1 "-" "x"`
+	f("auto", `198.51.100.7 192.0.2.1 - - `+get)
+	f("vhost_combined", `198.51.100.7:443 192.0.2.1 - - `+get)
+	f("combined", `192.0.2.1 198.51.100.7 - - `+get)
+	f("auto", `odd!name.example.org - x: 198.51.100.7 - - `+get)
 }

@@ -127,15 +127,27 @@ func (d *Decoder) decode(s string, ev *event.Event) fault {
 	for start < len(s) && (s[start] == ' ' || s[start] == '\t') {
 		start++
 	}
-	if start == len(s) || s[start] == '#' {
+	if start == len(s) {
 		return fault{reason: blank}
 	}
 	body := s[start:]
 	d.escaped = strings.IndexByte(body, '\\') >= 0
 	var f fault
 	switch {
+	case body[0] == '#':
+		// A comment, or a request whose virtual host was chosen to look like one.
+		if f = d.readCLF(body, ev); f.reason != "" {
+			return fault{reason: blank}
+		}
 	case body[0] == '{' && (d.named == nil || d.named.json):
-		f = d.readJSON(body, ev)
+		if f = d.readJSON(body, ev); f.reason == reasonJSON && d.named == nil {
+			ev.Reset()
+			ev.Raw = s
+			d.scratch = d.scratch[:0]
+			if d.readCLF(body, ev).reason == "" {
+				return fault{} // a virtual host that begins with a brace
+			}
+		}
 	case d.named != nil && d.named.json:
 		f = fault{reason: reasonOther}
 	default:

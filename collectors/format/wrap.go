@@ -15,6 +15,9 @@ import (
 //
 // The first mark decides, as no client writes anything before its own address.
 func (d *Decoder) wrapped(s string, p *parts, ev *event.Event) bool {
+	if _, rest := cutToken(s); strings.HasPrefix(rest, " - ") {
+		return false // a client by an odd name; behind the ident is a user name, which it chose
+	}
 	cut := len(s)
 	for _, mark := range [...]string{": ", " stdout F ", " stderr F ", " | "} {
 		if i := strings.Index(s[:cut], mark); i >= 0 {
