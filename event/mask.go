@@ -309,11 +309,14 @@ func (m *masker) scheme(i int) int {
 			break
 		}
 	}
+	if from == blanks {
+		return 0 // before the search for the end, or "basic~basic~" would cost the square of its length
+	}
 	to := from
 	for to < len(m.s) && (class[m.s[to]]&(cDigit|cLower|cUpper|cDash|cDot) != 0 || strings.IndexByte("~+/=", m.s[to]) >= 0) {
 		to++
 	}
-	if from == blanks || to-from < 8 {
+	if to-from < 8 {
 		return 0
 	}
 	return m.hide(from, to, to, masked)

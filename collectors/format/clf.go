@@ -95,7 +95,7 @@ func (d *Decoder) findTime(s string, ev *event.Event) (open, end int, f fault) {
 		if open, ok := d.timeBefore(s, q-1, ev); ok {
 			return open, q - 1, fault{}
 		}
-		if at := strings.LastIndexByte(s[:q-1], ' '); at > 0 {
+		if at := strings.LastIndexByte(s[:q-1], ' '); at > 0 && at+1 < q-1 {
 			if open, ok := d.timeBefore(s, at, ev); ok {
 				return open, at, fault{}
 			}
