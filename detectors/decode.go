@@ -312,7 +312,6 @@ func (e *Engine) Reload(plan *observation.Plan) error {
 	old := PlanTable(e.plan)
 	track := e.opts.Track
 	e.opts.Track = true
-	e.epoch = 1
 	e.BeginCut(0, func(int) bool { return true })
 	states := e.EndCut()
 	next := New(plan, e.opts)

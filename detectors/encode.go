@@ -41,7 +41,13 @@ type SlotState struct {
 // slotOut collects the chunks of the cut that is being encoded, and the
 // removals that belong to the next one.
 type slotOut struct {
-	base    bool
+	base bool
+	// A slot that is written whole is gone through by place in its table:
+	// places before cursor are done. Entities that are done have the mark
+	// whole; it is another one at the next time, so nothing has to be unmarked.
+	whole   uint8 // 0 while the slot is not being written whole
+	turn    uint8
+	cursor  int
 	chunks  [][]byte
 	buf     []byte
 	stamp   uint32 // of the chunk being written
@@ -62,18 +68,32 @@ func (e *Engine) change(s *slot, id uint32, ent *entity) {
 	if !e.opts.Track || ent.mark == e.epoch {
 		return
 	}
-	if ent.mark != 0 && e.cutting {
+	if e.unwritten(s, ent) {
 		e.put(s, ent)
 	}
 	ent.mark = e.epoch
 	s.dirty = append(s.dirty, id)
 }
 
+// unwritten reports whether an entity still has to be encoded for the cut
+// under way.
+func (e *Engine) unwritten(s *slot, ent *entity) bool {
+	switch {
+	case !e.cutting || ent.mark == e.epoch:
+		return false
+	case s.out.whole != 0:
+		return ent.mark != s.out.whole
+	default:
+		return ent.mark == 3-e.epoch
+	}
+}
+
 func (e *Engine) noteRemoval(s *slot, ent *entity, dropped bool) {
 	if !e.opts.Track {
 		return
 	}
-	if e.cutting && ent.mark != 0 && ent.mark != e.epoch {
+	e.finishWhole(s) // the table is about to move
+	if e.unwritten(s, ent) {
 		e.put(s, ent)
 	}
 	ent.mark = 0
@@ -100,7 +120,6 @@ func (e *Engine) appendValues(b []byte, ent *entity) []byte {
 // not for their entities. plan is the number that the pipeline keeps
 // PlanTable under; base says which slots are to be written whole.
 func (e *Engine) BeginCut(plan uint64, base func(slot int) bool) {
-	old := e.epoch
 	e.epoch = 3 - e.epoch
 	e.cutting = true
 	e.enc = encoder{plan: plan, stamps: e.enc.stamps}
@@ -114,12 +133,8 @@ func (e *Engine) BeginCut(plan uint64, base func(slot int) bool) {
 		switch {
 		case s.out.base:
 			s.pending = s.pending[:0]
-			for _, l := range [...]*list{&s.probation, &s.main} {
-				for id := l.head; id != 0; id = e.entities.at(id).next {
-					e.entities.at(id).mark = old
-					s.pending = append(s.pending, id)
-				}
-			}
+			s.out.turn = 1 - s.out.turn
+			s.out.whole, s.out.cursor = markWhole+s.out.turn, 0
 			e.open(s)
 			s.out.buf = append(s.out.buf, opClear)
 			e.putMeta(s)
@@ -154,10 +169,15 @@ func (e *Engine) EncodeSome(n int) bool {
 	if !e.cutting {
 		return true
 	}
-	old := 3 - e.epoch
 	for ; e.enc.slot < len(e.slots); e.enc.slot, e.enc.dirty = e.enc.slot+1, 0 {
 		s := e.slots[e.enc.slot]
 		if s == nil {
+			continue
+		}
+		if s.out.whole != 0 {
+			if n = e.encodeWhole(s, n); n == 0 {
+				return false
+			}
 			continue
 		}
 		for ; e.enc.dirty < len(s.pending); e.enc.dirty++ {
@@ -167,7 +187,7 @@ func (e *Engine) EncodeSome(n int) bool {
 			n--
 			ent := e.entities.at(s.pending[e.enc.dirty])
 			// The place may have been given to an entity of another slot since.
-			if ent.mark != old || ent.place == placeNone || observation.Slot(ent.hash) != s.number {
+			if ent.place == placeNone || observation.Slot(ent.hash) != s.number || !e.unwritten(s, ent) {
 				continue
 			}
 			e.put(s, ent)
@@ -175,6 +195,39 @@ func (e *Engine) EncodeSome(n int) bool {
 		}
 	}
 	return true
+}
+
+// markWhole is the first of the two marks of entities of a slot that is
+// written whole; 0 is clean, 1 and 2 are the epochs.
+const markWhole = 3
+
+// encodeWhole encodes up to n entities of a slot that is written whole and
+// returns how many more could have been.
+func (e *Engine) encodeWhole(s *slot, n int) int {
+	for ; s.out.cursor < len(s.table.ids); s.out.cursor++ {
+		if n == 0 {
+			return 0
+		}
+		id := s.table.ids[s.out.cursor]
+		if id == 0 {
+			continue
+		}
+		n--
+		if ent := e.entities.at(id); e.unwritten(s, ent) {
+			e.put(s, ent)
+			ent.mark = s.out.whole
+		}
+	}
+	return n
+}
+
+// finishWhole goes through what is left of a slot that is written whole,
+// before its table changes its order.
+func (e *Engine) finishWhole(s *slot) {
+	if e.cutting && s.out.whole != 0 {
+		for e.encodeWhole(s, 1<<20) == 0 {
+		}
+	}
 }
 
 // EndCut encodes what is left and returns the slots that changed since the
@@ -185,6 +238,9 @@ func (e *Engine) EndCut() []SlotState {
 	e.cutting = false
 	var out []SlotState
 	for _, s := range e.slots {
+		if s != nil {
+			s.out.whole = 0
+		}
 		if s == nil || (s.out.buf == nil && len(s.out.chunks) == 0) {
 			continue
 		}

@@ -423,11 +423,19 @@ func (e *Engine) enter(s *slot, kind uint16, hash uint64, values *string) uint32
 	id := e.entities.alloc()
 	ent := e.entities.at(id)
 	ent.hash, ent.kind = hash, kind
+	if e.opts.Track {
+		// Changed since the cut, and no part of it.
+		ent.mark = e.epoch
+		s.dirty = append(s.dirty, id)
+	}
 	if len(*values) <= len(ent.inline) {
 		ent.size = uint8(copy(ent.inline[:], *values))
 	} else {
 		ent.size = longValues
 		ent.long = e.values.acquire(observation.HashValue(*values), values, cloneString)
+	}
+	if s.table.full() {
+		e.finishWhole(s)
 	}
 	s.table.insert(hash, id, func(id uint32) uint64 { return e.entities.at(id).hash })
 	return id

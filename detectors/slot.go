@@ -22,8 +22,11 @@ func (t *table) first(hash uint64) int { return int(uint32(hash)) & (len(t.ids) 
 
 func (t *table) after(i int) int { return (i + 1) & (len(t.ids) - 1) }
 
+// full reports whether the next insert makes the table anew.
+func (t *table) full() bool { return (t.n+1)*4 > len(t.ids)*3 }
+
 func (t *table) insert(hash uint64, id uint32, hashOf func(uint32) uint64) {
-	if (t.n+1)*4 > len(t.ids)*3 {
+	if t.full() {
 		old := t.ids
 		n := max(8, 2*len(old))
 		t.ids, t.tags = make([]uint32, n), make([]uint32, n)

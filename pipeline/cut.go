@@ -61,11 +61,8 @@ const (
 	// ten. In a catch-up, where rules fire all the time and each cut has much
 	// to write, they so become as rare as the others.
 	cutShare = 10
-	// basesPerCut is how many slots one cut writes whole at most, and
-	// entitiesPerCut about how many entities they may hold: their owner marks
-	// them all when the cut begins, and nothing else goes on meanwhile.
-	basesPerCut    = 8
-	entitiesPerCut = 16_000
+	// basesPerCut is about how many bytes of slots one cut writes whole.
+	basesPerCut = 16 << 20
 	// leastLog is how long a slot's log may get whatever its base is.
 	leastLog = 32 << 10
 )
@@ -116,8 +113,10 @@ func (l *ledger) ops(dst []storage.Op, set int, st detectors.SlotState) []storag
 	return dst
 }
 
-// longest chooses the slots whose logs have outgrown their bases.
-func (l *ledger) longest(n int) map[int]bool {
+// longest chooses slots whose logs have outgrown half their bases, the worst
+// first, until about so many bytes are to be written. With bases of a fraction
+// of the state written at each cut, the file stays below three times the state.
+func (l *ledger) longest(bytes int64) map[int]bool {
 	type candidate struct {
 		slot int
 		over int64
@@ -125,13 +124,18 @@ func (l *ledger) longest(n int) map[int]bool {
 	var c []candidate
 	for i := range observation.Slots {
 		s := &l.slots[i]
-		if over := s.log - max(s.base, leastLog); over > 0 {
+		if over := s.log - max(s.base/2, leastLog); over > 0 {
 			c = append(c, candidate{i, over})
 		}
 	}
 	slices.SortFunc(c, func(a, b candidate) int { return cmp.Or(cmp.Compare(b.over, a.over), cmp.Compare(a.slot, b.slot)) })
 	out := map[int]bool{}
-	for _, x := range c[:min(n, len(c))] {
+	for _, x := range c {
+		if bytes <= 0 {
+			break
+		}
+		s := &l.slots[x.slot]
+		bytes -= s.base + s.log // no less than what it takes
 		out[x.slot] = true
 	}
 	return out
@@ -163,7 +167,7 @@ func (m *merger) beginCut(done func()) {
 	}
 	c := &cut{began: m.cuts.last, plan: m.cuts.plan, slots: make([][]detectors.SlotState, len(p.owners)), ready: p.commits, onDone: done}
 	c.parts.Store(int32(len(p.owners)) + 1)
-	bases := m.cuts.ledger.longest(m.basesNow())
+	bases := m.cuts.ledger.longest(basesPerCut)
 	if m.cuts.forceBase {
 		c.base = func(int) bool { return true }
 		m.cuts.forceBase = false
@@ -181,17 +185,6 @@ func (m *merger) beginCut(done func()) {
 	m.round = m.newRound()
 	m.send(r)
 	p.hook("read-not-cut")
-}
-
-// basesNow is how many slots the next cut may write whole.
-func (m *merger) basesNow() int {
-	entities := 0
-	for i := range m.p.stats {
-		if s := m.p.stats[i].Load(); s != nil {
-			entities += s.Entities
-		}
-	}
-	return min(max(entitiesPerCut*observation.Slots/max(entities, 1), 1), basesPerCut)
 }
 
 // positionOps says where every source goes on: at its first record behind the cut.

@@ -111,6 +111,7 @@ type crowd struct {
 	clients int
 	extra   time.Duration
 	full    chan struct{} // closed when all clients were seen
+	resume  chan struct{} // closed when it may go on
 }
 
 func (c *crowd) Name() string { return "crowd" }
@@ -181,10 +182,25 @@ func (c *crowd) Run(ctx context.Context, _ collectors.Position, emit func(collec
 			}
 		}
 	}
+	if err := send(); err != nil {
+		return err
+	}
 	close(c.full)
-	for end := time.Now().Add(c.extra); time.Now().Before(end); {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.resume:
+	}
+	began := time.Now()
+	for n := 0; time.Since(began) < c.extra; n++ {
 		if err := add(r.IntN(c.clients), r.IntN(20)); err != nil {
 			return err
+		}
+		if n%1000 == 0 {
+			select { // keep to the rate
+			case <-ctx.Done():
+			case <-time.After(time.Until(began.Add(time.Duration(n) * time.Second / crowdRate))):
+			}
 		}
 	}
 	if err := send(); err != nil {
@@ -193,6 +209,9 @@ func (c *crowd) Run(ctx context.Context, _ collectors.Position, emit func(collec
 	<-ctx.Done()
 	return ctx.Err()
 }
+
+// crowdRate is how many requests a second the crowd sends once it is complete.
+const crowdRate = 100_000
 
 // BenchmarkCrowd runs with many live entities and all built-in rules:
 // GATEWATCH_BENCH_ENTITIES of them (default 20,000), for
@@ -211,9 +230,9 @@ func BenchmarkCrowd(b *testing.B) {
 		var base, full runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&base)
-		c := &crowd{clients: clients, extra: extra, full: make(chan struct{})}
+		c := &crowd{clients: clients, extra: extra, full: make(chan struct{}), resume: make(chan struct{})}
 		db := openBench(b, b.TempDir())
-		p, err := New(Options{Inputs: []Input{{Collector: c}}, Index: index, DB: db, Live: true, Observe: d.observe, Budget: 1 << 30})
+		p, err := New(Options{Inputs: []Input{{Collector: c}}, Index: index, DB: db, Live: true, Observe: d.observe, Budget: 3 << 30})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -221,10 +240,12 @@ func BenchmarkCrowd(b *testing.B) {
 		done := make(chan error, 1)
 		go func() { done <- p.Run(ctx) }()
 		<-c.full
+		<-time.After(3 * time.Second) // so that no checkpoint is under way
 		runtime.GC()
 		runtime.ReadMemStats(&full)
 		st := p.Status()
 		d = durations{}
+		close(c.resume)
 		<-time.After(extra)
 		cancel()
 		if err := <-done; err != nil {
