@@ -19,6 +19,17 @@ const maxFile = 4 << 20
 // the working folder, and a missing file gives the defaults; a path that was
 // given has to exist. Mistakes in the file come back as [Problems].
 func Load(path string, env Env) (*Config, error) {
+	return load(path, &decoder{env: env})
+}
+
+// LoadForReading is Load for commands that send nothing. The receivers are
+// left out unread: who looks at logs or incidents from a shell does not have
+// their secrets in the environment.
+func LoadForReading(path string, env Env) (*Config, error) {
+	return load(path, &decoder{env: env, reading: true})
+}
+
+func load(path string, d *decoder) (*Config, error) {
 	explicit := path != ""
 	if !explicit {
 		path = DefaultPath
@@ -34,7 +45,8 @@ func Load(path string, env Env) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)
 	}
-	c, err := Parse(path, filepath.Dir(abs), data, env)
+	d.file, d.dir = path, filepath.Dir(abs)
+	c, err := d.parse(data)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +75,11 @@ func readFile(path string) ([]byte, error) {
 // [Problems].
 func Parse(name, dir string, data []byte, env Env) (*Config, error) {
 	d := &decoder{file: name, dir: dir, env: env}
-	c := Default(dir)
+	return d.parse(data)
+}
+
+func (d *decoder) parse(data []byte) (*Config, error) {
+	c := Default(d.dir)
 	root, ok := d.document(data)
 	if ok {
 		d.config(c, root)

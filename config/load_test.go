@@ -206,3 +206,23 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestLoadForReading: who only looks needs no secrets of receivers.
+func TestLoadForReading(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "gatewatch.yaml")
+	text := "receivers: [{name: ops, webhook: {url: '${HOOK}'}}]\nipv6_group: 128\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := func(string) (string, bool) { return "", false }
+	if _, err := Load(path, env); err == nil {
+		t.Error("Load takes a variable that is not set")
+	}
+	c, err := LoadForReading(path, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.IPv6Group != 128 || len(c.Receivers) != 0 {
+		t.Errorf("want ipv6_group 128 and no receivers, got %d and %d", c.IPv6Group, len(c.Receivers))
+	}
+}

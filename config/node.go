@@ -16,6 +16,7 @@ type decoder struct {
 	file     string
 	dir      string // what relative paths start from
 	env      Env
+	reading  bool // receivers are left out
 	problems Problems
 }
 

@@ -58,7 +58,11 @@ func (d *decoder) config(c *Config, root *yaml.Node) {
 	d.merge(c, m.take("merge"))
 	d.state(c, m.take("state"))
 	d.incidents(c, m.take("incidents"))
-	d.receivers(c, m)
+	if d.reading {
+		m.take("receivers")
+	} else {
+		d.receivers(c, m)
+	}
 	d.api(c, m.take("api"))
 	d.log(c, m.take("log"))
 	m.done()

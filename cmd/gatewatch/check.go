@@ -1,9 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"gatewatch/config"
 	"gatewatch/rules/sigma"
@@ -72,6 +76,11 @@ func (a *app) check(out outputFormat, path string, rulePaths []string) error {
 	}
 	problems = append(problems, fromError(err)...)
 	bad := len(problems) > 0
+	if c != nil {
+		for _, text := range advice(c) {
+			problems = append(problems, problem{Severity: "warning", Message: text})
+		}
+	}
 	if set != nil {
 		for _, p := range set.problems {
 			bad = bad || p.Severity == sigma.Refused
@@ -100,11 +109,7 @@ func (a *app) printCheck(out outputFormat, c *config.Config, set *ruleSet, probl
 		}
 	}
 	if c != nil {
-		from := c.Path
-		if from == "" {
-			from = "defaults, no file"
-		}
-		if _, err := fmt.Fprintf(a.stdout, "configuration: %s; %s, %s\n", escape(from),
+		if _, err := fmt.Fprintf(a.stdout, "configuration: %s; %s, %s\n", escape(cmp.Or(c.Path, noFile)),
 			count(len(c.Sources), "source", "sources"), count(len(c.Receivers), "receiver", "receivers")); err != nil {
 			return err
 		}
@@ -116,9 +121,44 @@ func (a *app) printCheck(out outputFormat, c *config.Config, set *ruleSet, probl
 }
 
 func printRuleCounts(w io.Writer, set *ruleSet) error {
-	_, err := fmt.Fprintf(w, "rules: %d loaded, %d disabled, %s\n",
-		len(set.index.Rules()), set.disabled, count(set.refused(), "problem that refused one", "problems that refused one"))
+	refused := "none refused"
+	if n := set.refused(); n > 0 {
+		refused = "some refused for " + count(n, "mistake", "mistakes")
+	}
+	_, err := fmt.Fprintf(w, "rules: %d loaded, %d disabled, %s\n", len(set.index.Rules()), set.disabled, refused)
 	return err
+}
+
+// noFile stands where the path of a configuration would.
+const noFile = "defaults, no file"
+
+// advice says what is no mistake in a configuration but may surprise: what is
+// not there, and may come to be there later.
+func advice(c *config.Config) []string {
+	var out []string
+	for i := range c.Sources {
+		s := &c.Sources[i]
+		found := s.Stdin
+		for _, pattern := range s.Files {
+			matches, _ := filepath.Glob(pattern) // the pattern was checked
+			found = found || len(matches) > 0
+		}
+		if !found {
+			out = append(out, fmt.Sprintf("sources[%d]: no file matches %s now; one that appears later is picked up", i, strings.Join(s.Files, ", ")))
+		}
+	}
+	if len(c.Receivers) == 0 {
+		out = append(out, "no receivers: nobody is told of incidents; 'gatewatch incidents list' shows them")
+	}
+	if dir := filepath.Dir(c.State.Path); !isFolder(dir) {
+		out = append(out, fmt.Sprintf("state.path: the folder %s does not exist; make it before run", dir))
+	}
+	return out
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // fromError spreads an error over the mistakes that it holds.

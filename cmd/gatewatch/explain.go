@@ -31,7 +31,7 @@ func newExplain(a *app) *cobra.Command {
 		Long: "Explain prints, for each line of the logs, the request that was read from it, the\n" +
 			"detections that matched, and in the form for people those that nearly did and why\n" +
 			"not. A file may be gzip; - is standard input.",
-		Args: cobra.MinimumNArgs(1),
+		Args: needFiles,
 		RunE: func(c *cobra.Command, args []string) error {
 			in.files = args
 			return failed(a.explain(c.Context(), in, out))
@@ -43,7 +43,7 @@ func newExplain(a *app) *cobra.Command {
 }
 
 func (a *app) explain(ctx context.Context, in input, out outputFormat) error {
-	c, err := a.loadConfig(in.config, in.rules)
+	c, err := a.readConfig(in.config, in.rules)
 	if err != nil {
 		return err
 	}
@@ -248,6 +248,27 @@ func faultText(err error) string {
 	return err.Error()
 }
 
+// reasonText is what a reason means, for people.
+func reasonText(reason string) string {
+	switch reason {
+	case "unknown_shape":
+		return "like no format that gatewatch knows"
+	case "other_format":
+		return "a line of another format than the one named"
+	case "bad_address":
+		return "what stands before the time is no client address"
+	case "bad_time":
+		return "no time stamp where one is expected"
+	case "bad_status":
+		return "no status after the request"
+	case "bad_json":
+		return "damaged JSON"
+	case "no_request":
+		return "JSON without the fields of a request; sources[].aliases can name them"
+	}
+	return "not known why"
+}
+
 // mostReasons bounds the reasons that are printed of one near miss.
 const mostReasons = 3
 
@@ -264,6 +285,9 @@ func (e *explainer) appendText(b []byte, file string, line int64, text []byte, m
 	if fault != nil {
 		b = append(b, "    not read: "...)
 		b = append(b, escape(faultText(fault))...)
+		if line, ok := errors.AsType[*format.LineError](fault); ok {
+			b = append(append(b, ": "...), reasonText(line.Reason)...)
+		}
 		return append(b, '\n')
 	}
 	b = e.appendFields(b)

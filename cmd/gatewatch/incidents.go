@@ -82,8 +82,13 @@ func newIncidentsShow(a *app) *cobra.Command {
 		Use:   "show ID",
 		Short: "Print one incident",
 		Long:  "Show prints one incident with its evidence. The beginning of an id is enough where it is unique.",
-		Args:  cobra.ExactArgs(1),
-		RunE:  func(c *cobra.Command, args []string) error { return cl.show(c.Context(), args[0]) },
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("%s needs one id, as 'gatewatch incidents list' prints them", c.CommandPath())
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error { return cl.show(c.Context(), args[0]) },
 	}
 	cl.flags(c)
 	return c
@@ -227,7 +232,7 @@ func (cl *client) target() (string, *http.Transport, error) {
 	transport := &http.Transport{}
 	address := cl.url
 	if address == "" {
-		c, err := config.Load(cl.path, cl.app.env)
+		c, err := config.LoadForReading(cl.path, cl.app.env)
 		if err != nil {
 			return "", nil, &exitError{code: exitUsage, err: err, hint: "or name the running gatewatch with --url"}
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"gatewatch/collectors"
 	"gatewatch/collectors/file"
@@ -28,6 +29,14 @@ func (in *input) flags(c *cobra.Command) {
 	c.Flags().StringVarP(&in.format, "format", "f", "", "`name` of the log format (default: recognised by itself)")
 	complete(c, "format", append([]string{"auto"}, format.Names()...)...)
 	c.ValidArgsFunction = cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault)
+}
+
+// needFiles is the check of arguments of a command that reads logs.
+func needFiles(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return fmt.Errorf("%s needs a log file, or - for standard input", c.CommandPath())
+	}
+	return nil
 }
 
 // options returns how the lines are read: as the first source of the

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -37,7 +39,16 @@ func (s *ruleSet) refused() int {
 // loadConfig reads the configuration and adds the rule paths of the command
 // line, which are relative to the working folder.
 func (a *app) loadConfig(path string, rulePaths []string) (*config.Config, error) {
-	c, err := config.Load(path, a.env)
+	return a.load(config.Load, path, rulePaths)
+}
+
+// readConfig is loadConfig for commands that send nothing: without receivers.
+func (a *app) readConfig(path string, rulePaths []string) (*config.Config, error) {
+	return a.load(config.LoadForReading, path, rulePaths)
+}
+
+func (a *app) load(load func(string, config.Env) (*config.Config, error), path string, rulePaths []string) (*config.Config, error) {
+	c, err := load(path, a.env)
 	if err != nil {
 		return nil, failed(configError(err))
 	}
@@ -99,6 +110,9 @@ func loadRules(c *config.Config) (*ruleSet, error) {
 // readRules reads one file or folder.
 func readRules(name string) ([]sigma.Document, error) {
 	info, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("the rules %s do not exist; make the file or folder, or take it out of rules.paths or --rules", name)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read rules: %w", err)
 	}

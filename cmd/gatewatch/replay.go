@@ -43,7 +43,7 @@ func newReplay(a *app) *cobra.Command {
 		Example: "  gatewatch replay /var/log/nginx/access.log*\n" +
 			"  zcat old.gz | gatewatch replay -o jsonl -\n" +
 			"  gatewatch replay --fail-on high access.log",
-		Args: cobra.MinimumNArgs(1),
+		Args: needFiles,
 		RunE: func(c *cobra.Command, args []string) error {
 			r.in.files = args
 			return failed(a.replay(c.Context(), r))
@@ -62,7 +62,7 @@ func (a *app) replay(ctx context.Context, r *replay) error {
 	if r.workers < 0 {
 		return usage("--workers is %d; write 1 or more", r.workers)
 	}
-	c, err := a.loadConfig(r.in.config, r.in.rules)
+	c, err := a.readConfig(r.in.config, r.in.rules)
 	if err != nil {
 		return err
 	}
@@ -150,6 +150,9 @@ func printSummary(w io.Writer, begin *span, s pipeline.Status, took time.Duratio
 	if len(unreadable) > 0 {
 		say("unreadable: %s", counts(unreadable))
 	}
+	if lines > 0 && events == 0 {
+		say("nothing could be read as a request; 'gatewatch explain FILE' shows why line by line")
+	}
 	if len(skipped) > 0 {
 		say("passed over: %s", counts(skipped))
 	}
@@ -191,7 +194,7 @@ func counts(m map[string]int64) string {
 // shares prints each format with its share of the events.
 func shares(formats map[string]int64, events int64) string {
 	if events == 0 {
-		return "no format was recognised"
+		return "no request"
 	}
 	var parts []string
 	for _, k := range byCount(formats) {

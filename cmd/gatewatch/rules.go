@@ -48,7 +48,7 @@ func newRulesList(a *app) *cobra.Command {
 }
 
 func (a *app) rulesList(out outputFormat, path string, rulePaths []string) error {
-	c, err := a.loadConfig(path, rulePaths)
+	c, err := a.readConfig(path, rulePaths)
 	if err != nil {
 		return err
 	}

@@ -89,7 +89,7 @@ func (a *app) rulesTest(ctx context.Context, out outputFormat, configPath string
 // not depend on which folder they are run in.
 func (a *app) testConfig(name string) (*config.Config, error) {
 	if name != "" {
-		return a.loadConfig(name, nil)
+		return a.readConfig(name, nil)
 	}
 	dir, err := os.Getwd()
 	if err != nil {

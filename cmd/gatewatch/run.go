@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -160,6 +163,12 @@ func (d *daemon) tryState(o pipeline.Options, path string) error {
 	if errors.Is(err, storage.ErrLocked) {
 		return fmt.Errorf("%w; stop that one first, or give this one its own state.path", err)
 	}
+	if dir := filepath.Dir(path); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the folder %s of the state file does not exist; make it so that this user can write to it, or set state.path", dir)
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("open the state: %w; this user has to be able to write the file and its folder, or set state.path", err)
+	}
 	if err != nil {
 		return fmt.Errorf("open the state: %w", err)
 	}
@@ -198,6 +207,9 @@ func (d *daemon) collector(s *config.Source) (collectors.Collector, error) {
 // run works until ctx is done, then stops within stopTimeout.
 func (d *daemon) run(ctx context.Context, hangups <-chan os.Signal) error {
 	d.warnOpen()
+	for _, text := range advice(d.config) {
+		d.logger.Warn("the configuration may not do what was wished", "problem", text)
+	}
 	done := make(chan error, 1)
 	go func() {
 		g, ctx := errgroup.WithContext(ctx)
@@ -206,7 +218,7 @@ func (d *daemon) run(ctx context.Context, hangups <-chan os.Signal) error {
 		g.Go(func() error { return d.reloads(ctx, hangups) })
 		done <- g.Wait()
 	}()
-	d.logger.Info("gatewatch is running", "version", readVersion().Version, "api", d.server.Addr(),
+	d.logger.Info("gatewatch is running", "config", cmp.Or(d.config.Path, noFile), "version", readVersion().Version, "api", d.server.Addr(),
 		"state", d.config.State.Path, "rules", len(d.set.index.Rules()), "receivers", len(d.config.Receivers))
 	var err error
 	select {
