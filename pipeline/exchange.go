@@ -102,7 +102,7 @@ type findingsStage struct {
 	evictedAlive uint64 // as told by the last incident of our own
 }
 
-func (f *findingsStage) run(ctx context.Context, rounds <-chan *round) error {
+func (f *findingsStage) run(ctx context.Context, rounds <-chan *round) {
 	defer close(f.p.stageDone)
 	for {
 		var r *round
@@ -113,7 +113,7 @@ func (f *findingsStage) run(ctx context.Context, rounds <-chan *round) error {
 		case r = <-rounds:
 		}
 		if r == nil {
-			return nil
+			return
 		}
 		r.workers.Wait()
 		f.apply(r)
@@ -121,9 +121,7 @@ func (f *findingsStage) run(ctx context.Context, rounds <-chan *round) error {
 			f.cut(ctx, r.cut)
 		}
 		if r.reload != nil {
-			if err := f.reload(r.reload); err != nil {
-				return err
-			}
+			f.reload(r.reload)
 		}
 		if r.final {
 			f.book.Finish()

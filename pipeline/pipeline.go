@@ -249,12 +249,11 @@ func (p *Pipeline) Run(ctx context.Context) error {
 
 	// Behind the merge, goroutines end when their input does, not with ctx:
 	// what was passed is finished and committed.
-	var behind sync.WaitGroup
+	var owners, behind sync.WaitGroup
 	for _, o := range p.owners {
-		behind.Go(func() { o.run(p) })
+		owners.Go(func() { o.run(p) })
 	}
-	var stageErr error
-	behind.Go(func() { stageErr = p.stage.run(context.WithoutCancel(ctx), p.merge.rounds) })
+	behind.Go(func() { p.stage.run(context.WithoutCancel(ctx), p.merge.rounds) })
 	if p.o.DB != nil {
 		behind.Go(func() { p.write(ctx, p.merge) })
 	}
@@ -273,30 +272,28 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		p.group.Go(func() error { return p.watch(p.groupCtx, i) })
 	}
 	mergeErr := p.merge.run(p.groupCtx)
-	stopping := ctx.Err() != nil
 	cancel(errDone)
 	groupErr := p.group.Wait()
 	for _, o := range p.owners {
 		close(o.in)
 	}
+	owners.Wait()
 	close(p.merge.rounds)
 	<-p.stageDone
+	// Nobody is left who could add to a cut.
 	if p.o.DB != nil {
 		close(p.commits)
 	}
 	behind.Wait()
 	stopOutbox()
 	sending.Wait()
-	if stopping && (errors.Is(groupErr, context.Canceled) || errors.Is(groupErr, errDone)) {
-		groupErr = nil
-	}
 	if errors.Is(groupErr, errDone) || errors.Is(groupErr, context.Canceled) {
 		groupErr = nil
 	}
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, errDone) && !errors.Is(cause, context.Canceled) {
-		return errors.Join(cause, stageErr)
+		return cause
 	}
-	return errors.Join(mergeErr, groupErr, stageErr)
+	return errors.Join(mergeErr, groupErr)
 }
 
 var errDone = errors.New("the run has ended")

@@ -123,13 +123,16 @@ func (m *merger) dropEmpty() {
 	}
 }
 
-func (f *findingsStage) reload(req *reloadRequest) error {
+// reload goes over to the new plan. Should the windows not come along, which
+// no reload can bring about by what it asks for, the run ends.
+func (f *findingsStage) reload(req *reloadRequest) {
 	err := f.upper.Reload(req.setup.plan)
 	if err == nil {
 		f.plan, f.rules = req.setup.plan, req.setup.rules
 		f.chain = detectors.Chained(f.plan)
 		f.book.SetPlan(f.plan)
+	} else {
+		f.p.fail(fmt.Errorf("change the rules: %w", err))
 	}
 	req.done <- err
-	return err
 }
