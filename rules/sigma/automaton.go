@@ -11,7 +11,12 @@ type automaton struct {
 	class [256]uint8
 	shift uint8 // log2 of the row width
 	dense uint32
-	table []uint32 // dense rows; hitFlag marks targets with outputs
+	// Dense rows, in one of two widths: half the memory is less to wait for.
+	narrow []uint16
+	wide   []uint32
+	// flag marks a state that has outputs of its own or through suffixes. It
+	// is the highest bit of a row's entry.
+	flag uint32
 
 	// Sparse states, indexed by state - dense.
 	edges []sparseEdge
@@ -27,11 +32,11 @@ type automaton struct {
 
 type sparseEdge struct {
 	class  uint8
-	target uint32 // with hitFlag
+	target uint32 // with flag
 }
 
-// hitFlag marks a state that has outputs of its own or through suffixes.
-const hitFlag = 1 << 31
+// maxNarrow is how many states an automaton with narrow rows has.
+const maxNarrow = 1 << 15
 
 // maxDenseEntries bounds the dense table: 1 MiB stays in the second level cache.
 const maxDenseEntries = 256 << 10
@@ -176,33 +181,47 @@ func (a *automaton) lay(trie []trieNode, order []uint32, maxEntries int) {
 			}
 		}
 	}
-	flagged := func(s uint32) uint32 {
+	a.flag = 1 << 31
+	if n <= maxNarrow {
+		a.flag = 1 << 15
+	}
+	flagged := func(t uint32) uint32 {
+		s := number[t]
 		if a.out[s+1] > a.out[s] || a.next[s] != 0 {
-			return s | hitFlag
+			return s | a.flag
 		}
 		return s
 	}
-	width := 1 << a.shift
-	a.dense = uint32(min(n, max(1, maxEntries/width)))
-	a.table = make([]uint32, int(a.dense)*width)
+	a.dense = uint32(min(n, max(1, maxEntries>>a.shift)))
+	if n <= maxNarrow {
+		a.narrow = layRows[uint16](a, trie, order, fails, flagged)
+	} else {
+		a.wide = layRows[uint32](a, trie, order, fails, flagged)
+	}
 	a.first = append(a.first, 0)
-	for i, t := range order {
-		if uint32(i) < a.dense {
-			row := a.table[i*width : (i+1)*width]
-			if i > 0 {
-				copy(row, a.table[int(fails[i])*width:int(fails[i]+1)*width])
-			}
-			for _, e := range trie[t].kids {
-				row[e.class] = flagged(number[e.target])
-			}
-			continue
-		}
+	for i, t := range order[a.dense:] {
 		for _, e := range trie[t].kids {
-			a.edges = append(a.edges, sparseEdge{e.class, flagged(number[e.target])})
+			a.edges = append(a.edges, sparseEdge{e.class, flagged(e.target)})
 		}
 		a.first = append(a.first, uint32(len(a.edges)))
-		a.fail = append(a.fail, fails[i])
+		a.fail = append(a.fail, fails[int(a.dense)+i])
 	}
+}
+
+// layRows writes the dense rows.
+func layRows[T uint16 | uint32](a *automaton, trie []trieNode, order, fails []uint32, flagged func(uint32) uint32) []T {
+	width := 1 << a.shift
+	rows := make([]T, int(a.dense)*width)
+	for i, t := range order[:a.dense] {
+		row := rows[i*width : (i+1)*width]
+		if i > 0 {
+			copy(row, rows[int(fails[i])*width:int(fails[i]+1)*width])
+		}
+		for _, e := range trie[t].kids {
+			row[e.class] = T(flagged(e.target))
+		}
+	}
+	return rows
 }
 
 // step is the transition from a sparse state.
@@ -216,5 +235,8 @@ func (a *automaton) step(state uint32, class uint8) uint32 {
 		}
 		state = a.fail[i]
 	}
-	return a.table[state<<a.shift|uint32(class)]
+	if a.narrow != nil {
+		return uint32(a.narrow[state<<a.shift|uint32(class)])
+	}
+	return a.wide[state<<a.shift|uint32(class)]
 }

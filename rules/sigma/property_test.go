@@ -186,6 +186,30 @@ func TestIndexAgreesWithNaive(t *testing.T) {
 	}
 }
 
+// TestManyLiterals: more than narrow rows can hold.
+func TestManyLiterals(t *testing.T) {
+	yaml, _, _ := strings.Cut(manyRules(300), "---\ntitle: any request")
+	set, _ := Parse([]Document{{File: "many.yml", Data: []byte(yaml)}})
+	x, _ := set.Compile(CompileOptions{})
+	if x.inputs[x.steps[len(x.steps)-1].target].auto.wide == nil {
+		t.Fatal("the rules make too few states")
+	}
+	var words []string
+	for i := range x.patterns {
+		if m := x.patterns[i].m; m.op == opContains || m.op == opSuffix {
+			words = append(words, m.text)
+		}
+	}
+	g := gen{rand.New(rand.NewPCG(30, 31))}
+	_, hits := agree(t, yaml, 24, func() *event.Event {
+		word := func() string { return words[g.r.IntN(len(words))] }
+		return request(g.pick("GET", "POST"), "/"+word()+"x?"+word()+word()[:3]+word()+word(), 200, word())
+	})
+	if hits < 30 {
+		t.Errorf("%d matches say too little", hits)
+	}
+}
+
 func agree(t *testing.T, yaml string, events int, next func() *event.Event) (pairs, hits int) {
 	t.Helper()
 	set, problems := Parse([]Document{{File: "random.yml", Data: []byte(yaml)}})

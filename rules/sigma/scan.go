@@ -234,10 +234,25 @@ func (m *Matcher) search(a *automaton, text string, where *spans) {
 		m.texts = 1
 	}
 	m.pending = m.pending[:0]
+	if a.narrow != nil {
+		scanText(m, a, a.narrow, text, where)
+	} else {
+		scanText(m, a, a.wide, text, where)
+	}
+	if len(m.pending) > 0 {
+		for j := range where.n {
+			m.testPending(j, text[where.lo[j]:where.hi[j]])
+		}
+	}
+}
+
+// scanText finds the literals in a text. table is the automaton's.
+func scanText[T uint16 | uint32](m *Matcher, a *automaton, table []T, text string, where *spans) {
 	// Two halves go side by side, as each step waits for the one before. The
 	// first goes on into the second for as long as it is inside a literal that
 	// began before the middle.
 	var s1, s2 uint32
+	flag := a.flag
 	mid := len(text) / 2
 	if mid < minSplit {
 		mid = 0
@@ -246,47 +261,42 @@ func (m *Matcher) search(a *automaton, text string, where *spans) {
 	for i := 0; i < len(left) && i < len(right); i++ {
 		c1, c2 := uint32(a.class[left[i]]), uint32(a.class[right[i]])
 		if s1 < a.dense {
-			s1 = a.table[s1<<a.shift|c1]
+			s1 = uint32(table[s1<<a.shift|c1])
 		} else {
 			s1 = a.step(s1, uint8(c1))
 		}
 		if s2 < a.dense {
-			s2 = a.table[s2<<a.shift|c2]
+			s2 = uint32(table[s2<<a.shift|c2])
 		} else {
 			s2 = a.step(s2, uint8(c2))
 		}
-		if (s1|s2)&hitFlag == 0 {
+		if (s1|s2)&flag == 0 {
 			continue
 		}
-		if s1&hitFlag != 0 {
-			s1 &^= hitFlag
+		if s1&flag != 0 {
+			s1 &^= flag
 			m.found(a, s1, text, i+1, where)
 		}
-		if s2&hitFlag != 0 {
-			s2 &^= hitFlag
+		if s2&flag != 0 {
+			s2 &^= flag
 			m.found(a, s2, text, mid+i+1, where)
 		}
 	}
 	for i := 2 * mid; i < len(text); i++ {
 		if c := uint32(a.class[text[i]]); s2 < a.dense {
-			s2 = a.table[s2<<a.shift|c]
+			s2 = uint32(table[s2<<a.shift|c])
 		} else {
 			s2 = a.step(s2, uint8(c))
 		}
-		if s2&hitFlag != 0 {
-			s2 &^= hitFlag
+		if s2&flag != 0 {
+			s2 &^= flag
 			m.found(a, s2, text, i+1, where)
 		}
 	}
 	for i := mid; i < len(text) && int(a.depth[s1]) > i-mid; i++ {
-		if s1 = a.step(s1, a.class[text[i]]); s1&hitFlag != 0 {
-			s1 &^= hitFlag
+		if s1 = a.step(s1, a.class[text[i]]); s1&flag != 0 {
+			s1 &^= flag
 			m.found(a, s1, text, i+1, where)
-		}
-	}
-	if len(m.pending) > 0 {
-		for j := range where.n {
-			m.testPending(j, text[where.lo[j]:where.hi[j]])
 		}
 	}
 }
