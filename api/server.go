@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"gatewatch/alerting"
@@ -87,6 +88,9 @@ func listen(address string) (net.Listener, error) {
 	path, isUnix := strings.CutPrefix(address, "unix:")
 	if !isUnix {
 		l, err := net.Listen("tcp", address)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return nil, fmt.Errorf("listen for the API on %s: another program has this port, perhaps another gatewatch; stop that one, or set api.listen", address)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("listen for the API on %s: %w", address, err)
 		}

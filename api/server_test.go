@@ -253,7 +253,7 @@ func TestUnixSocket(t *testing.T) {
 
 func TestTakenPort(t *testing.T) {
 	s := start(t, &backend{}, "127.0.0.1:0")
-	if _, err := New(Options{Listen: s.Addr(), Backend: &backend{}}); err == nil || !strings.Contains(err.Error(), "listen for the API on "+s.Addr()) {
+	if _, err := New(Options{Listen: s.Addr(), Backend: &backend{}}); err == nil || !strings.Contains(err.Error(), s.Addr()+": another program has this port") {
 		t.Errorf("want an error that names the address, got %v", err)
 	}
 }

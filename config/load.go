@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
@@ -136,6 +137,9 @@ func (d *decoder) syntax(err error) {
 		p.Message = "not readable as YAML: " + load.Message
 		if load.Mark.Line > 0 {
 			p.Line, p.Column = load.Mark.Line, max(1, load.Mark.Column)
+		}
+		if strings.Contains(load.Message, "cannot start any token") {
+			p.Message += "; YAML is indented with blanks, not tabs, and words that begin with @, ` or % stand in quotes"
 		}
 	}
 	d.problems = append(d.problems, p)

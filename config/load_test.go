@@ -226,3 +226,11 @@ func TestLoadForReading(t *testing.T) {
 		t.Errorf("want ipv6_group 128 and no receivers, got %d and %d", c.IPv6Group, len(c.Receivers))
 	}
 }
+
+// TestTabs: the commonest mistake of YAML has its way out in the message.
+func TestTabs(t *testing.T) {
+	_, err := Parse("gatewatch.yaml", t.TempDir(), []byte("sources:\n\t- files: [x]\n"), testEnv)
+	if err == nil || !strings.Contains(err.Error(), "gatewatch.yaml:2:1: ") || !strings.Contains(err.Error(), "not tabs") {
+		t.Errorf("want a word on tabs, got %v", err)
+	}
+}
