@@ -20,8 +20,8 @@ type lane struct {
 	inbox inbox
 
 	clock    clock
-	works    []*work // decoded or being decoded, not all judged yet
-	runs     []run   // have their window times, wait for the merge
+	works    []*work  // decoded or being decoded, not all judged yet
+	runs     runQueue // have their window times, wait for the merge
 	state    collectors.State
 	since    time.Time // of Idle and Failing: when it began
 	err      error
@@ -125,12 +125,9 @@ func (l *lane) gone() bool { return l.ended || l.state == collectors.Gone }
 // emit gives a record that has its window time to the merge.
 func (l *lane) emit(w *work, index int) {
 	r := &w.batch.Records[index]
-	if n := len(l.runs); n > 0 {
-		last := &l.runs[n-1]
-		if last.work == w && last.to == index && last.window == r.Window {
-			last.to++
-			return
-		}
+	if last := l.runs.back(); last != nil && last.work == w && last.to == index && last.window == r.Window {
+		last.to++
+		return
 	}
-	l.runs = append(l.runs, run{work: w, from: index, to: index + 1, window: r.Window, clock: l.clock.now})
+	l.runs.push(run{work: w, from: index, to: index + 1, window: r.Window, clock: l.clock.now})
 }

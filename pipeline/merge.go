@@ -1,7 +1,9 @@
 package pipeline
 
 import (
+	"container/heap"
 	"context"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -26,6 +28,7 @@ type merger struct {
 	anyRun     bool
 	round      *round
 	rounds     chan *round
+	queue      laneQueue // see passAll
 	cuts       cutState
 	reload     chan *reloadRequest
 	tools      *stateless // for decoding again after a reload
@@ -76,11 +79,8 @@ func (m *merger) step(now time.Time) bool {
 	if !m.ready {
 		return moved
 	}
-	for m.passOne(now) {
+	for m.acceptHeld(now) || m.passAll(now) {
 		moved = true
-		if m.round.records >= roundRecords {
-			m.flush()
-		}
 	}
 	if len(m.round.runs) > 0 {
 		m.flush()
@@ -138,7 +138,7 @@ func (m *merger) wall(now time.Time) int64 {
 // place in the position is taken by the next run, or at once when none is due.
 func (m *merger) finishEmpty(l *lane, w *work) {
 	l.works = l.works[:len(l.works)-1]
-	if len(l.runs) == 0 && l.clock.held == nil {
+	if l.runs.len() == 0 && l.clock.held == nil {
 		l.advance(w, w.end, w.item.Block.Line+w.lines-1, l.clock.now, l.clock.set)
 	}
 	m.p.release(l, w)
@@ -176,51 +176,98 @@ func (l *lane) setState(s collectors.State, at time.Time, err error) {
 	}
 }
 
-// passOne passes the run that is next in merged order, if every other lane
-// allows it.
-func (m *merger) passOne(now time.Time) bool {
-	var next *lane
+// passAll passes every run that may pass, in merged order, and reports
+// whether there was any. It costs the logarithm of the number of lanes a run.
+func (m *merger) passAll(now time.Time) bool {
+	m.queue = m.queue[:0]
+	limit := placeLast
 	for _, l := range m.lanes {
-		if len(l.runs) > 0 && (next == nil || l.runs[0].window < next.runs[0].window) {
-			next = l // lanes are in order of rank: the first of equal times is the lowest
+		if l.runs.len() > 0 {
+			m.queue = append(m.queue, l)
+		} else {
+			limit = limit.least(m.barrier(l, now))
 		}
 	}
-	if next == nil {
-		return m.acceptHeld(now)
-	}
-	r := next.runs[0]
-	for _, l := range m.lanes {
-		if l == next || len(l.runs) > 0 || m.allows(l, r.window, next.rank, now) {
-			continue
+	heap.Init(&m.queue)
+	any := false
+	for len(m.queue) > 0 {
+		l := m.queue[0]
+		if !(place{l.runs.front().window, l.rank}).before(limit) {
+			break
 		}
-		return m.acceptHeld(now)
+		any = true
+		m.pass(l, l.runs.pop())
+		if l.runs.len() > 0 {
+			heap.Fix(&m.queue, 0)
+		} else {
+			heap.Pop(&m.queue)
+			limit = limit.least(m.barrier(l, now))
+		}
+		if m.round.records >= roundRecords {
+			m.flush()
+		}
 	}
-	copy(next.runs, next.runs[1:])
-	next.runs[len(next.runs)-1] = run{}
-	next.runs = next.runs[:len(next.runs)-1]
-	m.pass(next, r)
-	return true
+	return any
 }
 
-// allows reports whether a lane without runs lets a record of the given key pass.
-func (m *merger) allows(l *lane, window int64, rank int32, now time.Time) bool {
-	if l.clock.set && (l.clock.now > window || l.clock.now == window && l.rank > rank) {
-		return true
+// place is a merge key without the offset.
+type place struct {
+	window int64
+	rank   int32
+}
+
+var (
+	placeFirst = place{math.MinInt64, 0}
+	placeLast  = place{math.MaxInt64, math.MaxInt32}
+)
+
+func (a place) before(b place) bool {
+	return a.window < b.window || a.window == b.window && a.rank < b.rank
+}
+
+func (a place) least(b place) place {
+	if b.before(a) {
+		return b
 	}
-	if l.inbox.head() != nil {
-		return false
+	return a
+}
+
+// laneQueue is a heap of lanes that have runs, by the place of the first.
+type laneQueue []*lane
+
+func (q laneQueue) Len() int      { return len(q) }
+func (q laneQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q laneQueue) Less(i, j int) bool {
+	return place{q[i].runs.front().window, q[i].rank}.before(place{q[j].runs.front().window, q[j].rank})
+}
+
+// Push implements heap.Interface; lanes enter through Init alone.
+func (q *laneQueue) Push(x any) { *q = append(*q, x.(*lane)) }
+
+// Pop implements heap.Interface.
+func (q *laneQueue) Pop() any {
+	old := *q
+	l := old[len(old)-1]
+	old[len(old)-1] = nil
+	*q = old[:len(old)-1]
+	return l
+}
+
+// barrier is the place from which on a lane without runs holds the others: its
+// next record can come at its clock at the earliest.
+func (m *merger) barrier(l *lane, now time.Time) place {
+	if l.inbox.head() == nil {
+		switch {
+		case l.gone() && l.clock.held == nil,
+			m.p.o.Live && l.state == collectors.Idle && now.Sub(l.since) >= m.p.o.MergeWait,
+			m.p.o.Live && l.state == collectors.Failing && now.Sub(l.since) >= m.p.o.MergeHold:
+			return placeLast
+		}
 	}
-	switch {
-	case l.gone():
-		return l.clock.held == nil
-	case !m.p.o.Live:
-		return false
-	case l.state == collectors.Idle:
-		return now.Sub(l.since) >= m.p.o.MergeWait
-	case l.state == collectors.Failing:
-		return now.Sub(l.since) >= m.p.o.MergeHold
+	if !l.clock.set {
+		return placeFirst
 	}
-	return false
+	return place{l.clock.now, l.rank}
 }
 
 // acceptHeld takes the stamp of a held record without the next one's word
@@ -317,7 +364,7 @@ func (m *merger) add(l *lane) {
 // and since when.
 func (m *merger) quiet() (since time.Time, ok bool) {
 	for _, l := range m.lanes {
-		if len(l.runs) > 0 || l.clock.held != nil || l.inbox.head() != nil {
+		if l.runs.len() > 0 || l.clock.held != nil || l.inbox.head() != nil {
 			return since, false
 		}
 		if l.state != collectors.Idle && !l.gone() {
@@ -336,7 +383,7 @@ func (m *merger) finished() bool {
 		return false
 	}
 	for _, l := range m.lanes {
-		if !l.ended || len(l.runs) > 0 || l.inbox.head() != nil {
+		if !l.ended || l.runs.len() > 0 || l.inbox.head() != nil {
 			return false
 		}
 	}

@@ -96,7 +96,7 @@ func (m *merger) startReload(req *reloadRequest) {
 
 // rewind takes the lane back to the last record that was passed.
 func (m *merger) rewind(l *lane) {
-	l.runs = l.runs[:0]
+	l.runs.clear()
 	l.clock.now, l.clock.set, l.clock.held, l.clock.accepted = l.posClock, l.posSet, nil, false
 }
 
