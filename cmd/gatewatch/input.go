@@ -64,7 +64,7 @@ func (a *app) open(c *config.Config, o format.Options, files []string, join bool
 		paths  []string
 		faults []error
 	)
-	opts := file.ReplayOptions{MaxLineBytes: int(c.Sources[0].MaxLine), FirstTime: firstTime(o)}
+	opts := file.ReplayOptions{MaxLineBytes: int(c.Sources[0].MaxLine), FirstTime: firstTime(o), BlockBytes: blockBytes(len(files))}
 	add := func(paths []string) {
 		sources, err := file.Replay(paths, opts)
 		if err != nil {
@@ -90,6 +90,17 @@ func (a *app) open(c *config.Config, o format.Options, files []string, join bool
 		add(paths)
 	}
 	return out, errors.Join(faults...)
+}
+
+// blockBytes is the size of blocks where so many files are read at once: each
+// has some on its way, and together they should stay within a hundred MiB or so.
+func blockBytes(files int) int {
+	const (
+		all   = 16 << 20
+		least = 16 << 10
+		most  = 256 << 10
+	)
+	return min(max(all/max(files, 1), least), most)
 }
 
 // firstTime returns the function that tells the time of a line, which decides
