@@ -16,6 +16,7 @@ import (
 	"gatewatch/api"
 	"gatewatch/collectors"
 	"gatewatch/collectors/file"
+	"gatewatch/detectors/observation"
 	"gatewatch/pipeline"
 
 	"github.com/spf13/cobra"
@@ -107,6 +108,7 @@ func (a *app) replay(ctx context.Context, r *replay) error {
 	}
 	if !r.quiet {
 		printSummary(a.stderr, &begin, p.Status(), a.now().Sub(begun))
+		r.printCounts(a.stderr, incidents)
 	}
 	return r.verdict(incidents)
 }
@@ -117,6 +119,28 @@ func (a *app) printReplay(r *replay, all []*alerting.Incident) error {
 		return writeLines(a.stdout, shown)
 	}
 	return printIncidents(a.stdout, shown, false)
+}
+
+// printCounts says how many incidents there are of each level, and, after a
+// table, where the rest of what is known of them is.
+func (r *replay) printCounts(w io.Writer, all []*alerting.Incident) {
+	if len(all) == 0 {
+		return
+	}
+	levels := map[observation.Level]int{}
+	for _, i := range all {
+		levels[i.Level]++
+	}
+	var parts []string
+	for _, l := range slices.Backward(slices.Sorted(maps.Keys(levels))) {
+		parts = append(parts, fmt.Sprintf("%s %s", thousands(int64(levels[l])), l))
+	}
+	hint := ""
+	if r.out == formatTable {
+		hint = "; -o jsonl has their evidence"
+	}
+	// Nothing is left to do where standard error cannot be written.
+	_, _ = fmt.Fprintf(w, "%s: %s%s\n", count(len(all), "incident", "incidents"), strings.Join(parts, ", "), hint)
 }
 
 // verdict is what --fail-on makes of the incidents.
