@@ -24,6 +24,9 @@ func TestMask(t *testing.T) {
 	f(`192.0.2.1 - bob [19/Nov/2026:06:00:02 +0000] "GET /a?q=1&monkey=2 HTTP/1.1" 200 1 "-" "basic agent (x:y)"`,
 		`192.0.2.1 - bob [19/Nov/2026:06:00:02 +0000] "GET /a?q=1&monkey=2 HTTP/1.1" 200 1 "-" "basic agent (x:y)"`)
 	f(`{"msec":1795068002.276,"code":null,"password":""}`, `{"msec":1795068002.276,"code":null,"password":""}`)
+	// nginx's variables as keys of JSON.
+	f(`{"http_authorization":"x","http_cookie":"a=b; c=d","http_x_api_key":"x","sent_http_set_cookie":"s=1","arg_token":"x","cookie_sid":"x","http_user_agent":"y"}`,
+		`{"http_authorization":"***","http_cookie":"***","http_x_api_key":"***","sent_http_set_cookie":"***","arg_token":"***","cookie_sid":"***","http_user_agent":"y"}`)
 	// Queries and forms.
 	f(`GET /a?x=1&access_token=abc&y=2 HTTP/1.1`, `GET /a?x=1&access_token=***&y=2 HTTP/1.1`)
 	f(`GET /a?Api-Key=abc#f HTTP/1.1`, `GET /a?Api-Key=***#f HTTP/1.1`)

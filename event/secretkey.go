@@ -35,16 +35,29 @@ func (m *masker) secretKey(end int) bool {
 			key = key[:0] // only the last word of a dotted or encoded name counts
 		}
 	}
-	switch string(key) {
+	switch string(bareKey(key)) {
 	case "accesstoken", "refreshtoken", "idtoken", "authtoken", "sessiontoken", "csrftoken", "xsrftoken", "token", "jwt", "assertion",
 		"clientassertion", "samlresponse", "securitytoken", "xamzsecuritytoken", "xauthtoken", "xaccesstoken", "xcsrftoken", "xvaulttoken",
 		"apikey", "xapikey", "key", "accesskey", "secretkey", "privatekey", "subscriptionkey", "ocpapimsubscriptionkey", "xgoogapikey",
 		"password", "passwd", "passphrase", "pass", "pwd", "newpassword", "oldpassword", "currentpassword", "confirmpassword",
 		"userpassword", "passwordconfirmation", "pin", "otp", "cvv", "cvc", "cardnumber",
 		"secret", "clientsecret", "code", "codeverifier", "sig", "signature", "xamzsignature", "xamzcredential", "xgoogsignature",
-		"authorization", "proxyauthorization", "xauthorization", "cookie", "setcookie", "sessionid", "jsessionid", "phpsessid", "rawrequest":
+		"authorization", "proxyauthorization", "xauthorization", "cookie", "setcookie", "sessionid", "jsessionid", "phpsessid",
+		"session", "sessid", "sid", "connectsid", "authheader", "rawrequest":
 		return true
 	default:
 		return false
 	}
+}
+
+// bareKey drops what nginx's variables put in front of the name of a header,
+// a parameter or a cookie: http_authorization, sent_http_set_cookie,
+// arg_token, cookie_sid.
+func bareKey(key []byte) []byte {
+	for _, prefix := range [...]string{"upstream", "sent", "requestheader", "header", "http", "arg", "cookie"} {
+		if len(key) > len(prefix) && string(key[:len(prefix)]) == prefix {
+			key = key[len(prefix):]
+		}
+	}
+	return key
 }
