@@ -232,7 +232,7 @@ func appendJSONText(b []byte, s string) []byte {
 			if err != nil {
 				return append(b, `""`...) // strings always marshal
 			}
-			return append(b, quoted...)
+			return append(b, inertJSON(quoted)...)
 		}
 	}
 	b = append(b, '"')

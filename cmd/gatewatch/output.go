@@ -87,7 +87,7 @@ func writeLines[T any](w io.Writer, items []T) error {
 		if err != nil {
 			return fmt.Errorf("write as JSON: %w", err)
 		}
-		if _, err := b.Write(append(line, '\n')); err != nil {
+		if _, err := b.Write(append(inertJSON(line), '\n')); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -42,6 +43,35 @@ func escape(s string) string {
 		i += n
 	}
 	return b.String()
+}
+
+// inertJSON returns JSON that says the same without characters that a terminal
+// acts on or does not show: those that encoding/json leaves as they are, such
+// as the second set of controls and the bidirectional ones. They can only be in
+// strings, where they become escapes.
+func inertJSON(b []byte) []byte {
+	i := 0
+	for i < len(b) && b[i] < 0x7f {
+		i++
+	}
+	if i == len(b) {
+		return b
+	}
+	out := append(make([]byte, 0, len(b)+64), b[:i]...)
+	for i < len(b) {
+		r, n := utf8.DecodeRune(b[i:])
+		switch {
+		case r < 0x7f || unicode.IsPrint(r):
+			out = append(out, b[i:i+n]...)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+		i += n
+	}
+	return out
 }
 
 // clip cuts text that is already escaped to width characters.

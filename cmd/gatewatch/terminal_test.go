@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"unicode"
@@ -55,6 +57,28 @@ func FuzzEscape(f *testing.F) {
 		}
 		if strings.ContainsAny(got, "\x1b\n\r") {
 			t.Fatalf("%q can steer a terminal", got)
+		}
+	})
+}
+
+func FuzzInertJSON(f *testing.F) {
+	for _, s := range []string{"plain", "\u202eabc\u2066", "\u009b31m\x7f", "\U000e0001é日", "\xff\u2028"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		plain, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inert := inertJSON(plain)
+		for _, r := range string(inert) {
+			if !unicode.IsPrint(r) {
+				t.Errorf("%q keeps %U", inert, r)
+			}
+		}
+		var want, got string
+		if err := errors.Join(json.Unmarshal(plain, &want), json.Unmarshal(inert, &got)); err != nil || want != got {
+			t.Errorf("%q reads as %q, %v", inert, got, err)
 		}
 	})
 }
