@@ -10,6 +10,9 @@ import (
 // sketchBits gives 2,048 registers: 2.3 % standard error in 2 KiB.
 const sketchBits = 11
 
+// maxEstimate bounds what a sketch says.
+const maxEstimate = 1 << 40
+
 // sketch estimates how many distinct values it was shown (HyperLogLog). It
 // does not depend on the order of the values.
 type sketch struct {
@@ -40,5 +43,6 @@ func (s *sketch) estimate() int64 {
 		// Few values: counting empty registers is nearer to the truth.
 		e = m * math.Log(float64(m)/float64(empty))
 	}
-	return int64(e + 0.5)
+	// Values whose hashes were chosen can ask for more than there is in the world.
+	return int64(min(e+0.5, maxEstimate))
 }
