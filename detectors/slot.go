@@ -174,8 +174,17 @@ func (e *Engine) shed(s *slot, busy uint32) {
 		if old == 0 {
 			return // one entity holds everything; its windows are bounded by MaxKept
 		}
+		score := e.score(e.entities.at(old), s.now)
 		e.remove(s, old, false)
-		e.stats.Evicted++
+		e.countEviction(score)
+	}
+}
+
+func (e *Engine) countEviction(score uint8) {
+	e.stats.Evicted++
+	if score > 0 {
+		e.stats.EvictedAlive++
+		e.stats.EvictedScore = max(e.stats.EvictedScore, uint64(score))
 	}
 }
 
@@ -192,11 +201,7 @@ func (e *Engine) evict(s *slot, busy uint32, n int) int {
 	slices.SortFunc(v, byWorth)
 	n = min(n, len(v))
 	for _, x := range v[:n] {
-		e.stats.Evicted++
-		if x.score > 0 {
-			e.stats.EvictedAlive++
-			e.stats.EvictedScore = max(e.stats.EvictedScore, uint64(x.score))
-		}
+		e.countEviction(x.score)
 		e.remove(s, x.id, false)
 	}
 	return n

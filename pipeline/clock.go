@@ -11,7 +11,8 @@ import (
 const aheadLimit = 3600
 
 // clock gives the records of one source their window times. What it decides
-// depends on the records alone, except where a method says otherwise.
+// depends on the records alone, but in a live run for stamps far ahead of the
+// wall clock: those never move it.
 //
 // Its state between two records is the time itself: a record that is held
 // lies after every cut and is read again.
@@ -20,7 +21,10 @@ type clock struct {
 	set      bool
 	lateness int64
 	held     *heldRecord
-	accepted bool // the held stamp was taken without waiting for the next record
+	accepted bool // the last held stamp was taken without the word of the next record
+	// contradicted counts records whose stamp was taken so and that the next
+	// record proved wrong: they should have been behind the merge.
+	contradicted int64
 }
 
 // heldRecord is a record whose stamp waits for the next record's word.
@@ -31,31 +35,34 @@ type heldRecord struct {
 
 func (h *heldRecord) record() *observation.Record { return &h.work.batch.Records[h.index] }
 
+// beyond reports whether a stamp is bad at once. wall is 0 in a replay.
+func beyond(r *observation.Record, wall int64) bool { return wall != 0 && r.Time > wall+aheadLimit }
+
 // stamp judges the next record. emit is called for each record that has its
 // window time, in order: none while the record is held, two when a held one
 // goes before it.
 func (c *clock) stamp(w *work, index int, wall int64, emit func(w *work, index int)) {
 	r := &w.batch.Records[index]
-	if wall != 0 && r.Time > wall+aheadLimit && c.set {
-		// Only in a live run, and outside what a replay can know.
-		c.late(r)
-		emit(w, index)
-		return
-	}
+	bad := beyond(r, wall)
+	accepted := c.accepted
+	c.accepted = false
 	if h := c.held; h != nil {
 		c.held = nil
 		hr := h.record()
-		if r.Time < hr.Time-c.lateness {
-			if !c.set {
+		switch {
+		case beyond(hr, wall) || !bad && r.Time < hr.Time-c.lateness:
+			if !c.set && !bad {
 				c.now, c.set = r.Time, true
 			}
 			c.late(hr)
-		} else {
+		default:
 			c.move(hr)
 		}
 		emit(h.work, h.index)
 	}
 	switch {
+	case bad && c.set:
+		c.late(r)
 	case !c.set || r.Time > c.now+aheadLimit:
 		c.held = &heldRecord{w, index}
 		return
@@ -65,23 +72,28 @@ func (c *clock) stamp(w *work, index int, wall int64, emit func(w *work, index i
 		r.Window = c.now
 	default:
 		c.late(r)
-		if c.accepted {
+		if accepted {
 			r.Behind = true
+			c.contradicted++
 		}
 	}
-	c.accepted = false
 	emit(w, index)
 }
 
 // release gives a held record its word without a next one: at the end of
 // input, or in a live run when none came for long enough.
-func (c *clock) release(emit func(w *work, index int)) {
+func (c *clock) release(wall int64, emit func(w *work, index int)) {
 	h := c.held
 	if h == nil {
 		return
 	}
 	c.held = nil
-	c.move(h.record())
+	if beyond(h.record(), wall) {
+		c.late(h.record())
+	} else {
+		c.move(h.record())
+		c.accepted = wall != 0
+	}
 	emit(h.work, h.index)
 }
 
@@ -90,9 +102,14 @@ func (c *clock) move(r *observation.Record) {
 	r.Window = r.Time
 }
 
+// late marks a record whose time is not believed. Before the first stamp that
+// is, there is no time to give it: it is counted and no rule sees it.
 func (c *clock) late(r *observation.Record) {
 	r.Late = true
 	r.Window = c.now
+	if !c.set {
+		r.Count = 0
+	}
 }
 
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }

@@ -180,11 +180,11 @@ func (m *merger) beginCut(done func()) {
 			c.idle = m.merged + seconds(d)
 		}
 	}
+	p.hook("read-not-cut")
 	r := m.round
 	r.cut = c
 	m.round = m.newRound()
 	m.send(r)
-	p.hook("read-not-cut")
 }
 
 // positionOps says where every source goes on: at its first record behind the cut.

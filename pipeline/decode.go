@@ -3,6 +3,7 @@ package pipeline
 import (
 	"bytes"
 	"errors"
+	"math"
 
 	"gatewatch/collectors"
 	"gatewatch/collectors/format"
@@ -115,7 +116,7 @@ func (t *stateless) observe(w *work, b *observation.Batch, ev *event.Event, star
 	first := len(b.Obs)
 	t.matcher.Observe(ev, b)
 	b.Records = append(b.Records, observation.Record{
-		Time: floorSecond(ev.Time), Offset: start, End: end, Line: line, Length: uint32(length),
+		Time: eventSecond(ev.Time), Offset: start, End: end, Line: line, Length: uint32(length),
 		First: uint32(first), Count: uint32(len(b.Obs) - first),
 	})
 	r := &b.Records[len(b.Records)-1]
@@ -135,12 +136,10 @@ func (t *stateless) observe(w *work, b *observation.Batch, ev *event.Event, star
 	r.Card.Sum()
 }
 
-func floorSecond(ns int64) int64 {
-	s := ns / 1e9
-	if ns%1e9 < 0 {
-		s--
-	}
-	return s
+// eventSecond is the whole second of an event time. Windows keep times in 32
+// bits; a stamp before 1970 or after 2106 is wrong anyway.
+func eventSecond(ns int64) int64 {
+	return min(max(ns/1e9, 0), math.MaxUint32)
 }
 
 // formatCount is how many events of a block were read as one format.

@@ -24,6 +24,7 @@ type lane struct {
 	runs     runQueue // have their window times, wait for the merge
 	state    collectors.State
 	since    time.Time // of Idle and Failing: when it began
+	look     time.Time // of Idle: the last look that found nothing
 	err      error
 	ended    bool // Run returned
 	position collectors.Position
@@ -93,7 +94,8 @@ func (b *inbox) pushState(w *work) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if n := len(b.items); n > 0 && b.items[n-1].item.Block == nil && w.item.Skipped == nil {
-		if last := b.items[n-1]; !last.ended && last.item.State == w.item.State {
+		if last := b.items[n-1]; !last.ended && last.item.State == w.item.State && last.item.Skipped == nil {
+			b.items[n-1] = w
 			return
 		}
 	}

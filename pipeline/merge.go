@@ -124,6 +124,8 @@ func (m *merger) sequence(l *lane, w *work, now time.Time) {
 	for i := range w.batch.Records {
 		l.clock.stamp(w, i, m.wall(now), l.emit)
 	}
+	l.status.behind.Add(l.clock.contradicted)
+	l.clock.contradicted = 0
 }
 
 // wall is the time by which stamps are doubted: none in a replay.
@@ -149,7 +151,7 @@ func (m *merger) takeState(l *lane, w *work, now time.Time) {
 	switch {
 	case w.ended:
 		l.ended = true
-		l.clock.release(l.emit)
+		l.clock.release(m.wall(now), l.emit)
 		l.setState(collectors.Gone, now, it.Err)
 	default:
 		at := it.At
@@ -159,8 +161,11 @@ func (m *merger) takeState(l *lane, w *work, now time.Time) {
 		if it.State != l.state {
 			l.setState(it.State, at, it.Err)
 		}
+		if it.State == collectors.Idle {
+			l.look = at
+		}
 		if it.State == collectors.Gone {
-			l.clock.release(l.emit)
+			l.clock.release(m.wall(now), l.emit)
 		}
 	}
 }
@@ -180,19 +185,24 @@ func (l *lane) setState(s collectors.State, at time.Time, err error) {
 // whether there was any. It costs the logarithm of the number of lanes a run.
 func (m *merger) passAll(now time.Time) bool {
 	m.queue = m.queue[:0]
-	limit := placeLast
+	limit, loose := placeLast, placeLast
+	hold := func(l *lane) {
+		a, b := m.barrier(l, now)
+		limit, loose = limit.least(a), loose.least(b)
+	}
 	for _, l := range m.lanes {
 		if l.runs.len() > 0 {
 			m.queue = append(m.queue, l)
 		} else {
-			limit = limit.least(m.barrier(l, now))
+			hold(l)
 		}
 	}
 	heap.Init(&m.queue)
 	any := false
 	for len(m.queue) > 0 {
 		l := m.queue[0]
-		if !(place{l.runs.front().window, l.rank}).before(limit) {
+		at := place{l.runs.front().window, l.rank}
+		if !at.before(limit) && (at.window <= now.Unix() || !at.before(loose)) {
 			break
 		}
 		any = true
@@ -201,7 +211,7 @@ func (m *merger) passAll(now time.Time) bool {
 			heap.Fix(&m.queue, 0)
 		} else {
 			heap.Pop(&m.queue)
-			limit = limit.least(m.barrier(l, now))
+			hold(l)
 		}
 		if m.round.records >= roundRecords {
 			m.flush()
@@ -254,20 +264,28 @@ func (q *laneQueue) Pop() any {
 }
 
 // barrier is the place from which on a lane without runs holds the others: its
-// next record can come at its clock at the earliest.
-func (m *merger) barrier(l *lane, now time.Time) place {
+// next record can come at its clock at the earliest. A live lane that has had
+// nothing to read for merge_wait holds them only from merge_wait before the last
+// look at it on, since what it brings next was written after that. That is of
+// no use for records ahead of the wall clock: for these loose holds.
+func (m *merger) barrier(l *lane, now time.Time) (limit, loose place) {
 	if l.inbox.head() == nil {
 		switch {
 		case l.gone() && l.clock.held == nil,
-			m.p.o.Live && l.state == collectors.Idle && now.Sub(l.since) >= m.p.o.MergeWait,
 			m.p.o.Live && l.state == collectors.Failing && now.Sub(l.since) >= m.p.o.MergeHold:
-			return placeLast
+			return placeLast, placeLast
+		case m.p.o.Live && l.state == collectors.Idle && now.Sub(l.since) >= m.p.o.MergeWait:
+			p := place{l.look.Add(-m.p.o.MergeWait).Unix(), l.rank}
+			if l.clock.set && p.before(place{l.clock.now, l.rank}) {
+				p = place{l.clock.now, l.rank}
+			}
+			return p, placeLast
 		}
 	}
 	if !l.clock.set {
-		return placeFirst
+		return placeFirst, placeFirst
 	}
-	return place{l.clock.now, l.rank}
+	return place{l.clock.now, l.rank}, place{l.clock.now, l.rank}
 }
 
 // acceptHeld takes the stamp of a held record without the next one's word
@@ -284,8 +302,7 @@ func (m *merger) acceptHeld(now time.Time) bool {
 		if h.record().Time > now.Unix() {
 			continue
 		}
-		l.clock.release(l.emit)
-		l.clock.accepted = true
+		l.clock.release(m.wall(now), l.emit)
 		return true
 	}
 	return false
@@ -296,6 +313,7 @@ func (m *merger) acceptHeld(now time.Time) bool {
 func (m *merger) pass(l *lane, r run) {
 	recs := r.work.batch.Records[r.from:r.to]
 	if m.anyRun && (r.window < m.merged || r.window == m.merged && l.name < m.mergedName) {
+		m.warnBehind(l, m.merged-r.window)
 		tooLate := m.merged-r.window > l.clock.lateness
 		for i := range recs {
 			recs[i].Behind = true
@@ -324,6 +342,14 @@ func (m *merger) pass(l *lane, r run) {
 		// Unreadable lines behind the last event are read; the block is done.
 		l.advance(r.work, r.work.end, r.work.item.Block.Line+r.work.lines-1, r.clock, true)
 		l.works = slices.DeleteFunc(l.works, func(w *work) bool { return w == r.work })
+	}
+}
+
+// warnBehind says that merge_wait is too short for a source, now and then.
+func (m *merger) warnBehind(l *lane, by int64) {
+	if dropped, ok := m.p.behind.allow(time.Now()); ok {
+		m.p.o.Logger.Warn("records came behind the merge; set merge.wait above the time for which the source's writer buffers",
+			"source", l.name, "seconds_behind", by, "merge_wait", m.p.o.MergeWait, "messages_dropped", dropped)
 	}
 }
 

@@ -155,6 +155,7 @@ type Pipeline struct {
 	started    time.Time
 	mergedTime atomic.Int64
 	throttle   throttle // of log lines about unreadable input
+	behind     throttle // of log lines about records behind the merge
 }
 
 // New makes a pipeline and loads its state. An error that wraps

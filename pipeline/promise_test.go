@@ -90,6 +90,7 @@ func TestReplayIsOne(t *testing.T) {
 					if i == 0 {
 						want = got
 						checkLively(t, want, status, disorder)
+						checkWriters(t, o)
 						continue
 					}
 					if d := cmp.Diff(want, got); d != "" {
@@ -98,6 +99,33 @@ func TestReplayIsOne(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// checkWriters fails where a log is not what its options say: every file has
+// lines, and disorder puts a pair of stamps far ahead into the last one.
+func checkWriters(t *testing.T, o traffictest.Options) {
+	t.Helper()
+	lines := make([]int, o.Files)
+	ahead := 0
+	clock := int64(0)
+	for i, l := range traffictest.Make(o) {
+		lines[l.File]++
+		if i > 0 && l.File == o.Files-1 && l.At > clock+300*86400 && clock > 0 {
+			ahead++
+			continue
+		}
+		if i > 0 {
+			clock = l.At
+		}
+	}
+	for i, n := range lines {
+		if n < 20 {
+			t.Fatalf("file %d has %d lines only: %v", i, n, lines)
+		}
+	}
+	if o.Disorder && ahead != 2 {
+		t.Fatalf("%d stamps of the last file are a year ahead, want a pair", ahead)
 	}
 }
 
@@ -122,6 +150,9 @@ func checkLively(t *testing.T, s []traffictest.Summary, st Status, disorder bool
 		if src.Behind != 0 {
 			t.Fatalf("%s: %d records behind the merge in a replay", src.Name, src.Behind)
 		}
+	}
+	if disorder && st.Sources[len(st.Sources)-1].Late == 0 {
+		t.Fatal("no record of the last source was late, behind its pair of stamps")
 	}
 	if disorder && late == 0 {
 		t.Fatal("no record was late")

@@ -88,7 +88,7 @@ func (m *merger) startReload(req *reloadRequest) {
 			}
 		}
 		if l.ended || l.state == collectors.Gone {
-			l.clock.release(l.emit)
+			l.clock.release(m.wall(now), l.emit)
 		}
 	}
 	m.dropEmpty()

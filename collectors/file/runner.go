@@ -17,7 +17,7 @@ import (
 
 const (
 	// heartbeat is how often a source that stays idle says so.
-	heartbeat = time.Second
+	heartbeat = 250 * time.Millisecond
 	// maxBackoff is the longest wait before a failing file is tried again.
 	maxBackoff = 5 * time.Second
 	// mtimeStep is longer than the steps in which file systems count time: two

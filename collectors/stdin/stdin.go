@@ -30,7 +30,7 @@ const (
 
 const (
 	minBlock  = 1 << 10
-	heartbeat = time.Second
+	heartbeat = 250 * time.Millisecond
 	pause     = 20 * time.Millisecond // without input, then the source is idle
 )
 

@@ -195,16 +195,14 @@ type attack struct {
 	write    func()
 }
 
-// fileOf spreads clients over files: a hundred to ten to one.
+// fileOf spreads clients over files so that their writers differ in speed
+// about a hundred to ten to one.
 func (g *generator) fileOf(client string) int {
-	h := 0
-	for _, c := range []byte(client) {
-		h = (h*31 + int(c)) % 1_000_003
-	}
-	for f, left := 0, h%111; f < g.o.Files; f++ {
-		if left -= []int{100, 10, 1}[min(f, 2)]; left < 0 {
-			return f
-		}
+	switch {
+	case g.o.Files > 2 && (client == "198.51.100.1" || client == "192.0.2.15"):
+		return 2
+	case g.o.Files > 1 && (strings.HasPrefix(client, "198.51.100.") && strings.HasSuffix(client, "2") || client == "203.0.113.21" || client == "192.0.2.14"):
+		return 1
 	}
 	return 0
 }
