@@ -89,6 +89,7 @@ func (d *Deriver) Derive(ev *Event, need FieldSet) {
 	path := ""
 	if ev.Malformed == Wellformed {
 		d.path, path = unreserved(d.path, ev.Path)
+		d.path, path = dotless(d.path, path)
 	}
 	d.deriveRoute(ev, path, need)
 	d.deriveLogin(ev, path)

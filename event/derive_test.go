@@ -2,6 +2,7 @@ package event
 
 import (
 	"net/netip"
+	"path"
 	"strings"
 	"testing"
 
@@ -76,7 +77,12 @@ func TestRouteTemplates(t *testing.T) {
 	f("/users/1%27%20or%20%271%27=%271", "/users/{text}", "1%27%20or%20%271%27=%271")
 	f("/users/<script>", "/users/{text}", "<script>")
 	f("/caf\xc3\xa9/x", "/{text}/x", "caf\xc3\xa9")
-	f("/%6cogin/%2e%2E/x", "/login/../x", "")
+	f("/%6cogin/%2e%2E/x", "/x", "")
+	f("/x1/../orders/./7", "/orders/{id}", "7")
+	f("/a/b/..;x=1/%2e/c/", "/a/c", "")
+	f("/../..", "/", "")
+	f("/.well-known/x", "/.well-known/x", "")
+	f("/"+strings.Repeat("a", 600)+"/../orders;"+strings.Repeat("b", 600)+"/7", "/orders/{id}", "7")
 	f("/login;jsessionid=0A1B2C3D4E5F6071", "/login", "")
 	f("/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r", "/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/{more}", "q/r")
 	f("/"+strings.Repeat("a:", 99), "/{token}", strings.Repeat("a:", 99))
@@ -148,6 +154,12 @@ func TestLoginsByWords(t *testing.T) {
 	f("POST", "/login_form", 200, true, OutcomeUnknown)
 	f("POST", "/blog/wp-login.php", 200, true, OutcomeUnknown)
 	f("POST", "/%6Cogin", 302, true, OutcomeSuccess)
+	// Padding hides none.
+	f("POST", strings.Repeat("/.", 300)+"/login", 302, true, OutcomeSuccess)
+	f("POST", strings.Repeat("/", 600)+"login", 302, true, OutcomeSuccess)
+	f("POST", "/login;"+strings.Repeat("x", 600), 302, true, OutcomeSuccess)
+	f("POST", "/;"+strings.Repeat("x", 600)+"/login", 302, true, OutcomeSuccess)
+	f("POST", "/login/logout/..", 302, true, OutcomeSuccess)
 	f("POST", "/users/sign_in/", 303, true, OutcomeSuccess)
 	f("POST", "/account/login.aspx", 500, true, OutcomeUnknown)
 	// Accounts that do or do not exist.
@@ -297,6 +309,25 @@ func BenchmarkDerive(b *testing.B) {
 		for b.Loop() {
 			ev.Route = ""
 			d.Derive(&ev, 0)
+		}
+	})
+}
+
+// FuzzDotless compares with the standard library's way to clean a path.
+func FuzzDotless(f *testing.F) {
+	for _, s := range []string{"/a/../b", "/%2e./a//b/", "/..", "/a/.b/..c/...", "//"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if strings.Contains(s, ";") {
+			return
+		}
+		_, in := unreserved(nil, "/"+s)
+		want := path.Clean(in)
+		scratch, got := unreserved(nil, "/"+s)
+		_, got = dotless(scratch, got)
+		if path.Clean(got) != want || strings.Contains(got+"/", "/./") || strings.Contains(got+"/", "/../") {
+			t.Errorf("%q gives %q, want %q", s, got, want)
 		}
 	})
 }

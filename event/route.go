@@ -318,6 +318,39 @@ func unreserved(dst []byte, path string) ([]byte, string) {
 	return dst, view(dst)
 }
 
+// dotless takes "." and ".." out of a path as servers do before they route it
+// (RFC 3986, 5.2.4), and repeated slashes and matrix parameters where it has
+// any or is long. Without this /x1/../orders/7 and /x2/../orders/8 would be
+// requests of two routes, and enough padding would hide a login. dst is used
+// when there are any; path may be a view of it.
+func dotless(dst []byte, path string) ([]byte, string) {
+	if path == "" || path[0] != '/' || len(path) <= maxLoginPath && !strings.Contains(path, "/.") {
+		return dst, path
+	}
+	closed := path[len(path)-1] == '/'
+	dst = dst[:0] // never ahead of what was read, so path may be the same memory
+	for rest := path; rest != ""; {
+		var name string
+		if name, rest = nextSegment(rest); name == "" {
+			break
+		}
+		if k := strings.IndexByte(name, ';'); k >= 0 {
+			name = name[:k]
+		}
+		switch name {
+		case "", ".":
+		case "..":
+			dst = dst[:max(0, strings.LastIndexByte(view(dst), '/'))]
+		default:
+			dst = append(append(dst, '/'), name...)
+		}
+	}
+	if len(dst) == 0 || closed {
+		dst = append(dst, '/')
+	}
+	return dst, view(dst)
+}
+
 func unhex2(a, b byte) (byte, bool) {
 	x, y := unhex(a), unhex(b)
 	return x<<4 | y, x < 16 && y < 16
