@@ -306,5 +306,7 @@ func TestNoFraming(t *testing.T) {
 	f("auto", `198.51.100.7 192.0.2.1 - - `+get)
 	f("vhost_combined", `198.51.100.7:443 192.0.2.1 - - `+get)
 	f("combined", `192.0.2.1 198.51.100.7 - - `+get)
+	f("auto", `{"agent":"x 198.51.100.7 - - [19/Nov/2026:06:00:02 +0000] x ", "cut`)
+	f("auto", `{"agent":"x 198.51.100.7 - - [19/Nov/2026:06:00:02 +0000] x " 200 1 "-" "-"`)
 	f("auto", `odd!name.example.org - x: 198.51.100.7 - - `+get)
 }

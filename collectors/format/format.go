@@ -140,7 +140,7 @@ func (d *Decoder) decode(s string, ev *event.Event) fault {
 			return fault{reason: blank}
 		}
 	case body[0] == '{' && (d.named == nil || d.named.json):
-		if f = d.readJSON(body, ev); f.reason == reasonJSON && d.named == nil {
+		if f = d.readJSON(body, ev); f.reason == reasonJSON && d.named == nil && quotesLate(body) {
 			ev.Reset()
 			ev.Raw = s
 			d.scratch = d.scratch[:0]
@@ -160,6 +160,14 @@ func (d *Decoder) decode(s string, ev *event.Event) fault {
 	}
 	f.column += start
 	return f
+}
+
+// quotesLate reports whether the first quote of a line that begins with a
+// brace comes after a bracket: such a line is no broken JSON, whose strings
+// could imitate another line.
+func quotesLate(s string) bool {
+	i := strings.IndexByte(s, '"')
+	return i > 0 && strings.IndexByte(s[:i], ']') > 0
 }
 
 // text undoes the escaping of s, a part of the line, and drops the signs for
