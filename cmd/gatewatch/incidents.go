@@ -56,6 +56,9 @@ func newIncidentsList(a *app) *cobra.Command {
 				q.Set("level", least.String())
 			}
 			if state != "" {
+				if state != alerting.StateOpen && state != alerting.StateResolved {
+					return usage("--state is %q; write open or resolved", state)
+				}
 				q.Set("state", state)
 			}
 			if family != "" {

@@ -16,6 +16,7 @@ import (
 	"gatewatch/api"
 	"gatewatch/collectors"
 	"gatewatch/collectors/file"
+	"gatewatch/detectors"
 	"gatewatch/detectors/observation"
 	"gatewatch/pipeline"
 
@@ -185,6 +186,10 @@ func printSummary(w io.Writer, begin *span, s pipeline.Status, took time.Duratio
 	}
 	if behind > 0 {
 		say("%s behind the merge", countLines(behind))
+	}
+	if n := s.Windows.EvictedAlive; n > 0 {
+		say("%s entities were pushed out of memory while they still counted, the nearest to firing at %d %% of its threshold; raise state.budget",
+			thousands(int64(n)), s.Windows.EvictedScore*100/detectors.ScoreFiring)
 	}
 }
 

@@ -220,8 +220,8 @@ func isReadError(err error) bool {
 
 var errDamaged = errors.New("compressed data broke off")
 
-// drain emits all whole lines that are there. At the live edge they come
-// through tail.
+// drain emits all whole lines that are there. At the live edge tail reads them
+// too, see edge.go.
 func (r *runner) drain(edge bool) error {
 	if r.announce {
 		r.announce = false

@@ -8,11 +8,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,8 +26,29 @@ import (
 
 var update = flag.Bool("update", false, "write what the scripts compare with")
 
+// readProgram reads every source file that the program is made of. "go test"
+// notes which files a test reads: so it does not answer from its cache when the
+// program, which the scripts build, has changed.
+func readProgram(t *testing.T) {
+	t.Helper()
+	root := filepath.Join("..", "..", "..")
+	n := 0
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !slices.Contains([]string{".go", ".yml", ".mod"}, filepath.Ext(path)) {
+			return err
+		}
+		n++
+		_, err = os.ReadFile(path)
+		return err
+	})
+	if err != nil || n < 100 {
+		t.Fatalf("read %d files of the program: %v", n, err)
+	}
+}
+
 // TestScripts builds gatewatch and runs every script of testdata against it.
 func TestScripts(t *testing.T) {
+	readProgram(t)
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) < 10 {
 		t.Fatalf("want 10 scripts or more, got %d (%v)", len(files), err)
