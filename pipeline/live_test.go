@@ -127,9 +127,9 @@ func TestLiveIsReplay(t *testing.T) {
 	for _, files := range []int{1, 3} {
 		for seed := range uint64(3) {
 			t.Run(fmt.Sprintf("files=%d,seed=%d", files, seed), func(t *testing.T) {
-				o := traffictest.Options{Seed: seed, Lines: 3000, Files: files, Disorder: true}
+				o := traffictest.Options{Seed: seed, Lines: 4000, Files: files, Disorder: true, Clients: 1500}
 				lines := traffictest.Make(o)
-				caps := Options{Keys: 16, Entries: 40, Workers: 2, MergeWait: time.Minute}
+				caps := Options{Keys: 6, Entries: 12, Workers: 2, MergeWait: time.Minute}
 				want, _ := replay(t, writeFiles(t, traffictest.Split(lines, files)), caps, 0)
 
 				dir := t.TempDir()

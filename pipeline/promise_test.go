@@ -77,12 +77,13 @@ func TestReplayIsOne(t *testing.T) {
 	for _, files := range []int{1, 3} {
 		for _, disorder := range []bool{false, true} {
 			for seed := range uint64(4) {
-				o := traffictest.Options{Seed: seed, Lines: 3000, Files: files, Disorder: disorder}
-				paths := writeFiles(t, traffictest.Split(traffictest.Make(o), files))
+				o := traffictest.Options{Seed: seed, Lines: 4000, Files: files, Disorder: disorder}
 				caps := Options{}
 				if disorder {
-					caps.Keys, caps.Entries = 16, 40
+					o.Clients = 1500
+					caps.Keys, caps.Entries = 6, 12
 				}
+				paths := writeFiles(t, traffictest.Split(traffictest.Make(o), files))
 				var want []traffictest.Summary
 				for i, w := range []int{1, 2, 8} {
 					caps.Workers = w
@@ -141,8 +142,8 @@ func checkLively(t *testing.T, s []traffictest.Summary, st Status, disorder bool
 	if !disorder && len(rules) < 8 {
 		t.Fatalf("only %d of 8 rules fired: %v", len(rules), rules)
 	}
-	if disorder && (st.Windows.Evicted == 0 && st.Windows.Dropped == 0) {
-		t.Fatal("nothing was evicted")
+	if w := st.Windows; disorder && (w.EvictedAlive < 10 || w.Dropped < 10 || w.Readmitted == 0) {
+		t.Fatalf("the caps hardly bite: %+v", w)
 	}
 	var late int64
 	for _, src := range st.Sources {

@@ -111,7 +111,7 @@ api: {listen: %q}
 log: {level: warn}
 `, server.URL, "unix:"+c.socket), 0o600))
 
-	lines := traffictest.Make(traffictest.Options{Seed: c.seed, Lines: 3000, Files: c.files, Disorder: true})
+	lines := traffictest.Make(traffictest.Options{Seed: c.seed, Lines: 4000, Files: c.files, Disorder: true, Clients: 2000})
 	want := c.replay(lines)
 
 	w, err := traffictest.NewWriter(logs, c.seed, c.files)

@@ -147,7 +147,7 @@ type Options struct {
 	// Disorder lets lines be up to five seconds out of order, and puts bad
 	// stamps in: a first line and a pair a year ahead.
 	Disorder bool
-	// Clients is how many honest clients there are; 40 if 0.
+	// Clients is how many honest clients there are, at most 30,000; 40 if 0.
 	Clients int
 }
 
@@ -198,10 +198,16 @@ type attack struct {
 // fileOf spreads clients over files so that their writers differ in speed
 // about a hundred to ten to one.
 func (g *generator) fileOf(client string) int {
+	third, second := client == "192.0.2.15", client == "203.0.113.21" || client == "192.0.2.14"
+	var high, low int
+	if n, err := fmt.Sscanf(client, "198.51.%d.%d", &high, &low); n == 2 && err == nil {
+		i := (high-100)*250 + low - 1
+		third, second = i%100 == 0, i%10 == 2
+	}
 	switch {
-	case g.o.Files > 2 && (client == "198.51.100.1" || client == "192.0.2.15"):
+	case third && g.o.Files > 2:
 		return 2
-	case g.o.Files > 1 && (strings.HasPrefix(client, "198.51.100.") && strings.HasSuffix(client, "2") || client == "203.0.113.21" || client == "192.0.2.14"):
+	case second && g.o.Files > 1:
 		return 1
 	}
 	return 0
@@ -214,7 +220,8 @@ func (g *generator) add(client, user, method, target string, status int) {
 }
 
 func (g *generator) honest() {
-	c := fmt.Sprintf("198.51.100.%d", 1+g.r.IntN(g.o.Clients))
+	i := g.r.IntN(g.o.Clients)
+	c := fmt.Sprintf("198.51.%d.%d", 100+i/250, 1+i%250)
 	switch g.r.IntN(10) {
 	case 0:
 		g.add(c, "-", "GET", fmt.Sprintf("/missing/%d", g.r.IntN(5)), 404)
@@ -275,7 +282,11 @@ func (g *generator) disorder() {
 	// on that source's clock is a year ahead.
 	file := g.o.Files - 1
 	at := -1
-	for i := len(g.lines) * 9 / 10; i < len(g.lines); i++ {
+	begin := len(g.lines) * 9 / 10
+	if g.o.Files > 1 {
+		begin = len(g.lines) * 7 / 10 // the slow writer's last lines are few
+	}
+	for i := begin; i < len(g.lines); i++ {
 		if g.lines[i].File != file {
 			continue
 		}
