@@ -274,12 +274,12 @@ func (e *Engine) restore(s *slot, id uint32, ent *entity, leader uint32, flags, 
 		l := &nodes[i]
 		nd := l.node
 		nd.counted = bits(nd.counted)
-		nd.card = e.cards.acquire(l.card.Digest, &l.card, cloneCard)
+		nd.card = e.cards.acquire(&l.card)
 		if l.client.IsValid() {
-			nd.client = e.clients.acquire(hashAddr(l.client), &l.client, cloneAddr)
+			nd.client = e.clients.acquire(&l.client)
 		}
 		if r.Type == observation.ValueCount {
-			nd.value = e.values.acquire(l.hash, &l.value, cloneString)
+			nd.value = e.values.acquire(&counted{l.hash, l.value})
 		}
 		nid := e.nodes.alloc()
 		*e.nodes.at(nid) = nd
@@ -289,9 +289,9 @@ func (e *Engine) restore(s *slot, id uint32, ent *entity, leader uint32, flags, 
 		if r.byValue {
 			e.byValue[valueKey{wid, nd.value}] = nid
 		}
-		if r.expires {
-			e.timers.push(timer{at: int64(nd.time) + r.Timespan, entity: id, hash: ent.hash, rule: leader})
-		}
+	}
+	if r.expires && w.head != 0 {
+		e.arm(w, r, id, ent.hash)
 	}
 	e.settle(s, wid, w, r)
 }

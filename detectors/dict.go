@@ -1,14 +1,26 @@
 package detectors
 
+import (
+	"hash/maphash"
+	"net/netip"
+
+	"gatewatch/detectors/observation"
+)
+
 // dict stores each distinct value once and counts who refers to it. It keeps
 // what windows share: cards, counted values, client addresses. Index 0 means
-// none. It is storage only: no result depends on what else is in it.
+// none. It is storage only: no result depends on what else is in it. So it is
+// indexed by a hash with a seed of the process, for which nobody outside can
+// choose values that collide.
 type dict[T any] struct {
 	entries []dictEntry[T]
 	free    []uint32
 	index   []uint32 // open addressing with linear probing; 0 is empty
 	used    int
+	seed    maphash.Seed
+	hash    func(maphash.Seed, *T) uint64
 	same    func(a, b *T) bool
+	clone   func(*T) T // makes the copy to keep
 }
 
 type dictEntry[T any] struct {
@@ -19,13 +31,16 @@ type dictEntry[T any] struct {
 	local uint32 // encoder: number of the value in the chunk being written
 }
 
-func newDict[T any](same func(a, b *T) bool) dict[T] {
-	return dict[T]{entries: make([]dictEntry[T], 1), index: make([]uint32, 64), same: same}
+func newDict[T any](hash func(maphash.Seed, *T) uint64, same func(a, b *T) bool, clone func(*T) T) dict[T] {
+	return dict[T]{
+		entries: make([]dictEntry[T], 1), index: make([]uint32, 64), seed: maphash.MakeSeed(), hash: hash, same: same, clone: clone,
+	}
 }
 
-// acquire returns the index of the value and adds a reference. clone makes
-// the copy to keep when the value is new.
-func (d *dict[T]) acquire(hash uint64, v *T, clone func(*T) T) uint32 {
+// acquire returns the index of the value and adds a reference. The value is
+// copied when it is new.
+func (d *dict[T]) acquire(v *T) uint32 {
+	hash := d.hash(d.seed, v)
 	mask := uint64(len(d.index) - 1)
 	i := hash & mask
 	for ; d.index[i] != 0; i = (i + 1) & mask {
@@ -43,7 +58,7 @@ func (d *dict[T]) acquire(hash uint64, v *T, clone func(*T) T) uint32 {
 		id = uint32(len(d.entries))
 		d.entries = append(d.entries, dictEntry[T]{})
 	}
-	d.entries[id] = dictEntry[T]{value: clone(v), hash: hash, refs: 1}
+	d.entries[id] = dictEntry[T]{value: d.clone(v), hash: hash, refs: 1}
 	d.index[i] = id
 	d.used++
 	if d.used*4 > len(d.index)*3 {
@@ -100,4 +115,39 @@ func (d *dict[T]) grow() {
 		}
 		d.index[i] = id
 	}
+}
+
+// counted is a value as windows count it: values are equal when their hashes
+// and what is kept of their texts are, see observation.HashValue.
+type counted struct {
+	hash uint64
+	text string
+}
+
+func hashCounted(seed maphash.Seed, v *counted) uint64 { return maphash.String(seed, v.text) ^ v.hash }
+
+func sameCounted(a, b *counted) bool { return *a == *b }
+
+func cloneCounted(v *counted) counted { return counted{v.hash, cloneString(&v.text)} }
+
+func hashAddr(seed maphash.Seed, a *netip.Addr) uint64 {
+	b := a.As16()
+	return maphash.Bytes(seed, b[:])
+}
+
+func sameAddr(a, b *netip.Addr) bool { return *a == *b }
+
+func cloneAddr(a *netip.Addr) netip.Addr { return *a }
+
+// hashCard takes the digest for what is in it and the seed for the texts that
+// requests choose.
+func hashCard(seed maphash.Seed, c *observation.Card) uint64 {
+	h := c.Digest ^ maphash.String(seed, c.Route)
+	if c.Account != "" {
+		h = h<<7 ^ h>>57 ^ maphash.String(seed, c.Account)
+	}
+	if c.Principal != "" {
+		h = h<<7 ^ h>>57 ^ maphash.String(seed, c.Principal)
+	}
+	return h
 }

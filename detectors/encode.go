@@ -109,7 +109,7 @@ func (e *Engine) noteRemoval(s *slot, ent *entity, dropped bool) {
 
 func (e *Engine) appendValues(b []byte, ent *entity) []byte {
 	if ent.size == longValues {
-		return observation.AppendText(b, e.values.entries[ent.long].value)
+		return observation.AppendText(b, e.values.entries[ent.long].value.text)
 	}
 	b = append(b, ent.size)
 	return append(b, ent.inline[:ent.size]...)
@@ -308,9 +308,9 @@ func (e *Engine) putWindow(b []byte, s *slot, w *window, base int64) []byte {
 			b = addrBytes(b, e.clients.entries[nd.client].value)
 		}
 		if flags&windowValues != 0 {
-			v := &e.values.entries[nd.value]
+			v := &e.values.entries[nd.value].value
 			b = binary.LittleEndian.AppendUint64(b, v.hash)
-			b = observation.AppendText(b, v.value)
+			b = observation.AppendText(b, v.text)
 		}
 	}
 	return b

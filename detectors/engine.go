@@ -71,7 +71,7 @@ type Engine struct {
 	windows  arena[window]
 	nodes    arena[node]
 	cards    dict[observation.Card]
-	values   dict[string]
+	values   dict[counted]
 	clients  dict[netip.Addr]
 	byValue  map[valueKey]uint32 // node of a value, for windows that keep many
 	timers   timers
@@ -83,6 +83,7 @@ type Engine struct {
 	enc     encoder
 	stats   Stats
 	victims []victim
+	value   counted  // for asking values: a local would be allocated
 	ahead   []uint32 // see Apply
 	touched uint32   // keeps the loads of lookUp from being optimised away
 	upper   upper
@@ -161,9 +162,9 @@ func New(plan *observation.Plan, o Options) *Engine {
 	e := &Engine{
 		opts:         o,
 		epoch:        1,
-		cards:        newDict((*observation.Card).Same),
-		values:       newDict(func(a, b *string) bool { return *a == *b }),
-		clients:      newDict(func(a, b *netip.Addr) bool { return *a == *b }),
+		cards:        newDict(hashCard, (*observation.Card).Same, cloneCard),
+		values:       newDict(hashCounted, sameCounted, cloneCounted),
+		clients:      newDict(hashAddr, sameAddr, cloneAddr),
 		byValue:      map[valueKey]uint32{},
 		probationCap: max(1, o.Keys/8),
 		entriesCap:   max(2, o.Entries),
@@ -404,7 +405,7 @@ func (e *Engine) is(ent *entity, o *observation.Observation) bool {
 
 func (e *Engine) sameValues(ent *entity, values string) bool {
 	if ent.size == longValues {
-		return e.values.entries[ent.long].value == values
+		return e.values.entries[ent.long].value.text == values
 	}
 	return string(ent.inline[:ent.size]) == values
 }
@@ -412,7 +413,7 @@ func (e *Engine) sameValues(ent *entity, values string) bool {
 // entityValues returns the encoded values of an entity as a string of its own.
 func (e *Engine) entityValues(ent *entity) string {
 	if ent.size == longValues {
-		return e.values.entries[ent.long].value
+		return e.values.entries[ent.long].value.text
 	}
 	return string(ent.inline[:ent.size])
 }
@@ -432,7 +433,8 @@ func (e *Engine) enter(s *slot, kind uint16, hash uint64, values *string) uint32
 		ent.size = uint8(copy(ent.inline[:], *values))
 	} else {
 		ent.size = longValues
-		ent.long = e.values.acquire(observation.HashValue(*values), values, cloneString)
+		e.value = counted{text: *values}
+		ent.long = e.values.acquire(&e.value)
 	}
 	if s.table.full() {
 		e.finishWhole(s)
@@ -442,8 +444,6 @@ func (e *Engine) enter(s *slot, kind uint16, hash uint64, values *string) uint32
 }
 
 func cloneString(s *string) string { return strings.Clone(*s) }
-
-func cloneAddr(a *netip.Addr) netip.Addr { return *a }
 
 // cloneCard keeps all but what differs between the events that share a card.
 // Its texts are copied into one string.

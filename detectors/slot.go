@@ -221,6 +221,11 @@ func (e *Engine) score(ent *entity, now int64) uint8 {
 		if n == 0 {
 			continue
 		}
+		if r.Plain {
+			// Nothing is lost with it: the next match fires into the same incident.
+			best = max(best, 1)
+			continue
+		}
 		if e.stillFired(w, r, n) != 0 {
 			return ScoreFiring
 		}

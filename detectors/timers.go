@@ -61,6 +61,14 @@ func (e *Engine) Advance(t int64, out *Findings) {
 	}
 }
 
+// arm sets the timer of a window to the expiry of its oldest entry. A window
+// has one timer, however many entries.
+func (e *Engine) arm(w *window, r *rule, id uint32, hash uint64) {
+	at := int64(w.headTime) + r.Timespan
+	w.timer = uint32(at)
+	e.timers.push(timer{at: at, entity: id, hash: hash, rule: w.rule})
+}
+
 func (e *Engine) expired(x timer, out *Findings) {
 	ent := e.entities.at(x.entity)
 	if ent.place == placeNone || ent.hash != x.hash {
@@ -72,20 +80,31 @@ func (e *Engine) expired(x timer, out *Findings) {
 		if w.rule != x.rule {
 			continue
 		}
-		r := &e.rules[w.rule]
-		if w.head == 0 || int64(w.headTime) > x.at-r.Timespan {
+		if w.timer != uint32(x.at) {
 			return
 		}
-		e.change(s, x.entity, ent)
-		was := r.holds(w.total)
-		e.expire(s, wid, w, r, x.at)
-		switch holds := r.holds(w.total); {
-		case holds && !was:
-			w.fired = r.bit
-			e.fire(out, ent, w.rule, r, w, observation.Key{Time: x.at, Rank: -1}, e.entityValues(ent), nil)
-		case !holds:
-			w.fired = 0
+		w.timer = 0
+		r := &e.rules[w.rule]
+		if w.head != 0 && int64(w.headTime) <= x.at-r.Timespan {
+			e.change(s, x.entity, ent)
+			e.judgeExpiry(s, wid, w, r, ent, x.at, out)
+		}
+		if w.head != 0 {
+			e.arm(w, r, x.entity, x.hash)
 		}
 		return
+	}
+}
+
+// judgeExpiry judges a window at the second at which its oldest entries expire.
+func (e *Engine) judgeExpiry(s *slot, wid uint32, w *window, r *rule, ent *entity, at int64, out *Findings) {
+	was := r.holds(w.total)
+	e.expire(s, wid, w, r, at)
+	switch holds := r.holds(w.total); {
+	case holds && !was:
+		w.fired = r.bit
+		e.fire(out, ent, w.rule, r, w, observation.Key{Time: at, Rank: -1}, e.entityValues(ent), nil)
+	case !holds:
+		w.fired = 0
 	}
 }

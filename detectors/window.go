@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"net/netip"
 
-	"github.com/cespare/xxhash/v2"
-
 	"gatewatch/detectors/observation"
 )
 
@@ -22,6 +20,9 @@ type window struct {
 	// told so; emptiness makes one true without.
 	fired uint8
 	flags uint8
+	// timer is when the timer of a rule that is judged at expiries goes off; 0
+	// while the window is empty. A timer of another time is of a former window.
+	timer uint32
 }
 
 const (
@@ -75,8 +76,8 @@ func (e *Engine) hit(s *slot, id uint32, ent *entity, c *cause, o *observation.O
 	} else {
 		added = e.addEvent(s, w, ent, c, h, e.stillFired(w, r, w.total+h.N))
 	}
-	if r.expires {
-		e.timers.push(timer{at: now + r.Timespan, entity: id, hash: ent.hash, rule: h.Rule})
+	if r.expires && w.timer == 0 {
+		e.arm(w, r, id, ent.hash)
 	}
 	for _, m := range r.members {
 		member := &e.rules[m]
@@ -185,7 +186,8 @@ func (e *Engine) addEvent(s *slot, w *window, ent *entity, c *cause, h *observat
 
 // addValue adds a value, or renews it as the newest.
 func (e *Engine) addValue(s *slot, wid uint32, w *window, r *rule, ent *entity, c *cause, h *observation.Hit) uint32 {
-	value := e.values.acquire(h.Hash, &h.Value, cloneString)
+	e.value = counted{h.Hash, h.Value}
+	value := e.values.acquire(&e.value)
 	if id := e.nodeOf(wid, w, r, value); id != 0 {
 		e.detach(w, id)
 		e.freeNode(s, wid, id)
@@ -217,16 +219,11 @@ func (e *Engine) nodeOf(wid uint32, w *window, r *rule, value uint32) uint32 {
 
 // cardOf stores a card. The client is left out where the entity holds it.
 func (e *Engine) cardOf(ent *entity, c *observation.Card) (card, client uint32) {
-	card = e.cards.acquire(c.Digest, c, cloneCard)
+	card = e.cards.acquire(c)
 	if c.Client.IsValid() && !e.tellsClient(ent, c.Client) {
-		client = e.clients.acquire(hashAddr(c.Client), &c.Client, cloneAddr)
+		client = e.clients.acquire(&c.Client)
 	}
 	return card, client
-}
-
-func hashAddr(a netip.Addr) uint64 {
-	b := a.As16()
-	return xxhash.Sum64(b[:])
 }
 
 // tellsClient reports whether the entity is this one client: grouped by an
@@ -362,7 +359,7 @@ func (e *Engine) item(ent *entity, nd *node, bit uint8) observation.Item {
 	}
 	it.Card.Client = e.clientOf(ent, nd)
 	if nd.value != 0 {
-		it.Value = e.values.entries[nd.value].value
+		it.Value = e.values.entries[nd.value].value.text
 	}
 	return it
 }

@@ -158,9 +158,8 @@ type Pipeline struct {
 	behind     throttle // of log lines about records behind the merge
 }
 
-// New makes a pipeline and loads its state. An error that wraps
-// *storage.DamagedError, or says that a record is damaged, leaves the database
-// as it is: the caller may set it aside and begin anew.
+// New makes a pipeline and loads its state. A *storage.DamagedError leaves the
+// database as it is: the caller may set it aside and begin anew.
 func New(o Options) (*Pipeline, error) {
 	o.withDefaults()
 	s := newSetup(o.Index, o.Derive, nil)
@@ -200,9 +199,18 @@ func New(o Options) (*Pipeline, error) {
 		return p, nil
 	}
 	if err := p.load(p.merge, p.stage); err != nil {
-		return nil, fmt.Errorf("load the state file: %w", err)
+		return nil, damaged(o.DB, err)
 	}
 	return p, p.openOutbox()
+}
+
+// damaged makes every error of reading the state one of a damaged file: what
+// the database gave back as it was written, but nobody can read, is damage too.
+func damaged(db *storage.DB, err error) error {
+	if _, ok := errors.AsType[*storage.DamagedError](err); ok {
+		return err
+	}
+	return &storage.DamagedError{Path: db.Path(), Err: err}
 }
 
 func (p *Pipeline) openOutbox() error {
@@ -220,7 +228,7 @@ func (p *Pipeline) openOutbox() error {
 	}
 	err = p.outbox.Load(func(f func(k, v []byte) error) error { return p.o.DB.Scan(storage.Outbox, nil, f) })
 	if err != nil {
-		return fmt.Errorf("load the outbox: %w", err)
+		return damaged(p.o.DB, fmt.Errorf("load the outbox: %w", err))
 	}
 	return nil
 }
