@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -149,6 +150,73 @@ func TestTwoQuietSources(t *testing.T) {
 	if got := behind(l); got != 0 {
 		t.Errorf("%d of %d records came behind the merge", got, n)
 	}
+	l.close(t)
+}
+
+// TestIdleResolves: while all sources are silent, incidents resolve as the wall
+// clock goes on; what belongs to one opens it again.
+func TestIdleResolves(t *testing.T) {
+	dir := t.TempDir()
+	a := newAppender(t, filepath.Join(dir, "a.log"))
+	var ahead atomic.Int64
+	l := startLive(t, dir, Options{Workers: 1, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
+	at := time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)
+	for i := range 6 {
+		a.add(failedLogin(at.Add(time.Duration(i)*time.Second), "192.0.2.1"))
+	}
+	state := func() string {
+		for _, i := range l.incidents(t) {
+			if i.Group["client.address"] == "192.0.2.1" {
+				return i.ID + " " + i.State
+			}
+		}
+		return ""
+	}
+	poll(t, "an incident opens", func() bool { return strings.HasSuffix(state(), alerting.StateOpen) })
+	open := state()
+	ahead.Store(int64(59 * time.Minute))
+	checkpoint := l.p.Status().Checkpoint
+	poll(t, "a checkpoint within the hour", func() bool { return l.p.Status().Checkpoint.After(checkpoint.Add(58 * time.Minute)) })
+	if got := state(); got != open {
+		t.Fatalf("%s within the hour, want it still open", got)
+	}
+	ahead.Store(int64(3 * time.Hour))
+	poll(t, "it resolves", func() bool { return strings.HasSuffix(state(), alerting.StateResolved) })
+	a.add(failedLogin(at.Add(7*time.Second), "192.0.2.1"))
+	poll(t, "the same opens again", func() bool { return state() == open })
+	l.close(t)
+}
+
+// TestFailingSourceHolds: a source that answers with an error holds the others
+// for merge_hold and no longer, and says that it does.
+func TestFailingSourceHolds(t *testing.T) {
+	dir := t.TempDir()
+	a, b := newAppender(t, filepath.Join(dir, "a.log")), newAppender(t, filepath.Join(dir, "b.log"))
+	at := time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)
+	a.add(failedLogin(at, "192.0.2.1"), failedLogin(at, "192.0.2.1"))
+	b.add(failedLogin(at, "192.0.2.2"), failedLogin(at, "192.0.2.2"))
+	var ahead atomic.Int64
+	l := startLive(t, dir, Options{Workers: 1, MergeWait: time.Hour, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
+	l.awaitSeen(t, 2)
+	if err := os.Rename(filepath.Join(dir, "b.log"), filepath.Join(dir, "b.log.1")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "b.log"), 0o700); err != nil { // a directory cannot be read
+		t.Fatal(err)
+	}
+	poll(t, "the source fails", func() bool { return len(l.p.Status().NotReady) > 0 })
+	for i := range 8 {
+		a.add(failedLogin(at.Add(time.Duration(i+1)*time.Second), "192.0.2.1"))
+	}
+	poll(t, "the other is read", func() bool { return l.events() == 12 })
+	ahead.Store(int64(4 * time.Minute))
+	checkpoint := l.p.Status().Checkpoint
+	poll(t, "a checkpoint within the hold", func() bool { return l.p.Status().Checkpoint.After(checkpoint) })
+	if got := l.p.Status().MergedTime; got.After(at) {
+		t.Fatalf("judged up to %v while a source could not be read", got)
+	}
+	ahead.Store(int64(6 * time.Minute))
+	poll(t, "the hold ends", func() bool { return l.p.Status().MergedTime.Equal(at.Add(8 * time.Second)) })
 	l.close(t)
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"gatewatch/alerting"
 	"gatewatch/collectors"
 	"gatewatch/collectors/file"
 	"gatewatch/pipeline/traffictest"
@@ -67,6 +68,11 @@ func replay(t testing.TB, paths []string, o Options, blockBytes int) ([]traffict
 	incidents, err := p.Incidents(t.Context())
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, i := range incidents {
+		if i.State != alerting.StateResolved {
+			t.Fatalf("incident %s is %s at the end of a replay", i.ID, i.State)
+		}
 	}
 	return traffictest.Summarize(incidents), p.Status()
 }
