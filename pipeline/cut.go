@@ -296,6 +296,7 @@ func (p *Pipeline) write(ctx context.Context, m *merger) {
 			return
 		}
 		p.outbox.Committed(seq)
+		p.logIncidents(c.sent)
 		m.cuts.took.Store(int64(time.Since(c.began)))
 		p.lastCut.Store(p.o.Now().UnixNano())
 		m.cuts.inFlight.Store(false)
@@ -303,6 +304,18 @@ func (p *Pipeline) write(ctx context.Context, m *merger) {
 			c.onDone()
 		}
 		p.wakeMerge()
+	}
+}
+
+// logIncidents leaves a trace of what opened or rose in the log, also where
+// there is no receiver. Values are attributes: some of them come from requests.
+func (p *Pipeline) logIncidents(revisions []alerting.Revision) {
+	for _, r := range revisions {
+		switch i := r.Incident; r.Cause {
+		case alerting.CauseOpened, alerting.CauseReopened, alerting.CauseLevel, alerting.CauseResolved:
+			p.o.Logger.Info("incident", "cause", string(r.Cause), "id", i.ID, "level", i.Level.String(), "title", i.Rule.Title,
+				"family", i.Family, "group", i.Group, "count", i.Count)
+		}
 	}
 }
 

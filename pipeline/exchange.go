@@ -171,6 +171,7 @@ func (f *findingsStage) apply(r *round) {
 func (f *findingsStage) recycle(r *round) {
 	for i := range r.runs {
 		x := &r.runs[i]
+		x.work.lane.status.judged(x.offset, x.line, x.clock)
 		if x.to == len(x.work.batch.Records) {
 			f.p.release(x.work.lane, x.work)
 		}
@@ -180,6 +181,9 @@ func (f *findingsStage) recycle(r *round) {
 		r.results[i].Reset()
 	}
 	f.all.Reset()
+	if len(r.runs) > 0 {
+		f.p.mergedTime.Store(r.upto)
+	}
 	r.runs, r.records = r.runs[:0], 0
 	r.cut, r.reload, r.final = nil, nil, false
 	select {

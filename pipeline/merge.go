@@ -51,8 +51,10 @@ type round struct {
 
 type roundRun struct {
 	run
-	source uint32
-	rank   int32
+	// Where the source goes on after the run.
+	offset, line int64
+	source       uint32
+	rank         int32
 }
 
 // roundRecords is how many records make a round that does not wait for more.
@@ -142,6 +144,7 @@ func (m *merger) finishEmpty(l *lane, w *work) {
 	l.works = l.works[:len(l.works)-1]
 	if l.runs.len() == 0 && l.clock.held == nil {
 		l.advance(w, w.end, w.item.Block.Line+w.lines-1, l.clock.now, l.clock.set)
+		l.status.judged(l.position.Offset, l.position.Line, l.clock.now)
 	}
 	m.p.release(l, w)
 }
@@ -332,17 +335,16 @@ func (m *merger) pass(l *lane, r run) {
 			l.status.behind.Add(1)
 		}
 	}
-	m.p.mergedTime.Store(m.merged)
 	last := &recs[len(recs)-1]
 	l.advance(r.work, last.End, last.Line, r.clock, true)
 	r.work.passed = r.to
-	m.round.runs = append(m.round.runs, roundRun{run: r, source: l.id, rank: l.rank})
-	m.round.records += r.to - r.from
 	if r.to == len(r.work.batch.Records) {
 		// Unreadable lines behind the last event are read; the block is done.
 		l.advance(r.work, r.work.end, r.work.item.Block.Line+r.work.lines-1, r.clock, true)
 		l.works = slices.DeleteFunc(l.works, func(w *work) bool { return w == r.work })
 	}
+	m.round.runs = append(m.round.runs, roundRun{run: r, source: l.id, rank: l.rank, offset: l.position.Offset, line: l.position.Line})
+	m.round.records += r.to - r.from
 }
 
 // warnBehind says that merge_wait is too short for a source, now and then.
@@ -356,9 +358,16 @@ func (m *merger) warnBehind(l *lane, by int64) {
 func (l *lane) advance(w *work, offset, line, clock int64, set bool) {
 	l.position = collectors.Position{Offset: offset, Line: line, Origin: w.item.Block.Origin}
 	l.posClock, l.posSet, l.dirty = clock, set, true
-	l.status.offset.Store(offset)
-	l.status.line.Store(line)
-	l.status.clock.Store(clock)
+}
+
+// judged is told once everything up to a place of the source was judged.
+// Status shows nothing before: who waits for an offset finds the incidents.
+func (s *laneStatus) judged(offset, line, clock int64) {
+	if offset > s.offset.Load() {
+		s.offset.Store(offset)
+		s.line.Store(line)
+		s.clock.Store(clock)
+	}
 }
 
 func (m *merger) flush() {

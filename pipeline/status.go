@@ -56,7 +56,7 @@ func (p *Pipeline) Status() Status {
 		st := l.status.read(l.name)
 		s.Sources = append(s.Sources, st)
 		if st.State == collectors.Failing {
-			s.NotReady = append(s.NotReady, fmt.Sprintf("source %s cannot be read: %s", st.Name, st.Error))
+			s.NotReady = append(s.NotReady, fmt.Sprintf("source %s cannot be read: %s; the others wait for it for up to %v", st.Name, st.Error, p.o.MergeHold))
 		}
 	}
 	if p.settled.Load() > 0 {
@@ -137,7 +137,7 @@ func (p *Pipeline) countItem(l *lane, w *work) {
 	}
 	if dropped, ok := p.throttle.allow(time.Now()); ok {
 		p.o.Logger.Warn("lines cannot be read", "source", l.name, "reason", w.tally.sampleReason,
-			"sample", fmt.Sprintf("%q", w.tally.sample), "messages_dropped", dropped)
+			"sample", w.tally.sample, "messages_dropped", dropped)
 	}
 }
 

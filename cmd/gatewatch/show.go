@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"gatewatch/alerting"
 )
@@ -27,7 +28,7 @@ func printIncidents(w io.Writer, list []*alerting.Incident, ids bool) error {
 	columns := []column{
 		{title: "FIRST SEEN", max: len(shortStamp)},
 		{title: "LEVEL", max: 8},
-		{title: "TITLE", max: 30},
+		{title: "TITLE", max: titleWidth(list)},
 		{title: "WHO", max: 19},
 		{title: "COUNT", max: 9, right: true},
 		{title: "ROUTES"},
@@ -55,6 +56,23 @@ func printIncidents(w io.Writer, list []*alerting.Incident, ids bool) error {
 		rows = append(rows, cells)
 	}
 	return writeTable(w, columns, rows)
+}
+
+// titleWidth is what the other columns leave for titles, within reason: short
+// addresses and counts make room for what happened.
+func titleWidth(list []*alerting.Incident) int {
+	const (
+		least, most = 30, 44
+		routes      = 10
+		gaps        = 5 * 2
+	)
+	level, name, count := len("LEVEL"), len("WHO"), len("COUNT")
+	for _, i := range list {
+		level = max(level, utf8.RuneCountInString(shortLevel(i.Level.String())))
+		name = max(name, min(utf8.RuneCountInString(escape(who(i))), 19))
+		count = max(count, utf8.RuneCountInString(countOf(i)))
+	}
+	return min(max(tableWidth-len(shortStamp)-level-name-count-routes-gaps, least), most)
 }
 
 type nested struct {

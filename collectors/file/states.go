@@ -16,6 +16,9 @@ func (r *runner) send(it collectors.Item) error {
 	if it.At.IsZero() {
 		it.At = r.opts.Now()
 	}
+	if r.state == collectors.Failing && it.State != collectors.Failing {
+		r.log.Info("file can be read again")
+	}
 	r.state = it.State
 	if it.State != collectors.Failing {
 		r.failure, r.fails = "", 0
