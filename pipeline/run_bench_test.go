@@ -1,8 +1,10 @@
 package pipeline
 
 import (
+	"compress/gzip"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -54,12 +56,35 @@ func openBench(b *testing.B, dir string) *storage.DB {
 	return db
 }
 
+// unpacked returns the path of a plain copy of a gzip file.
+func unpacked(b *testing.B, path string) string {
+	b.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		b.Fatal(err)
+	}
+	text, err := io.ReadAll(z)
+	if err != nil {
+		b.Fatal(err)
+	}
+	plain := filepath.Join(b.TempDir(), "access.log")
+	if err := os.WriteFile(plain, text, 0o600); err != nil {
+		b.Fatal(err)
+	}
+	return plain
+}
+
 // BenchmarkRun follows a whole log live with checkpoints on, like
 // BenchmarkReplay without them.
 func BenchmarkRun(b *testing.B) {
 	path := os.Getenv("GATEWATCH_BENCH_LOG")
 	if path == "" {
-		b.Skip("GATEWATCH_BENCH_LOG names no log")
+		path = unpacked(b, "../testdata/attack-hour.log.gz")
 	}
 	info, err := os.Stat(path)
 	if err != nil {
