@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"slices"
 	"strconv"
@@ -86,6 +87,7 @@ func (a *app) replay(ctx context.Context, r *replay) error {
 	p, err := pipeline.New(pipeline.Options{
 		Inputs: []pipeline.Input{{Collector: fixed(begin.watch(sources, o)), Format: o, Lateness: c.Sources[0].Lateness}},
 		Derive: c.Derive(), Index: set.index, Book: c.Book(), Workers: r.workers, Budget: c.State.Budget, Now: a.now,
+		Logger: warnings(a, r.quiet),
 	})
 	if err != nil {
 		return err
@@ -150,6 +152,14 @@ func (r *replay) verdict(all []*alerting.Incident) error {
 		return silent(exitFound)
 	}
 	return nil
+}
+
+// warnings is where a replay says what it cannot read, with a masked example.
+func warnings(a *app, quiet bool) *slog.Logger {
+	if quiet {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
 // printSummary says on one line what was read, and on further lines what was
