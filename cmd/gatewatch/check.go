@@ -113,6 +113,11 @@ func (a *app) printCheck(out outputFormat, c *config.Config, set *ruleSet, probl
 			count(len(c.Sources), "source", "sources"), count(len(c.Receivers), "receiver", "receivers")); err != nil {
 			return err
 		}
+		for _, text := range recognise(c) {
+			if _, err := fmt.Fprintln(a.stdout, "log: "+escape(text)); err != nil {
+				return err
+			}
+		}
 	}
 	if set != nil {
 		return printRuleCounts(a.stdout, set)
