@@ -61,7 +61,8 @@ const (
 	// ten. In a catch-up, where rules fire all the time and each cut has much
 	// to write, they so become as rare as the others.
 	cutShare = 10
-	// basesPerCut is about how many bytes of slots one cut writes whole.
+	// basesPerCut is about how many bytes of slots one cut writes whole, or as
+	// many as the cut before added to the logs: then logs stay as long as bases.
 	basesPerCut = 16 << 20
 	// leastLog is how long a slot's log may get whatever its base is.
 	leastLog = 32 << 10
@@ -70,6 +71,7 @@ const (
 // ledger knows which chunks of each slot the database holds.
 type ledger struct {
 	slots [2 * observation.Slots]slotLog
+	added int64 // bytes that the last cut added to logs
 }
 
 type slotLog struct {
@@ -108,14 +110,15 @@ func (l *ledger) ops(dst []storage.Op, set int, st detectors.SlotState) []storag
 			s.base += int64(len(c))
 		} else {
 			s.log += int64(len(c))
+			l.added += int64(len(c))
 		}
 	}
 	return dst
 }
 
-// longest chooses slots whose logs have outgrown half their bases, the worst
-// first, until about so many bytes are to be written. With bases of a fraction
-// of the state written at each cut, the file stays below three times the state.
+// longest chooses slots whose logs have outgrown their bases, the worst first,
+// until about so many bytes are to be written. So the file holds the state about
+// twice, and what is written at a cut is about twice what changed.
 func (l *ledger) longest(bytes int64) map[int]bool {
 	type candidate struct {
 		slot int
@@ -124,7 +127,7 @@ func (l *ledger) longest(bytes int64) map[int]bool {
 	var c []candidate
 	for i := range observation.Slots {
 		s := &l.slots[i]
-		if over := s.log - max(s.base/2, leastLog); over > 0 {
+		if over := s.log - max(s.base, leastLog); over > 0 {
 			c = append(c, candidate{i, over})
 		}
 	}
@@ -135,7 +138,7 @@ func (l *ledger) longest(bytes int64) map[int]bool {
 			break
 		}
 		s := &l.slots[x.slot]
-		bytes -= s.base + s.log // no less than what it takes
+		bytes -= max(s.base, s.log/2) // about what it will take
 		out[x.slot] = true
 	}
 	return out
@@ -167,7 +170,7 @@ func (m *merger) beginCut(done func()) {
 	}
 	c := &cut{began: m.cuts.last, plan: m.cuts.plan, slots: make([][]detectors.SlotState, len(p.owners)), ready: p.commits, onDone: done}
 	c.parts.Store(int32(len(p.owners)) + 1)
-	bases := m.cuts.ledger.longest(basesPerCut)
+	bases := m.cuts.ledger.longest(max(basesPerCut, m.cuts.ledger.added))
 	if m.cuts.forceBase {
 		c.base = func(int) bool { return true }
 		m.cuts.forceBase = false
@@ -274,6 +277,7 @@ func (f *findingsStage) pressure() {
 func (p *Pipeline) write(ctx context.Context, m *merger) {
 	for c := range p.commits {
 		ops := c.ops
+		m.cuts.ledger.added = 0
 		for _, states := range c.slots {
 			for _, s := range states {
 				ops = m.cuts.ledger.ops(ops, 0, s)

@@ -236,7 +236,7 @@ func (c *crowd) Run(ctx context.Context, _ collectors.Position, emit func(collec
 }
 
 // crowdRate is how many requests a second the crowd sends once it is complete.
-const crowdRate = 100_000
+const crowdRate = 50_000
 
 // BenchmarkCrowd runs with many live entities and all built-in rules:
 // GATEWATCH_BENCH_ENTITIES of them (default 20,000), for
