@@ -24,12 +24,10 @@ type work struct {
 	tally tally
 
 	// Records before this logical offset were judged already, under an earlier setup.
-	from int64
-	// passed is how many records the merge let pass; released when all are judged.
-	passed int
-	lines  int64 // lines in the block
-	end    int64 // logical offset after the block
-	ended  bool  // no block: the source's Run has returned
+	from  int64
+	lines int64 // lines in the block
+	end   int64 // logical offset after the block
+	ended bool  // no block: the source's Run has returned
 }
 
 // tally counts what became of the lines of a block.

@@ -201,14 +201,14 @@ func (m *merger) passAll(now time.Time) bool {
 		}
 	}
 	heap.Init(&m.queue)
-	any := false
+	moved := false
 	for len(m.queue) > 0 {
 		l := m.queue[0]
 		at := place{l.runs.front().window, l.rank}
 		if !at.before(limit) && (at.window <= now.Unix() || !at.before(loose)) {
 			break
 		}
-		any = true
+		moved = true
 		m.pass(l, l.runs.pop())
 		if l.runs.len() > 0 {
 			heap.Fix(&m.queue, 0)
@@ -220,7 +220,7 @@ func (m *merger) passAll(now time.Time) bool {
 			m.flush()
 		}
 	}
-	return any
+	return moved
 }
 
 // place is a merge key without the offset.
@@ -337,7 +337,6 @@ func (m *merger) pass(l *lane, r run) {
 	}
 	last := &recs[len(recs)-1]
 	l.advance(r.work, last.End, last.Line, r.clock, true)
-	r.work.passed = r.to
 	if r.to == len(r.work.batch.Records) {
 		// Unreadable lines behind the last event are read; the block is done.
 		l.advance(r.work, r.work.end, r.work.item.Block.Line+r.work.lines-1, r.clock, true)

@@ -30,15 +30,14 @@ const (
 	Meta      = "meta"      // what is true of the file as a whole
 	Sources   = "sources"   // source names and their ids
 	Positions = "positions" // where each source goes on
-	Slots     = "slots"     // the base state of each slot
-	SlotLog   = "slotlog"   // packed changes since the base
+	Slots     = "slots"     // chunks of the state of each slot, see detectors
 	Incidents = "incidents"
 	Outbox    = "outbox"
 )
 
 // Buckets returns the names of all buckets.
 func Buckets() []string {
-	return []string{Meta, Sources, Positions, Slots, SlotLog, Incidents, Outbox}
+	return []string{Meta, Sources, Positions, Slots, Incidents, Outbox}
 }
 
 // Schema is the version of the layout that this build reads and writes. It is

@@ -130,7 +130,7 @@ func TestScanChunks(t *testing.T) {
 	err := db.Scan(Slots, []byte("k"), func(k, v []byte) error {
 		got[string(k)] = string(v)
 		// A commit that grows the file must not wait for the scan.
-		return db.Commit([]Op{{SlotLog, k, v}})
+		return db.Commit([]Op{{Slots, k, v}})
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -360,7 +360,7 @@ func TestReplacedValuesDoNotGrowTheFile(t *testing.T) {
 	commit := func(round int) {
 		var ops []Op
 		for i := range 16 {
-			ops = append(ops, Op{SlotLog, []byte{byte(i)}, []byte(strings.Repeat(strconv.Itoa(round%10), 64<<10))})
+			ops = append(ops, Op{Slots, []byte{byte(i)}, []byte(strings.Repeat(strconv.Itoa(round%10), 64<<10))})
 		}
 		if err := db.Commit(ops); err != nil {
 			t.Fatal(err)
@@ -462,7 +462,7 @@ func BenchmarkCommit(b *testing.B) {
 	for i := 0; b.Loop(); i++ {
 		var ops []Op
 		for j := range 8 {
-			ops = append(ops, Op{SlotLog, []byte{byte((i*8 + j) % 256), 1}, value})
+			ops = append(ops, Op{Slots, []byte{byte((i*8 + j) % 256), 1}, value})
 		}
 		if err := db.Commit(ops); err != nil {
 			b.Fatal(err)
