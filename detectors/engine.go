@@ -185,8 +185,8 @@ func (e *Engine) setPlan(plan *observation.Plan) {
 	for i := range plan.Rules {
 		r := &plan.Rules[i]
 		c := rule{Rule: r, keep: uint32(r.Keep()), gte: -1, expires: r.TrueWhenFewer(), empty: r.Holds(0)}
-		if len(r.Bounds) == 1 && !c.expires {
-			c.gte = r.Bounds[0].Value
+		if len(r.Bounds) == 1 && !c.expires && r.Type.Counts() {
+			c.gte = int64(r.Bounds[0].Value)
 			if r.Bounds[0].Op == observation.Gt {
 				c.gte++
 			}
@@ -236,7 +236,7 @@ func (r *rule) holds(n uint32) bool {
 	if r.gte >= 0 {
 		return int64(n) >= r.gte
 	}
-	return r.Holds(int64(n))
+	return r.Holds(float64(n))
 }
 
 // Stats returns the engine's counters.

@@ -13,7 +13,7 @@ import (
 // floodPlan is what the built-in rules ask of most requests: a flood rule that
 // is always on, failed logins and probed paths by client.
 func floodPlan() *observation.Plan {
-	gte := func(n int64) []observation.Bound { return []observation.Bound{{Op: observation.Gte, Value: n}} }
+	gte := func(n float64) []observation.Bound { return []observation.Bound{{Op: observation.Gte, Value: n}} }
 	return &observation.Plan{
 		Kinds: []observation.Kind{observation.NewKind([]string{"client.address"}, []bool{true})},
 		Rules: []observation.Rule{

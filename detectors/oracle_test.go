@@ -79,7 +79,7 @@ func (o *oracle) expire(to int64, rule uint32) (out []verdict) {
 		}
 		_, before := o.window(s - 1)
 		in, after := o.window(s)
-		if was, is := o.rule.Holds(before), o.rule.Holds(after); is && !was {
+		if was, is := o.rule.Holds(float64(before)), o.rule.Holds(float64(after)); is && !was {
 			o.fired = true
 			out = append(out, verdict{s, rule, true, after, o.count(in)})
 		} else if !is {
@@ -106,13 +106,13 @@ func (o *oracle) count(in []int) (n int64) {
 
 func (o *oracle) observe(at, n int64, value string, rule uint32) (out []verdict) {
 	_, before := o.window(at)
-	was := o.rule.Holds(before)
+	was := o.rule.Holds(float64(before))
 	if !was {
 		o.fired = false
 	}
 	o.all = append(o.all, seen{at: at, n: n, value: value})
 	in, after := o.window(at)
-	switch is := o.rule.Holds(after); {
+	switch is := o.rule.Holds(float64(after)); {
 	case !is:
 		o.fired = false
 	case o.fired:
@@ -130,7 +130,7 @@ func randomRule(r *rand.Rand, i int) observation.Rule {
 	if r.IntN(2) == 0 {
 		ru.Type = observation.ValueCount
 	}
-	n := r.Int64N(6)
+	n := float64(r.Int64N(6))
 	switch r.IntN(8) {
 	case 0:
 		ru.Bounds = []observation.Bound{{Op: observation.Lt, Value: n}}
@@ -139,7 +139,7 @@ func randomRule(r *rand.Rand, i int) observation.Rule {
 	case 2:
 		ru.Bounds = []observation.Bound{{Op: observation.Eq, Value: n}}
 	case 3:
-		ru.Bounds = []observation.Bound{{Op: observation.Gte, Value: n + 1}, {Op: observation.Lte, Value: n + 1 + r.Int64N(3)}}
+		ru.Bounds = []observation.Bound{{Op: observation.Gte, Value: n + 1}, {Op: observation.Lte, Value: n + 1 + float64(r.Int64N(3))}}
 	case 4:
 		ru.Bounds = []observation.Bound{{Op: observation.Gt, Value: n}}
 	case 5:
@@ -253,7 +253,7 @@ func shareWindow(r *rand.Rand, plan *observation.Plan) {
 	for i := range 1 + r.IntN(8) {
 		ru := plan.Rules[0]
 		ru.ID = fmt.Sprint("s", i)
-		ru.Bounds = []observation.Bound{{Op: observation.Gte, Value: 1 + r.Int64N(8)}}
+		ru.Bounds = []observation.Bound{{Op: observation.Gte, Value: float64(1 + r.Int64N(8))}}
 		plan.Rules = append(plan.Rules, ru)
 	}
 }

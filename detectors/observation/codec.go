@@ -76,6 +76,7 @@ func (b *Batch) appendObservation(dst []byte, o *Observation) []byte {
 		dst = binary.LittleEndian.AppendUint64(dst, h.Hash)
 		dst = AppendText(dst, h.Value)
 		dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(h.Number))
+		dst = binary.AppendUvarint(dst, h.Steps)
 	}
 	return dst
 }
@@ -212,7 +213,7 @@ func (d *decoder) observation(b *Batch) {
 	o := Observation{Kind: uint16(kind), Hash: d.uint64(), Values: b.KeepBytes(d.bytes()), First: uint32(len(b.Hits))}
 	o.Count = uint32(d.count(19))
 	for range o.Count {
-		b.Hits = append(b.Hits, Hit{Rule: d.uint32(), N: d.uint32(), Hash: d.uint64(), Value: b.KeepBytes(d.bytes()), Number: math.Float64frombits(d.uint64())})
+		b.Hits = append(b.Hits, Hit{Rule: d.uint32(), N: d.uint32(), Hash: d.uint64(), Value: b.KeepBytes(d.bytes()), Number: math.Float64frombits(d.uint64()), Steps: d.uvarint()})
 	}
 	b.Obs = append(b.Obs, o)
 }

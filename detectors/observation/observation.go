@@ -114,6 +114,7 @@ type Hit struct {
 	Hash   uint64  // of the value, for value_count
 	Value  string  // the value as text, at most MaxValue bytes, for value_count
 	Number float64 // the value, for value_sum, value_avg and value_percentile
+	Steps  uint64  // for temporal and temporal_ordered: bits of the steps that the event matches
 }
 
 // MaxValue is the length in bytes beyond which a hit's value is cut. Hash is

@@ -42,21 +42,34 @@ type Type uint8
 
 // The window types. A plain detection rule is EventCount with Gte 1.
 const (
-	EventCount Type = iota + 1
-	ValueCount
+	EventCount      Type = iota + 1
+	ValueCount           // different values of a field
+	Temporal             // every one of the rule's Steps occurred
+	TemporalOrdered      // they occurred one after another; equal times count as in order
+	ValueSum             // sum of a number
+	ValueAvg             // its mean
+	ValuePercentile      // its percentile, or a text's rank by rarity; see Rule.Percentile
 )
+
+var typeNames = [...]string{"", "event_count", "value_count", "temporal", "temporal_ordered", "value_sum", "value_avg", "value_percentile"}
 
 // String returns the correlation type's name in Sigma.
 func (t Type) String() string {
-	switch t {
-	case EventCount:
-		return "event_count"
-	case ValueCount:
-		return "value_count"
-	default:
+	if int(t) >= len(typeNames) || t == 0 {
 		return "unknown"
 	}
+	return typeNames[t]
 }
+
+// Counts reports whether the window's number is a count of events or values:
+// a whole number that only grows with what is kept.
+func (t Type) Counts() bool { return t == EventCount || t == ValueCount }
+
+// Steps reports whether the window waits for each of several rules.
+func (t Type) Steps() bool { return t == Temporal || t == TemporalOrdered }
+
+// Measures reports whether the window's number is made of a number in each event.
+func (t Type) Measures() bool { return t == ValueSum || t == ValueAvg || t == ValuePercentile }
 
 // Op compares a window's number with a bound.
 type Op uint8
@@ -79,11 +92,11 @@ func (o Op) String() string { return opNames[o] }
 // Bound is one comparison of a condition.
 type Bound struct {
 	Op    Op
-	Value int64
+	Value float64 // whole and below MaxKept for types that count
 }
 
 // Holds reports whether n satisfies the bound.
-func (b Bound) Holds(n int64) bool {
+func (b Bound) Holds(n float64) bool {
 	switch b.Op {
 	case Gt:
 		return n > b.Value
@@ -120,6 +133,17 @@ type Rule struct {
 	Timespan int64  // seconds
 	Bounds   []Bound
 
+	// Shadow: evaluated and counted, its incidents are told to nobody.
+	Shadow bool
+
+	// Steps are the ids of the rules that a temporal rule waits for, in the order
+	// of the document; at most MaxSteps. Empty for other types.
+	Steps []string
+	// Percentile is what a ValuePercentile asks for, above 0 and up to 100, of the numbers by
+	// nearest rank. 0 means that the field is a text: the window's number is then the
+	// share in percent of the events whose value is as rare as that of the newest or rarer.
+	Percentile float64
+
 	// Feed names what events the rule counts and how: rules of depth 1 with the
 	// same Feed get the same hits for the same entities, always together. If
 	// type and timespan are the same too they share one window. "" shares none.
@@ -132,18 +156,26 @@ type Rule struct {
 	// depth n or less. Inputs lists the rules whose firings feed this one.
 	Depth  int
 	Inputs []uint32
-	// ValueField names what a ValueCount of depth 2 and more counts; see
-	// HasCardField. At depth 1 the hit brings the value.
+	// ValueField names the field that the value types count or measure, several
+	// joined by a comma. At depth 2 and more the engine takes it from the finding,
+	// see HasCardField; at depth 1 the hit brings the value.
 	ValueField string
 }
+
+// MaxSteps bounds the rules of a temporal correlation: bits of Hit.Steps.
+const MaxSteps = 64
 
 // MaxKept bounds the times or values that one window keeps.
 const MaxKept = 10_000
 
-// Keep is how many times or values the window needs so that its bounds are
-// judged exactly.
+// Keep is how many entries the window keeps. Of types that count it is what
+// exact judgement of the bounds needs; all others keep MaxKept, and say so when
+// that is not enough.
 func (r *Rule) Keep() int {
-	var n int64 = 1
+	if !r.Type.Counts() {
+		return MaxKept
+	}
+	n := 1.0
 	for _, b := range r.Bounds {
 		need := b.Value
 		if b.Op != Gte && b.Op != Lt {
@@ -154,8 +186,9 @@ func (r *Rule) Keep() int {
 	return int(min(n, MaxKept))
 }
 
-// Holds reports whether a window with n events or values satisfies the rule.
-func (r *Rule) Holds(n int64) bool {
+// Holds reports whether the window's number satisfies the rule. Temporal types
+// have no bounds: the engine judges their steps.
+func (r *Rule) Holds(n float64) bool {
 	for _, b := range r.Bounds {
 		if !b.Holds(n) {
 			return false
@@ -167,6 +200,12 @@ func (r *Rule) Holds(n int64) bool {
 // TrueWhenFewer reports whether losing an entry can make the rule true, so
 // that it must also be judged when entries expire.
 func (r *Rule) TrueWhenFewer() bool {
+	switch r.Type {
+	case Temporal, TemporalOrdered:
+		return false
+	case ValueAvg, ValuePercentile:
+		return true // without the smallest value both rise
+	}
 	for _, b := range r.Bounds {
 		if b.Op != Gte && b.Op != Gt {
 			return true
@@ -189,7 +228,8 @@ type Plan struct {
 func (p *Plan) Identity(rule int) uint64 {
 	r := &p.Rules[rule]
 	h := xxhash.New()
-	_, _ = fmt.Fprintf(h, "%s\x00%d\x00%q\x00%d\x00%t", r.ID, r.Type, p.Kinds[r.Kind].Fields, r.Timespan, r.Depth > 1)
+	_, _ = fmt.Fprintf(h, "%s\x00%d\x00%q\x00%d\x00%t\x00%q\x00%q\x00%t", r.ID, r.Type, p.Kinds[r.Kind].Fields, r.Timespan, r.Depth > 1,
+		r.Steps, r.ValueField, r.Type == ValuePercentile && r.Percentile == 0)
 	return h.Sum64()
 }
 
@@ -204,8 +244,17 @@ type Finding struct {
 	Fired  bool   // false then true; otherwise the window grew while true
 	Late   bool
 	Behind bool // the observation, or one in the window, came behind the merge
-	// Number is the count that satisfied the condition: events or distinct values kept.
+	// Number is the count of the window: events or distinct values kept.
 	Number int64
+	// Value is what was compared with the bounds, where that is no count: a sum,
+	// a mean, a percentile, a rank.
+	Value float64
+	// Capped: the window held MaxKept entries and let older ones go, so that Value
+	// is of the newest alone.
+	Capped bool
+	// Warming: the rule's bound was raised within its timespan, so the window may
+	// hold fewer entries than there were.
+	Warming bool
 	// Items are, at a firing, all entries kept in the window, oldest first;
 	// while it grows, the new observation alone.
 	Items []Item
@@ -218,7 +267,9 @@ type Item struct {
 	Counted bool // an earlier finding of this window already told of it
 	Ref     Ref
 	Card    Card
-	Value   string // the value, for value_count
+	Value   string // the value, for value_count and ranks
+	Number  float64
+	Steps   uint64 // bits of the steps that the event is one of
 }
 
 // cardFields are the fields that a finding has besides those of its entity:

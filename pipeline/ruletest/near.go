@@ -217,7 +217,7 @@ func (x *examination) fullness(r *observation.Rule, f fullest) string {
 	}
 	var bounds []string
 	for _, b := range r.Bounds {
-		bounds = append(bounds, fmt.Sprintf("%s %d", b.Op, b.Value))
+		bounds = append(bounds, fmt.Sprintf("%s %v", b.Op, b.Value))
 	}
 	what := "events"
 	if r.Type == observation.ValueCount {

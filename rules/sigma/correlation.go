@@ -209,7 +209,7 @@ func (c *correlationSpec) setCondition(file string, n *yaml.Node, p *problems) {
 			p.refuse(at(file, kv.value), kv.value.Value, "shorten the timespan and lower the number", "a window keeps at most %d entries, it cannot be judged against %d", observation.MaxKept, v)
 			continue
 		}
-		c.bounds = append(c.bounds, observation.Bound{Op: op, Value: v})
+		c.bounds = append(c.bounds, observation.Bound{Op: op, Value: float64(v)})
 	}
 	if c.typ == observation.ValueCount && get(n, "field") == nil {
 		p.refuse(at(file, n), "", "add field: under condition", "value_count needs the field whose values it counts")
@@ -224,8 +224,8 @@ func (c *correlationSpec) setCondition(file string, n *yaml.Node, p *problems) {
 	// A rule fires when its condition turns from false to true.
 	r := observation.Rule{Bounds: c.bounds}
 	var everTrue, everFalse bool
-	for v := range int64(observation.MaxKept + 2) {
-		if r.Holds(v) {
+	for v := range observation.MaxKept + 2 {
+		if r.Holds(float64(v)) {
 			everTrue = true
 		} else {
 			everFalse = true
