@@ -11,7 +11,7 @@ import (
 func TestReload(t *testing.T) {
 	bound := func(n float64) []observation.Bound { return []observation.Bound{{Op: observation.Gte, Value: n}} }
 	kind := observation.NewKind([]string{"client.address"}, []bool{true})
-	count := func(id string, span, n float64) observation.Rule {
+	count := func(id string, span int64, n float64) observation.Rule {
 		return observation.Rule{ID: id, Type: observation.EventCount, Timespan: span, Bounds: bound(n), Depth: 1, Alerting: true}
 	}
 	route := observation.NewKind([]string{"http.route"}, []bool{false})
