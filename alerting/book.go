@@ -40,6 +40,8 @@ type BookOptions struct {
 	// RepeatInterval is when an open incident is told again though nothing
 	// changed. Default 12 h.
 	RepeatInterval time.Duration
+	// Bucket is where Changes keeps the incidents. Default BucketIncidents.
+	Bucket string
 	// WholeIPv6 says that groups hold whole IPv6 addresses, not their /64.
 	WholeIPv6 bool
 	// SourceName gives the name of the source with an id, for evidence whose
@@ -57,6 +59,7 @@ func (o BookOptions) withDefaults() BookOptions {
 	o.MaxTracked = cmp.Or(o.MaxTracked, 200_000)
 	o.GroupInterval = cmp.Or(o.GroupInterval, 5*time.Minute)
 	o.RepeatInterval = cmp.Or(o.RepeatInterval, 12*time.Hour)
+	o.Bucket = cmp.Or(o.Bucket, BucketIncidents)
 	if o.SourceName == nil {
 		o.SourceName = func(uint32) string { return "" }
 	}
@@ -169,28 +172,31 @@ func (b *Book) AdvanceIdle(t int64) {
 func (b *Book) Finish() { b.Advance(maxTime) }
 
 // Apply takes the next finding in merge order. It first advances to the
-// finding's time. What it keeps of f it copies.
-func (b *Book) Apply(f *observation.Finding) {
+// finding's time. What it keeps of f it copies. It reports whether the finding
+// made its rule part of an incident, a new one or one that was open.
+func (b *Book) Apply(f *observation.Finding) (joined bool) {
 	if int(f.Rule) >= len(b.plan.Rules) || int(f.Kind) >= len(b.plan.Kinds) {
-		return
+		return false
 	}
 	rule := &b.plan.Rules[f.Rule]
 	if !rule.Alerting {
-		return
+		return false
 	}
 	b.Advance(f.Key.Time)
 	h := b.held[heldKey{f.Rule, f.Hash, f.Values}]
 	if h != nil && !f.Fired {
 		b.grow(h.inc, h.rs, f)
-		return
+		return false
 	}
 	inc, opened := b.incidentFor(f, rule)
+	joined = inc.find(rule.ID) == nil
 	rs := inc.ruleOf(rule, f.Key.Time)
 	if inc.subject.kind != SubjectOverflow {
 		b.hold(inc, rs, f)
 	}
 	b.grow(inc, rs, f)
 	b.settle(inc, opened)
+	return joined
 }
 
 // grow adds what f tells to the incident's totals.

@@ -71,13 +71,13 @@ const storedVersion = 1
 func (b *Book) Changes() []StoreOp {
 	ops := make([]StoreOp, 0, len(b.dirty)+len(b.deleted))
 	for _, id := range b.deleted {
-		ops = append(ops, StoreOp{Bucket: BucketIncidents, Key: []byte(id)})
+		ops = append(ops, StoreOp{Bucket: b.o.Bucket, Key: []byte(id)})
 	}
 	for _, inc := range b.dirty {
 		inc.dirty = false
 		if !inc.forgotten {
 			inc.stored = true
-			ops = append(ops, StoreOp{BucketIncidents, []byte(inc.id), inc.encode()})
+			ops = append(ops, StoreOp{b.o.Bucket, []byte(inc.id), inc.encode()})
 		}
 	}
 	b.deleted = b.deleted[:0]
@@ -87,7 +87,7 @@ func (b *Book) Changes() []StoreOp {
 }
 
 // Load fills an empty book with what earlier Changes stored. scan calls its
-// argument with every key and value of the bucket BucketIncidents, in any
+// argument with every key and value of the book's bucket, in any
 // order; they are not kept. A value that cannot be read is an error.
 func (b *Book) Load(scan func(f func(key, value []byte) error) error) error {
 	var all []*incident

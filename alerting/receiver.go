@@ -78,5 +78,6 @@ type Store interface {
 // The buckets that alerting uses.
 const (
 	BucketIncidents = "incidents"
+	BucketShadow    = "shadow"
 	BucketOutbox    = "outbox"
 )

@@ -32,12 +32,13 @@ const (
 	Positions = "positions" // where each source goes on
 	Slots     = "slots"     // chunks of the state of each slot, see detectors
 	Incidents = "incidents"
+	Shadow    = "shadow" // incidents of rules that are only watched
 	Outbox    = "outbox"
 )
 
 // Buckets returns the names of all buckets.
 func Buckets() []string {
-	return []string{Meta, Sources, Positions, Slots, Incidents, Outbox}
+	return []string{Meta, Sources, Positions, Slots, Incidents, Shadow, Outbox}
 }
 
 // Schema is the version of the layout that this build reads and writes. It is
