@@ -12,8 +12,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"time"
-
-	"gatewatch/detectors/observation"
 )
 
 // Config is a whole configuration. It is complete: what the file does not say
@@ -90,21 +88,6 @@ type Incidents struct {
 	GroupInterval  time.Duration
 	RepeatInterval time.Duration
 	Keep           int // resolved incidents kept
-}
-
-// Receiver is one place that notifications go to.
-type Receiver struct {
-	Name    string
-	Level   observation.Level // the least level of incidents that it gets
-	Webhook *Webhook
-}
-
-// Webhook is a receiver that is called by HTTP.
-type Webhook struct {
-	URL     Secret
-	Secret  Secret // signs the message; may be unset
-	Timeout time.Duration
-	Headers map[string]Secret
 }
 
 // API holds the settings of the HTTP server.

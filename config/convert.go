@@ -4,7 +4,6 @@ import (
 	"strconv"
 
 	"gatewatch/alerting"
-	"gatewatch/alerting/webhook"
 	"gatewatch/collectors/file"
 	"gatewatch/collectors/format"
 	"gatewatch/event"
@@ -62,20 +61,4 @@ func (s *Source) FileOptions() file.Options {
 		o.Begin = file.End
 	}
 	return o
-}
-
-// WebhookConfig returns the options of webhook.New; version is gatewatch's own.
-func (r *Receiver) WebhookConfig(version string) webhook.Config {
-	w := r.Webhook
-	c := webhook.Config{Name: r.Name, URL: w.URL, Timeout: w.Timeout, Version: version}
-	if w.Secret.IsSet() {
-		c.Secrets = []webhook.Secret{w.Secret}
-	}
-	for name, s := range w.Headers {
-		if c.Headers == nil {
-			c.Headers = map[string]webhook.Secret{}
-		}
-		c.Headers[name] = s
-	}
-	return c
 }

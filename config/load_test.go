@@ -66,7 +66,7 @@ func TestParseFull(t *testing.T) {
 		State:     State{Path: "/var/lib/gatewatch/state.db", Budget: 64 << 20, Checkpoint: 2 * time.Second},
 		Incidents: Incidents{ResolveAfter: 2 * time.Hour, GroupInterval: time.Minute, RepeatInterval: 24 * time.Hour, Keep: 10},
 		Receivers: []Receiver{
-			{Name: "ops", Level: observation.Medium, Webhook: &Webhook{
+			{Name: "ops", Level: observation.Medium, Type: "webhook", Settings: &Webhook{
 				URL: Secret{value: "https://hook.example/services/T0/s3cret"}, Secret: Secret{file: "/etc/gw/hook.key"},
 				Timeout: 5 * time.Second,
 				Headers: map[string]Secret{"X-Team": {value: "a$b"}, "Authorization": {file: "/run/secrets/auth"}},

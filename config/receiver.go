@@ -2,11 +2,48 @@ package config
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
+	"gatewatch/detectors/observation"
+
 	"go.yaml.in/yaml/v4"
 )
+
+// Receiver is one place that notifications go to.
+type Receiver struct {
+	Name  string
+	Level observation.Level // the least level of incidents that it gets
+	// Type is the key of the file that says where to send, such as "webhook",
+	// and Settings what stands behind it: a *Webhook for "webhook".
+	Type     string
+	Settings ReceiverSettings
+}
+
+// ReceiverSettings are the settings of one type of receiver. They are read by
+// the command line, which knows each type.
+type ReceiverSettings interface {
+	// AttemptTimeout is how long one attempt may take by these settings.
+	AttemptTimeout() time.Duration
+}
+
+// receiverType is a type of receiver in the file.
+type receiverType struct {
+	key     string // also the label of the type everywhere else
+	example string // for who wrote none, as in "add webhook: {url: https://host/path}"
+	// read reads the value of the key. It returns nil where the value cannot
+	// be used, which it has reported then.
+	read func(d *decoder, n *yaml.Node, name string) ReceiverSettings
+}
+
+// receiverTypes lists every type. A new one is a file receiver_<type>.go, a
+// row here, and a case in the command line that makes it.
+func receiverTypes() []receiverType {
+	return []receiverType{
+		{"webhook", "{url: https://host/path}", readWebhook},
+	}
+}
 
 // receiverName keeps names fit for metric labels.
 var receiverName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$`)
@@ -33,42 +70,53 @@ func (d *decoder) receivers(c *Config, top *mapping) {
 				d.fail(at, "%s.level: %s", name, err)
 			}
 		}
-		if n := m.take("webhook"); n != nil {
-			r.Webhook = d.webhook(n, name+".webhook")
-		} else if _, open := m.keys["webhook"]; !open && len(d.problems) == before {
-			d.fail(item, "%s sends nowhere; add webhook: {url: https://host/path}", name)
-		}
-		m.done()
+		d.receiverType(m, item, &r, before)
 		if len(d.problems) == before {
 			c.Receivers = append(c.Receivers, r)
 		}
 	})
 }
 
-func (d *decoder) webhook(n *yaml.Node, name string) *Webhook {
-	before := len(d.problems)
-	w := &Webhook{Timeout: 10 * time.Second}
-	m := d.mapping(n, name)
-	url := m.secret("url", &w.URL)
-	if url != nil && w.URL.value != "" {
-		if err := parseURL(w.URL.value); err != nil {
-			// The value is not repeated: an address often carries a token.
-			d.fail(url, "%s.url: %s", name, err)
+// receiverType reads the one key of an entry that says where to send. before
+// is the number of problems before the entry.
+func (d *decoder) receiverType(m *mapping, item *yaml.Node, r *Receiver, before int) {
+	types := receiverTypes()
+	var found []string
+	for _, t := range types {
+		kv, there := m.keys[t.key]
+		n := m.take(t.key)
+		if !there {
+			continue
 		}
+		found = append(found, t.key)
+		if len(found) == 2 {
+			d.fail(kv[0], "%s has both %s and %s; a receiver sends to one place, make two entries of it", m.name, found[0], t.key)
+		}
+		if n == nil {
+			d.fail(kv[0], "%s is empty; write %s: %s", m.path(t.key), t.key, t.example)
+			continue
+		}
+		r.Type, r.Settings = t.key, t.read(d, n, m.path(t.key))
 	}
-	m.secret("secret", &w.Secret)
-	m.duration("timeout", &w.Timeout, 100*time.Millisecond, 5*time.Minute)
-	d.headers(m, w)
 	m.done()
-	if !w.URL.IsSet() && len(d.problems) == before {
-		d.fail(n, "%s has no url; write url: https://host/path, or url_file with the path of a file that holds it", name)
+	if len(found) > 0 || len(d.problems) > before {
+		return
 	}
-	return w
+	if len(types) == 1 {
+		d.fail(item, "%s sends nowhere; add %s: %s", m.name, types[0].key, types[0].example)
+		return
+	}
+	keys := make([]string, 0, len(types))
+	for _, t := range types {
+		keys = append(keys, t.key)
+	}
+	slices.Sort(keys)
+	d.fail(item, "%s sends nowhere; add %s, as in %s: %s", m.name, orList(keys), types[0].key, types[0].example)
 }
 
 // headers reads headers, whose values are secrets, and headers_file, whose
 // values are the paths of files that hold them.
-func (d *decoder) headers(m *mapping, w *Webhook) {
+func (d *decoder) headers(m *mapping, dst *map[string]Secret) {
 	lines := map[string]int{}
 	read := func(section string, make func(value string) Secret) {
 		m.pairs(section, func(k, v *yaml.Node, key, value string) {
@@ -86,10 +134,10 @@ func (d *decoder) headers(m *mapping, w *Webhook) {
 				return
 			}
 			lines[folded] = k.Line
-			if w.Headers == nil {
-				w.Headers = map[string]Secret{}
+			if *dst == nil {
+				*dst = map[string]Secret{}
 			}
-			w.Headers[key] = make(value)
+			(*dst)[key] = make(value)
 		})
 	}
 	read("headers", NewSecret)

@@ -70,7 +70,8 @@ func (a *app) check(out outputFormat, path string, rulePaths []string) error {
 	var set *ruleSet
 	c, err := a.loadConfig(path, rulePaths)
 	if err == nil {
-		_, faults := targets(c)
+		to, faults := targets(c)
+		closeTargets(to)
 		problems = append(problems, fromError(faults)...)
 		set, err = loadRules(c)
 	}

@@ -43,6 +43,7 @@ type daemon struct {
 	mu     sync.Mutex // guards the fields below
 	config *config.Config
 	set    *ruleSet
+	to     []alerting.Target
 	last   api.Reload
 }
 
@@ -123,12 +124,25 @@ func (d *daemon) tryReload(ctx context.Context) (*ruleSet, error) {
 		return nil, err
 	}
 	if err := d.pipeline.Reload(ctx, pipeline.Reload{Index: set.index, Derive: c.Derive(), Targets: to}); err != nil {
+		closeTargets(to)
 		return nil, err
 	}
 	d.mu.Lock()
-	d.config, d.set = c, set
+	before := d.to
+	d.config, d.set, d.to = c, set, to
 	d.mu.Unlock()
+	closeTargets(before)
 	return set, nil
+}
+
+// closeReceivers gives back what the receivers hold, once nothing is sent any
+// more.
+func (d *daemon) closeReceivers() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	closeTargets(d.to)
+	d.to = nil
+	return nil
 }
 
 // keepFixed puts back what a reload does not change, and returns the names of

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"gatewatch/alerting"
@@ -8,17 +9,45 @@ import (
 	"gatewatch/config"
 )
 
+// newReceiver makes the receiver of one entry of the configuration. It
+// acquires nothing that a later closeTargets would not give back, so that
+// check may call it too. Its errors name the receiver and are free of secrets.
+func newReceiver(r config.Receiver) (alerting.Receiver, error) {
+	version := readVersion().Version
+	switch s := r.Settings.(type) {
+	case *config.Webhook:
+		return webhook.New(s.Options(r.Name, version))
+	}
+	return nil, fmt.Errorf("receiver %s: this gatewatch has no receivers of type %s", r.Name, r.Type)
+}
+
 // targets makes the receivers of a configuration. A secret file that cannot
 // be read now is an error: a receiver that can never send should be known at
-// once.
+// once. All mistakes are told.
 func targets(c *config.Config) ([]alerting.Target, error) {
 	var out []alerting.Target
+	var faults []error
 	for _, r := range c.Receivers {
-		hook, err := webhook.New(r.WebhookConfig(readVersion().Version))
+		to, err := newReceiver(r)
 		if err != nil {
-			return nil, configError(fmt.Errorf("receivers: %w", err))
+			faults = append(faults, fmt.Errorf("receivers: %w", err))
+			continue
 		}
-		out = append(out, alerting.Target{Receiver: hook, MinLevel: r.Level})
+		out = append(out, alerting.Target{Receiver: to, MinLevel: r.Level})
+	}
+	if len(faults) > 0 {
+		closeTargets(out)
+		return nil, configError(errors.Join(faults...))
 	}
 	return out, nil
+}
+
+// closeTargets lets go of what receivers hold: connections, files. An attempt
+// that is under way ends first or fails in a way that is tried again.
+func closeTargets(list []alerting.Target) {
+	for _, t := range list {
+		if c, ok := t.Receiver.(interface{ Close() }); ok {
+			c.Close()
+		}
+	}
 }

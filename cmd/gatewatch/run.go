@@ -98,6 +98,8 @@ func (d *daemon) open(stop *stack) error {
 	if err != nil {
 		return err
 	}
+	d.to = to
+	stop.push("close the receivers", d.closeReceivers)
 	inputs, err := d.inputs()
 	if err != nil {
 		return err
@@ -127,7 +129,7 @@ func (d *daemon) open(stop *stack) error {
 func attemptTimeout(c *config.Config) time.Duration {
 	longest := 30 * time.Second
 	for _, r := range c.Receivers {
-		longest = max(longest, r.Webhook.Timeout+time.Second)
+		longest = max(longest, r.Settings.AttemptTimeout()+time.Second)
 	}
 	return longest
 }
