@@ -74,11 +74,15 @@ type Rules struct {
 // RuleWindow tells what a rule that keeps windows did: a correlation, or a
 // detection that opens incidents by itself.
 type RuleWindow struct {
-	ID      string `json:"id"`
-	Title   string `json:"title"`
-	Firings uint64 `json:"firings"` // times that its condition became true
-	Growth  uint64 `json:"growth"`  // observations that came while it was true
-	Missing uint64 `json:"missing"` // events that lacked a field to group by or to count
+	ID    string `json:"id"`
+	Title string `json:"title"`
+	// Shadow says that the rule is only watched: its incidents are told to nobody.
+	Shadow    bool   `json:"shadow,omitempty"`
+	Incidents uint64 `json:"incidents"`        // incidents that it opened or became part of
+	Untold    uint64 `json:"untold,omitempty"` // notifications that there would have been, were it not only watched
+	Firings   uint64 `json:"firings"`          // times that its condition became true
+	Growth    uint64 `json:"growth"`           // observations that came while it was true
+	Missing   uint64 `json:"missing"`          // events that lacked a field to group by or to count
 }
 
 // Receiver tells how the deliveries of one receiver go.

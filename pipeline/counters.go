@@ -14,7 +14,7 @@ type ruleCounters struct {
 	all  []ruleCounter // by rule of the plan
 }
 
-type ruleCounter struct{ firings, growth, missing atomic.Uint64 }
+type ruleCounter struct{ firings, growth, missing, incidents, untold atomic.Uint64 }
 
 // newRuleCounters goes on from the counters of the plan before: a rule is
 // known again by its id.
@@ -32,6 +32,8 @@ func newRuleCounters(plan *observation.Plan, before *ruleCounters) *ruleCounters
 			c.all[i].firings.Store(o.firings.Load())
 			c.all[i].growth.Store(o.growth.Load())
 			c.all[i].missing.Store(o.missing.Load())
+			c.all[i].incidents.Store(o.incidents.Load())
+			c.all[i].untold.Store(o.untold.Load())
 		}
 	}
 	return c
@@ -43,6 +45,20 @@ func (c *ruleCounters) found(f *observation.Finding) {
 		c.all[f.Rule].firings.Add(1)
 	} else {
 		c.all[f.Rule].growth.Add(1)
+	}
+}
+
+// joined counts an incident that the rule became part of.
+func (c *ruleCounters) joined(rule uint32) { c.all[rule].incidents.Add(1) }
+
+// untold counts a notification that was not sent, as the rule that leads the
+// incident is only watched. A rule that is gone counts nothing.
+func (c *ruleCounters) untold(id string) {
+	for i := range c.all {
+		if c.plan.Rules[i].ID == id {
+			c.all[i].untold.Add(1)
+			return
+		}
 	}
 }
 
@@ -60,7 +76,10 @@ func (c *ruleCounters) takeMissing(m *sigma.Matcher) {
 // RuleStatus is what a window rule did since the start of the process.
 type RuleStatus struct {
 	ID, Title string
+	Shadow    bool   // only watched: its incidents are told to nobody
 	Firings   uint64 // times that its condition became true
+	Incidents uint64 // incidents that it opened or became part of
+	Untold    uint64 // notifications that there would have been, were it not only watched
 	Growth    uint64 // observations that came while it was true
 	Missing   uint64 // events or firings that lacked a field to group by or to count
 }
@@ -69,7 +88,11 @@ func (c *ruleCounters) status() []RuleStatus {
 	out := make([]RuleStatus, len(c.all))
 	for i := range c.all {
 		r := &c.plan.Rules[i]
-		out[i] = RuleStatus{ID: r.ID, Title: r.Title, Firings: c.all[i].firings.Load(), Growth: c.all[i].growth.Load(), Missing: c.all[i].missing.Load()}
+		n := &c.all[i]
+		out[i] = RuleStatus{
+			ID: r.ID, Title: r.Title, Shadow: r.Shadow, Firings: n.firings.Load(), Growth: n.growth.Load(), Missing: n.missing.Load(),
+			Incidents: n.incidents.Load(), Untold: n.untold.Load(),
+		}
 	}
 	return out
 }

@@ -91,13 +91,14 @@ func (o *owner) finishCut() {
 // into merged order, judges correlations over correlations, and keeps the
 // incident book.
 type findingsStage struct {
-	p     *Pipeline
-	plan  *observation.Plan
-	rules *ruleCounters
-	book  *alerting.Book
-	upper *detectors.Engine // owns its own set of all slots
-	chain bool              // some rule is chained, so upper has work
-	all   detectors.Findings
+	p      *Pipeline
+	plan   *observation.Plan
+	rules  *ruleCounters
+	book   *alerting.Book
+	shadow shadow
+	upper  *detectors.Engine // owns its own set of all slots
+	chain  bool              // some rule is chained, so upper has work
+	all    detectors.Findings
 
 	evictedAlive uint64 // as told by the last incident of our own
 }
@@ -125,7 +126,9 @@ func (f *findingsStage) run(ctx context.Context, rounds <-chan *round) {
 		}
 		if r.final {
 			f.book.Finish()
-			f.texts(ctx, 0)
+			f.shadow.book.Finish()
+			f.texts(ctx, f.book, 0)
+			f.texts(ctx, f.shadow.book, 0)
 		}
 		f.recycle(r)
 	}
@@ -154,13 +157,22 @@ func (f *findingsStage) apply(r *round) {
 	for i := range f.all.List {
 		x := &f.all.List[i]
 		f.rules.found(x)
-		if f.plan.Rules[x.Rule].Alerting {
-			f.book.Apply(x)
+		switch rule := &f.plan.Rules[x.Rule]; {
+		case !rule.Alerting:
+		case rule.Shadow:
+			if f.shadow.book.Apply(x) {
+				f.rules.joined(x.Rule)
+			}
+		default:
+			if f.book.Apply(x) {
+				f.rules.joined(x.Rule)
+			}
 			fired = fired || x.Fired
 		}
 	}
 	if len(r.runs) > 0 {
 		f.book.Advance(r.upto)
+		f.shadow.book.Advance(r.upto)
 	}
 	if fired {
 		f.p.wantCut.Store(true)
@@ -195,20 +207,20 @@ func (f *findingsStage) recycle(r *round) {
 // textsPerCut bounds the log lines that one cut fetches for evidence.
 const textsPerCut = 256
 
-// texts fetches the lines that incidents show, at most limit of them.
-func (f *findingsStage) texts(ctx context.Context, limit int) {
+// texts fetches the lines that the incidents of a book show, at most limit of them.
+func (f *findingsStage) texts(ctx context.Context, book *alerting.Book, limit int) {
 	if limit == 0 {
 		limit = 1 << 30
 	}
 	bySource := map[uint32][]alerting.Want{}
-	for _, w := range f.book.Wanted(limit) {
+	for _, w := range book.Wanted(limit) {
 		bySource[w.Ref.Source] = append(bySource[w.Ref.Source], w)
 	}
 	for id, wants := range bySource {
 		src := f.p.sourceByID(id)
 		if src == nil {
 			for _, w := range wants {
-				f.book.SetText(w, "", 0, "")
+				book.SetText(w, "", 0, "")
 			}
 			continue
 		}
@@ -217,7 +229,7 @@ func (f *findingsStage) texts(ctx context.Context, limit int) {
 			lookups[i] = collectors.Lookup{Offset: w.Ref.Offset, Length: w.Ref.Length, Line: w.Ref.Line}
 		}
 		for i, text := range src.Fetch(ctx, lookups) {
-			f.book.SetText(wants[i], text.File, text.Line, string(event.Mask(nil, text.Text)))
+			book.SetText(wants[i], text.File, text.Line, string(event.Mask(nil, text.Text)))
 		}
 	}
 }

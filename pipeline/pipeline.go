@@ -189,7 +189,8 @@ func New(o Options) (*Pipeline, error) {
 	book.SourceName = p.sources.name
 	p.stage = &findingsStage{
 		p: p, plan: s.plan, rules: s.rules, chain: detectors.Chained(s.plan), book: alerting.NewBook(s.plan, book),
-		upper: detectors.New(s.plan, detectors.Options{Keys: o.Keys, Entries: o.Entries, Track: track}),
+		shadow: newShadow(s.plan, book),
+		upper:  detectors.New(s.plan, detectors.Options{Keys: o.Keys, Entries: o.Entries, Track: track}),
 	}
 	p.merge = &merger{
 		p: p, tools: tools, wake: make(chan struct{}, 1), join: make(chan *lane), rounds: make(chan *round, 4),

@@ -57,7 +57,9 @@ func replay(t testing.TB, paths []string, o Options, blockBytes int) ([]traffict
 		t.Fatal(err)
 	}
 	o.Inputs = []Input{{Collector: fixed(src)}}
-	o.Index = testIndex(t)
+	if o.Index == nil {
+		o.Index = testIndex(t)
+	}
 	p, err := New(o)
 	if err != nil {
 		t.Fatal(err)

@@ -131,6 +131,7 @@ func (f *findingsStage) reload(req *reloadRequest) {
 		f.plan, f.rules = req.setup.plan, req.setup.rules
 		f.chain = detectors.Chained(f.plan)
 		f.book.SetPlan(f.plan)
+		f.shadow.book.SetPlan(f.plan)
 	} else {
 		f.p.fail(fmt.Errorf("change the rules: %w", err))
 	}

@@ -91,7 +91,10 @@ func (p *Pipeline) load(m *merger, f *findingsStage) error {
 	if err := p.loadSlots(m, f); err != nil {
 		return err
 	}
-	return f.book.Load(func(each func(k, v []byte) error) error { return db.Scan(storage.Incidents, nil, each) })
+	if err := f.book.Load(func(each func(k, v []byte) error) error { return db.Scan(storage.Incidents, nil, each) }); err != nil {
+		return err
+	}
+	return f.shadow.load(db)
 }
 
 func (p *Pipeline) loadSlots(m *merger, f *findingsStage) error {

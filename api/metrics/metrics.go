@@ -100,6 +100,9 @@ var (
 	rulesLoaded = gauge("rules", "Rule documents by what became of them; refused counts problems.", "status")
 
 	ruleFirings = counter("rule_firings_total", "Times that a rule's condition became true.", "rule")
+	ruleJoined  = counter("rule_incidents_total",
+		"Incidents that a rule opened or became part of. Those of a rule that is only watched (shadow) are told to nobody.", "rule", "shadow")
+	ruleUntold  = counter("rule_shadow_notifications_total", "Notifications that there would have been, were the rule not only watched.", "rule")
 	ruleGrowth  = counter("rule_growth_total", "Observations that came while a rule's condition was true.", "rule")
 	ruleMissing = counter("rule_missing_field_total", "Events that lacked a field that the rule groups by or counts.", "rule")
 
@@ -175,6 +178,10 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	for _, r := range s.Rules.Windows {
 		send(ruleFirings, float64(r.Firings), r.ID)
 		send(ruleGrowth, float64(r.Growth), r.ID)
+		send(ruleJoined, float64(r.Incidents), r.ID, strconv.FormatBool(r.Shadow))
+		if r.Shadow {
+			send(ruleUntold, float64(r.Untold), r.ID)
+		}
 		send(ruleMissing, float64(r.Missing), r.ID)
 	}
 	collectAlerting(send, c.backend.Counts())

@@ -49,7 +49,7 @@ func full() *backend {
 			Checkpoint: api.Checkpoint{Last: &at, Total: 11, Duration: 13 * time.Millisecond, StateBytes: 12},
 			Rules: api.Rules{
 				Loaded: 14, Disabled: 15, Refused: 16,
-				Windows: []api.RuleWindow{{ID: "6f1c0f9e-0000-4000-8000-000000000001", Title: "Some rule", Firings: 61, Growth: 62, Missing: 63}},
+				Windows: []api.RuleWindow{{ID: "6f1c0f9e-0000-4000-8000-000000000001", Title: "Some rule", Firings: 61, Growth: 62, Missing: 63, Shadow: true, Incidents: 64, Untold: 65}},
 			},
 			Reload: api.Reload{At: &at, OK: false, Total: 20, Failed: 21}, StateSetAside: "x.damaged",
 		},

@@ -40,7 +40,10 @@ func (d *daemon) Status() api.Status {
 		})
 	}
 	for _, r := range p.Rules {
-		s.Rules.Windows = append(s.Rules.Windows, api.RuleWindow(r))
+		s.Rules.Windows = append(s.Rules.Windows, api.RuleWindow{
+			ID: r.ID, Title: r.Title, Shadow: r.Shadow, Incidents: r.Incidents, Untold: r.Untold,
+			Firings: r.Firings, Growth: r.Growth, Missing: r.Missing,
+		})
 	}
 	slices.SortFunc(s.Sources, func(a, b api.Source) int { return strings.Compare(a.Name, b.Name) })
 	for _, r := range c.Receivers {
