@@ -38,7 +38,10 @@ func startLive(t *testing.T, dir string, o Options) *live {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Inputs, o.Index, o.DB, o.Live = []Input{{Collector: c}}, testIndex(t), db, true
+	o.Inputs, o.DB, o.Live = []Input{{Collector: c}}, db, true
+	if o.Index == nil {
+		o.Index = testIndex(t)
+	}
 	if o.Checkpoint == 0 {
 		o.Checkpoint = 20 * time.Millisecond
 	}
