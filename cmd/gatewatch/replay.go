@@ -32,6 +32,7 @@ type replay struct {
 	failOn  level
 	workers int
 	quiet   bool
+	shadow  bool // what rules that are only watched would have opened
 }
 
 func newReplay(a *app) *cobra.Command {
@@ -57,6 +58,7 @@ func newReplay(a *app) *cobra.Command {
 	levelFlag(c, &r.least, "level", "the least level to print")
 	levelFlag(c, &r.failOn, "fail-on", "end with 3 when there is an incident of this level or above")
 	c.Flags().IntVar(&r.workers, "workers", 0, "`n` goroutines for decoding and for windows (default: one a processor)")
+	c.Flags().BoolVar(&r.shadow, "shadow", false, "print what rules that are only watched (shadow) would have opened, instead")
 	c.Flags().BoolVarP(&r.quiet, "quiet", "q", false, "print neither progress nor summary")
 	return c
 }
@@ -105,6 +107,13 @@ func (a *app) replay(ctx context.Context, r *replay) error {
 	if err != nil {
 		return err
 	}
+	untold, err := p.ShadowIncidents(context.WithoutCancel(ctx))
+	if err != nil {
+		return err
+	}
+	if r.shadow {
+		incidents, untold = untold, nil
+	}
 	api.SortIncidents(incidents)
 	if err := a.printReplay(r, incidents); err != nil {
 		return err
@@ -112,6 +121,10 @@ func (a *app) replay(ctx context.Context, r *replay) error {
 	if !r.quiet {
 		printSummary(a.stderr, &begin, p.Status(), a.now().Sub(begun))
 		r.printCounts(a.stderr, incidents)
+		if len(untold) > 0 {
+			// Nothing is left to do where standard error cannot be written.
+			_, _ = fmt.Fprintf(a.stderr, "%s more of rules that are only watched; --shadow prints them\n", count(len(untold), "incident", "incidents"))
+		}
 	}
 	return r.verdict(incidents)
 }
