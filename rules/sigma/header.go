@@ -56,7 +56,7 @@ func (r *Rule) header(file string, root *yaml.Node, p *problems) {
 	r.Description, r.Author, r.Status = text("description"), text("author"), text("status")
 	r.Tags, r.References, r.FalsePositives = list("tags"), list("references"), list("falsepositives")
 	if n := get(root, "status"); n != nil {
-		known := []string{"stable", "test", "experimental", "deprecated", "unsupported"}
+		known := statuses()
 		if !slices.Contains(known, r.Status) {
 			p.warn(at(file, n), r.Status, didYouMean(r.Status, known, "write one of: "+strings.Join(known, ", ")), "unknown status %q", r.Status)
 		}
@@ -70,6 +70,14 @@ func (r *Rule) header(file string, root *yaml.Node, p *problems) {
 	r.own(file, get(root, "gatewatch"), p)
 }
 
+// statuses are Sigma's, for messages and schemas.
+func statuses() []string {
+	return []string{"stable", "test", "experimental", "deprecated", "unsupported"}
+}
+
+// ownKeys are the settings under the key gatewatch.
+func ownKeys() []string { return []string{"family", "resolve_after", "tests"} }
+
 // own reads the settings under the key gatewatch.
 func (r *Rule) own(file string, n *yaml.Node, p *problems) {
 	if n == nil || isNull(n) {
@@ -79,7 +87,7 @@ func (r *Rule) own(file string, n *yaml.Node, p *problems) {
 		p.refuse(at(file, n), n.Value, "write family: or resolve_after: under it", "gatewatch must be a map")
 		return
 	}
-	known := []string{"family", "resolve_after"}
+	known := ownKeys()
 	for _, kv := range pairs(n) {
 		switch kv.key.Value {
 		case "family":
@@ -95,6 +103,10 @@ func (r *Rule) own(file string, n *yaml.Node, p *problems) {
 				continue
 			}
 			r.ResolveAfter = d
+		case "tests": // what they say is for pipeline/ruletest to read
+			if kv.value.Kind != yaml.SequenceNode {
+				p.refuse(at(file, kv.value), kv.value.Value, "write a list of cases, see docs/rule-tests.md", "tests must be a list")
+			}
 		default:
 			p.refuse(at(file, kv.key), kv.key.Value, didYouMean(kv.key.Value, known, "write one of: "+strings.Join(known, ", ")),
 				"unknown key %q under gatewatch", kv.key.Value)
