@@ -117,14 +117,26 @@ func BenchmarkLog(b *testing.B) {
 	observeAll(b, x, logged(b, x.Needs(), 256))
 }
 
-// logged decodes the first n lines of a log.
+// ordinary are requests of a shop's web pages, apps and API without attacks.
+func ordinary(t testing.TB, needs event.FieldSet) []*event.Event {
+	t.Helper()
+	return readLog(t, "testdata/ordinary.log.gz", needs, 1<<20)
+}
+
+// logged decodes the first n lines of a log, the one that
+// GATEWATCH_BENCH_LOG names or the sample.
 func logged(t testing.TB, needs event.FieldSet, n int) []*event.Event {
 	t.Helper()
-	var in io.Reader
 	path := os.Getenv("GATEWATCH_BENCH_LOG")
 	if path == "" {
 		path = "../../testdata/attack-hour.log.gz"
 	}
+	return readLog(t, path, needs, n)
+}
+
+func readLog(t testing.TB, path string, needs event.FieldSet, n int) []*event.Event {
+	t.Helper()
+	var in io.Reader
 	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)

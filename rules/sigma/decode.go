@@ -17,7 +17,30 @@ const (
 
 // needsDecoding reports whether decoding can change s.
 func needsDecoding(s string, mode plusMode) bool {
-	return strings.IndexByte(s, '%') >= 0 || mode != plusLiteral && strings.IndexByte(s, '+') >= 0
+	if strings.IndexByte(s, '%') >= 0 {
+		return true
+	}
+	switch mode {
+	case plusQuery:
+		return strings.IndexByte(s, '+') >= 0
+	case plusTarget:
+		_, s, _ = strings.Cut(s, "?")
+		return strings.IndexByte(s, '+') >= 0
+	case plusLine:
+		// Time stamps and agents are full of '+' that stay.
+		for {
+			i := strings.IndexByte(s, '?')
+			if i < 0 {
+				return false
+			}
+			for s = s[i+1:]; len(s) > 0 && s[0] != ' ' && s[0] != '\t' && s[0] != '"'; s = s[1:] {
+				if s[0] == '+' {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // appendDecoded appends s decoded once: %XX becomes its byte, '+' a space
