@@ -1,16 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
-	"gatewatch/alerting"
 	"gatewatch/config"
 	"gatewatch/pipeline/ruletest"
 	"gatewatch/rules"
@@ -21,51 +22,56 @@ import (
 
 // testedCase is one line of rules test -o jsonl.
 type testedCase struct {
-	File      string               `json:"file"`
-	Line      int                  `json:"line"`
-	Name      string               `json:"name"`
-	Kind      string               `json:"kind"` // fires, near miss or benign
-	OK        bool                 `json:"ok"`
-	Lines     int64                `json:"lines"`            // of the log
-	Faults    []string             `json:"faults,omitempty"` // what is not as expected
-	Near      []string             `json:"near,omitempty"`   // what the rules saw
-	Error     string               `json:"error,omitempty"`
-	Incidents []*alerting.Incident `json:"incidents"`
+	File      string              `json:"file"`
+	Line      int                 `json:"line"`
+	Name      string              `json:"name"`
+	Kind      string              `json:"kind"` // fires, near miss or benign
+	OK        bool                `json:"ok"`
+	Lines     int64               `json:"lines"`            // of the log
+	Faults    []string            `json:"faults,omitempty"` // what is not as expected
+	Near      []string            `json:"near,omitempty"`   // what the rules saw
+	Error     string              `json:"error,omitempty"`
+	Incidents []ruletest.Incident `json:"incidents"`
 }
 
 func newRulesTest(a *app) *cobra.Command {
 	var (
 		out        outputFormat
 		configPath string
+		junit      string
 	)
 	c := &cobra.Command{
 		Use:   "test [PATH...]",
-		Short: "Run the tests that stand beside rule files",
-		Long: "Test runs the tests of rules, name.test.yml beside name.yml, through the same pipeline\n" +
-			"as replay. A PATH is a rule file, a test file or a folder; without one the built-in\n" +
-			"rules are tested. Each rule file is loaded alone, with a default configuration unless\n" +
-			"--config names one; of that, the settings of rules: do not count.",
+		Short: "Run the tests of rule files",
+		Long: "Test runs the tests of rules, in name.test.yml beside name.yml or under gatewatch: tests:\n" +
+			"in it, through the same pipeline as replay. A PATH is a rule file, a test file or a\n" +
+			"folder; without one the built-in rules are tested. Each rule file is loaded alone, with\n" +
+			"a default configuration unless --config names one; of that, the settings of rules: do\n" +
+			"not count.",
 		Example: "  gatewatch rules test\n" +
-			"  gatewatch rules test /etc/gatewatch/rules",
+			"  gatewatch rules test --junit rules.xml /etc/gatewatch/rules",
 		RunE: func(c *cobra.Command, args []string) error {
-			return failed(a.rulesTest(c.Context(), out, configPath, args))
+			return failed(a.rulesTest(c.Context(), out, configPath, junit, args))
 		},
 		ValidArgsFunction: cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault),
 	}
 	outputFlag(c, &out)
 	c.Flags().StringVarP(&configPath, "config", "c", "", "configuration `file` (default: the default settings)")
 	_ = c.MarkFlagFilename("config", "yaml", "yml") // fails only for a flag that does not exist
+	c.Flags().StringVar(&junit, "junit", "", "also write the results to this `file`, for a build server: JUnit XML")
+	_ = c.MarkFlagFilename("junit", "xml")
 	return c
 }
 
 // testedFile is a rule file and what its tests came to.
 type testedFile struct {
-	rules, tests string // for people; tests is empty where there are none
-	results      []ruletest.Result
-	fault        error // nothing was run
+	name    string // of the rules, or of tests without rules
+	results []ruletest.Result
+	silent  []string // titles of rules that no case makes fire
+	fault   error    // nothing was run
 }
 
-func (a *app) rulesTest(ctx context.Context, out outputFormat, configPath string, paths []string) error {
+func (a *app) rulesTest(ctx context.Context, out outputFormat, configPath, junit string, paths []string) error {
 	c, err := a.testConfig(configPath)
 	if err != nil {
 		return err
@@ -73,6 +79,11 @@ func (a *app) rulesTest(ctx context.Context, out outputFormat, configPath string
 	files, err := runTests(ctx, c, paths)
 	if err != nil {
 		return err
+	}
+	if junit != "" {
+		if err := writeJUnit(junit, files); err != nil {
+			return err
+		}
 	}
 	if out == formatJSONL {
 		err = writeLines(a.stdout, testedCases(files))
@@ -83,6 +94,25 @@ func (a *app) rulesTest(ctx context.Context, out outputFormat, configPath string
 		return fmt.Errorf("write: %w", err)
 	}
 	return a.testVerdict(out, files, paths)
+}
+
+// writeJUnit writes the report for a build server. A file without tests is not
+// in it.
+func writeJUnit(name string, files []testedFile) error {
+	var suites []ruletest.JUnitSuite
+	for i := range files {
+		if f := &files[i]; len(f.results) > 0 || f.fault != nil {
+			suites = append(suites, ruletest.JUnitSuite{Name: f.name, Results: f.results, Fault: f.fault})
+		}
+	}
+	file, err := os.Create(name)
+	if err != nil {
+		return fmt.Errorf("write the JUnit report: %w", err)
+	}
+	if err := errors.Join(ruletest.WriteJUnit(file, suites), file.Close()); err != nil {
+		return fmt.Errorf("write the JUnit report %s: %w", name, err)
+	}
+	return nil
 }
 
 // testConfig returns the named configuration or the default one: tests must
@@ -141,19 +171,13 @@ func runTests(ctx context.Context, c *config.Config, paths []string) ([]testedFi
 }
 
 func testPair(ctx context.Context, c *config.Config, fsys fs.FS, p ruletest.Pair, prefix string) testedFile {
-	f := testedFile{}
-	if p.Rules != "" {
-		f.rules = prefix + p.Rules
-	}
-	if p.Tests != "" {
-		f.tests = prefix + p.Tests
-	}
-	if p.Rules != "" && p.Tests == "" {
-		return f
-	}
+	f := testedFile{name: prefix + cmp.Or(p.Rules, p.Tests)}
 	suite, index, err := ruletest.Load(fsys, p, prefix, sigma.CompileOptions{
 		ResolveAfter: c.Incidents.ResolveAfter, IPv6Whole: c.IPv6Group == 128,
 	})
+	if errors.Is(err, ruletest.ErrNoTests) {
+		return f
+	}
 	if err != nil {
 		f.fault = err
 		return f
@@ -162,6 +186,7 @@ func testPair(ctx context.Context, c *config.Config, fsys fs.FS, p ruletest.Pair
 	f.results = ruletest.Run(ctx, suite, index, ruletest.Options{
 		Format: s.FormatOptions(), Lateness: s.Lateness, Derive: c.Derive(), Book: c.Book(),
 	})
+	f.silent = ruletest.Silent(index, f.results)
 	return f
 }
 
@@ -175,7 +200,7 @@ func testedCases(files []testedFile) []testedCase {
 				Lines: r.Lines, Faults: r.Faults, Near: r.Near, Incidents: r.Incidents,
 			}
 			if t.Incidents == nil {
-				t.Incidents = []*alerting.Incident{}
+				t.Incidents = []ruletest.Incident{}
 			}
 			if r.Err != nil {
 				t.Error = r.Err.Error()
@@ -203,17 +228,13 @@ func (a *app) printTests(files []testedFile) error {
 		switch {
 		case f.fault != nil:
 			verdict = "not run"
-		case f.tests == "":
+		case len(f.results) == 0:
 			verdict = "no tests"
 		case bad > 0:
 			verdict = fmt.Sprintf("%d failed", bad)
 		}
-		name := f.rules
-		if name == "" {
-			name = f.tests
-		}
 		rows = append(rows, []string{
-			escape(name), strconv.Itoa(kinds[ruletest.Fires]), strconv.Itoa(kinds[ruletest.NearMiss]),
+			escape(f.name), strconv.Itoa(kinds[ruletest.Fires]), strconv.Itoa(kinds[ruletest.NearMiss]),
 			strconv.Itoa(kinds[ruletest.Benign]), verdict,
 		})
 	}
@@ -245,14 +266,16 @@ func (a *app) printTests(files []testedFile) error {
 // testVerdict says how it went: an error unless there were cases and all hold.
 func (a *app) testVerdict(out outputFormat, files []testedFile, paths []string) error {
 	var faults []error
-	cases, bad, tested := 0, 0, 0
+	cases, bad, tested, untested := 0, 0, 0, 0
 	for i := range files {
 		f := &files[i]
-		if f.fault != nil {
+		switch {
+		case f.fault != nil:
 			faults = append(faults, f.fault)
-		}
-		if len(f.results) > 0 {
+		case len(f.results) > 0:
 			tested++
+		default:
+			untested++
 		}
 		for j := range f.results {
 			cases++
@@ -277,7 +300,18 @@ func (a *app) testVerdict(out outputFormat, files []testedFile, paths []string) 
 	if out == formatJSONL {
 		return nil
 	}
-	_, err := fmt.Fprintf(a.stdout, "\n%s of %s, all as expected\n", plural(cases, "case"), plural(tested, "file"))
+	var text strings.Builder
+	fmt.Fprintf(&text, "\n%s of %s, all as expected", plural(cases, "case"), plural(tested, "file"))
+	if untested > 0 {
+		fmt.Fprintf(&text, "; %s without tests", plural(untested, "file"))
+	}
+	text.WriteByte('\n')
+	for i := range files {
+		for _, title := range files[i].silent {
+			fmt.Fprintf(&text, "no case makes this rule fire: %s: %s\n", escape(files[i].name), escape(title))
+		}
+	}
+	_, err := io.WriteString(a.stdout, text.String())
 	return err
 }
 

@@ -101,7 +101,7 @@ func TestBuiltinTogether(t *testing.T) {
 				ran++
 				for _, i := range r.Incidents {
 					if i.Level >= observation.Medium {
-						t.Errorf("%s: a benign case opens\n    %s", where, describeIncident(i))
+						t.Errorf("%s: a benign case opens\n    %s", where, describeIncident(&i))
 					}
 				}
 			case Fires:

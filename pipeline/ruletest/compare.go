@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,7 +16,7 @@ const mostShown = 8
 
 // compare says what is different between the incidents of a case and those
 // that the log opened.
-func compare(c *Case, got []*alerting.Incident) []string {
+func compare(c *Case, got []Incident) []string {
 	want := c.Expect
 	taken, owner := assign(want, got)
 	var faults []string
@@ -38,13 +39,13 @@ func compare(c *Case, got []*alerting.Incident) []string {
 			continue
 		}
 		owner[best] = i
-		faults = append(faults, fmt.Sprintf("~ line %d: %s", x.Line, title(x, got[best])))
-		for _, d := range differences(x, got[best]) {
-			faults = append(faults, "    "+d)
+		faults = append(faults, fmt.Sprintf("~ line %d: %s", x.Line, title(x, &got[best])))
+		for _, d := range differences(x, &got[best]) {
+			faults = append(faults, d.lines()...)
 		}
 	}
 	shown = 0
-	for j, g := range got {
+	for j := range got {
 		if owner[j] >= 0 {
 			continue
 		}
@@ -52,7 +53,7 @@ func compare(c *Case, got []*alerting.Incident) []string {
 			faults = append(faults, "and more incidents that nobody wanted")
 			break
 		}
-		faults = append(faults, "+ "+describeIncident(g))
+		faults = append(faults, "+ "+describeIncident(&got[j]))
 	}
 	return faults
 }
@@ -70,7 +71,7 @@ func incidents(n int) string {
 // assign gives each wanted incident one that is as wanted, as far as there are
 // enough: one with few keys must not take what another one needs. It returns
 // for each wanted one the index of its incident, and the reverse; -1 is none.
-func assign(want []Expected, got []*alerting.Incident) (taken, owner []int) {
+func assign(want []Expected, got []Incident) (taken, owner []int) {
 	taken, owner = make([]int, len(want)), make([]int, len(got))
 	for j := range owner {
 		owner[j] = -1
@@ -79,7 +80,7 @@ func assign(want []Expected, got []*alerting.Incident) (taken, owner []int) {
 	var find func(i int) bool
 	find = func(i int) bool {
 		for j := range got {
-			if seen[j] || len(differences(&want[i], got[j])) > 0 {
+			if seen[j] || len(differences(&want[i], &got[j])) > 0 {
 				continue
 			}
 			seen[j] = true
@@ -105,9 +106,10 @@ func assign(want []Expected, got []*alerting.Incident) (taken, owner []int) {
 
 // nearestOf returns the incident that nobody owns and that is most like x, or
 // -1 when none has its rule or its group.
-func nearestOf(x *Expected, got []*alerting.Incident, owner []int) int {
+func nearestOf(x *Expected, got []Incident, owner []int) int {
 	best, least := -1, 0
-	for j, g := range got {
+	for j := range got {
+		g := &got[j]
 		if owner[j] >= 0 {
 			continue
 		}
@@ -121,7 +123,7 @@ func nearestOf(x *Expected, got []*alerting.Incident, owner []int) int {
 
 func named(name, id, title string) bool { return name == id || name == title }
 
-func sameGroup(x *Expected, g *alerting.Incident) bool {
+func sameGroup(x *Expected, g *Incident) bool {
 	for k, v := range x.Group {
 		if have, ok := g.Group[k]; !ok || have != v {
 			return false
@@ -130,39 +132,100 @@ func sameGroup(x *Expected, g *alerting.Incident) bool {
 	return true
 }
 
-// differences lists the keys of x that the incident does not have as wanted.
-func differences(x *Expected, g *alerting.Incident) []string {
+// difference is a key that an incident does not have as wanted; want or got is
+// "" where there is nothing to show.
+type difference struct{ key, want, got string }
+
+// lines are those of a diff: what was wanted behind a minus, what came behind
+// a plus.
+func (d difference) lines() []string {
 	var out []string
-	differ := func(key string, want, got any) {
-		out = append(out, fmt.Sprintf("%s: wanted %v, got %v", key, want, got))
+	if d.want != "" {
+		out = append(out, fmt.Sprintf("    - %s: %s", d.key, d.want))
+	}
+	if d.got != "" {
+		out = append(out, fmt.Sprintf("    + %s: %s", d.key, d.got))
+	}
+	return out
+}
+
+// differences lists the keys of x that the incident does not have as wanted.
+func differences(x *Expected, g *Incident) []difference {
+	var out []difference
+	differ := func(key, want, got string) {
+		if want != "" && want != got {
+			out = append(out, difference{key, want, got})
+		}
 	}
 	if x.Rule != "" && !named(x.Rule, g.Rule.ID, g.Rule.Title) {
 		differ("rule", x.Rule, g.Rule.Title)
 	}
-	if x.Level != nil && *x.Level != g.Level {
-		differ("level", *x.Level, g.Level)
+	if x.Level != nil {
+		differ("level", x.Level.String(), g.Level.String())
 	}
+	differ("family", x.Family, g.Family)
 	for _, k := range slices.Sorted(maps.Keys(x.Group)) {
-		if have, ok := g.Group[k]; !ok {
-			differ("group "+k, x.Group[k], "no such field")
-		} else if have != x.Group[k] {
-			differ("group "+k, x.Group[k], have)
+		have, ok := g.Group[k]
+		if !ok {
+			have = "(no such field)"
 		}
+		differ("group "+k, x.Group[k], have)
 	}
 	if len(x.Rules) > 0 {
 		missing, extra := ruleNames(x.Rules, g.Rules)
 		for _, name := range missing {
-			out = append(out, "rules: "+name+" did not fire")
+			out = append(out, difference{key: "rules", want: name + " (did not fire)"})
 		}
 		for _, name := range extra {
-			out = append(out, "rules: "+name+" fired too")
+			out = append(out, difference{key: "rules", got: name + " (fired too)"})
 		}
 	}
-	if x.Count != 0 && x.Count != g.Count {
-		differ("count", x.Count, g.Count)
+	if x.Count != 0 {
+		differ("count", strconv.FormatInt(x.Count, 10), strconv.FormatInt(g.Count, 10))
 	}
-	if !x.DetectedAt.IsZero() && !x.DetectedAt.Equal(g.DetectedAt) {
-		differ("detected_at", moment(x.DetectedAt), moment(g.DetectedAt))
+	out = append(out, timeDifference("first_seen", x.FirstSeen, g.FirstSeen)...)
+	out = append(out, timeDifference("detected_at", x.DetectedAt, g.DetectedAt)...)
+	out = append(out, timeDifference("last_seen", x.LastSeen, g.LastSeen)...)
+	out = append(out, listDifferences("sources", x.Sources, g.Sources)...)
+	out = append(out, listDifferences("accounts", x.Accounts, g.Accounts)...)
+	if x.Shadow != nil {
+		differ("shadow", strconv.FormatBool(*x.Shadow), strconv.FormatBool(g.Shadow))
+	}
+	return out
+}
+
+// timeDifference compares moments; a zero want is not compared.
+func timeDifference(key string, want, got time.Time) []difference {
+	if want.IsZero() || want.Equal(got) {
+		return nil
+	}
+	by := fmt.Sprintf(" (%s later)", got.Sub(want))
+	if got.Before(want) {
+		by = fmt.Sprintf(" (%s earlier)", want.Sub(got))
+	}
+	return []difference{{key, moment(want), moment(got) + by}}
+}
+
+// listDifferences compares lists in any order; an empty want is not compared.
+func listDifferences(key string, want, got []string) []difference {
+	if len(want) == 0 {
+		return nil
+	}
+	var out []difference
+	left := slices.Clone(got)
+	for _, w := range want {
+		if i := slices.Index(left, w); i >= 0 {
+			left = slices.Delete(left, i, i+1)
+		} else {
+			out = append(out, difference{key: key, want: w})
+		}
+	}
+	for i, g := range left {
+		if i == mostShown {
+			out = append(out, difference{key: key, got: fmt.Sprintf("and %d more", len(left)-i)})
+			break
+		}
+		out = append(out, difference{key: key, got: g})
 	}
 	return out
 }
@@ -187,7 +250,7 @@ func ruleNames(want []string, got []alerting.RuleCount) (missing, extra []string
 func moment(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // title names an incident that is nearly as wanted.
-func title(x *Expected, g *alerting.Incident) string {
+func title(x *Expected, g *Incident) string {
 	if x.Rule != "" {
 		return x.Rule
 	}
@@ -202,20 +265,36 @@ func describe(x *Expected) string {
 	if x.Level != nil {
 		parts = append(parts, x.Level.String())
 	}
+	if x.Family != "" {
+		parts = append(parts, "family "+x.Family)
+	}
 	parts = append(parts, groupText(x.Group)...)
 	if x.Count != 0 {
 		parts = append(parts, fmt.Sprintf("count %d", x.Count))
 	}
-	if !x.DetectedAt.IsZero() {
-		parts = append(parts, "detected "+moment(x.DetectedAt))
+	for _, at := range []struct {
+		word string
+		t    time.Time
+	}{{"first seen", x.FirstSeen}, {"detected", x.DetectedAt}, {"last seen", x.LastSeen}} {
+		if !at.t.IsZero() {
+			parts = append(parts, at.word+" "+moment(at.t))
+		}
 	}
-	if len(x.Rules) > 0 {
-		parts = append(parts, "rules "+strings.Join(x.Rules, " and "))
+	for _, list := range []struct {
+		word   string
+		values []string
+	}{{"rules", x.Rules}, {"sources", x.Sources}, {"accounts", x.Accounts}} {
+		if len(list.values) > 0 {
+			parts = append(parts, list.word+" "+strings.Join(list.values, " and "))
+		}
+	}
+	if x.Shadow != nil {
+		parts = append(parts, "shadow "+strconv.FormatBool(*x.Shadow))
 	}
 	return strings.Join(parts, ", ")
 }
 
-func describeIncident(g *alerting.Incident) string {
+func describeIncident(g *Incident) string {
 	parts := append([]string{g.Rule.Title, g.Level.String()}, groupText(g.Group)...)
 	parts = append(parts, fmt.Sprintf("count %d", g.Count), "detected "+moment(g.DetectedAt))
 	if len(g.Rules) > 1 {
@@ -224,6 +303,9 @@ func describeIncident(g *alerting.Incident) string {
 			rules = append(rules, fmt.Sprintf("%s (%d)", r.Title, r.Count))
 		}
 		parts = append(parts, "rules "+strings.Join(rules, " and "))
+	}
+	if g.Shadow {
+		parts = append(parts, "shadow")
 	}
 	return strings.Join(parts, ", ")
 }

@@ -84,26 +84,44 @@ func exists(fsys fs.FS, name string) bool {
 	return err == nil
 }
 
-// Load reads a pair and compiles its rules, alone. prefix stands before file
-// names in messages. The error joins every fault of both files that keeps a
-// test from meaning what it says; warnings are none.
+// ErrNoTests is in the error of Load when neither file has a case.
+var ErrNoTests = errors.New("no tests")
+
+// Load reads a pair and compiles its rules, alone. The cases are those of the
+// test file, then those in the rule file. prefix stands before file names in
+// messages. The error joins every fault of both files that keeps a test from
+// meaning what it says; warnings are none.
 func Load(fsys fs.FS, p Pair, prefix string, o sigma.CompileOptions) (*Suite, *sigma.Index, error) {
 	if p.Rules == "" {
 		return nil, nil, fmt.Errorf("%s%s: there is no %s beside it", prefix, p.Tests, path.Base(neighbour(p.Tests)))
 	}
-	if p.Tests == "" {
-		return nil, nil, fmt.Errorf("%s%s: there is no %s beside it", prefix, p.Rules, path.Base(neighbour(p.Rules)))
+	data, err := fs.ReadFile(fsys, p.Rules)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read rules: %w", err)
 	}
 	var faults []error
-	index, err := compile(fsys, p.Rules, prefix, o)
+	index, err := compile(prefix+p.Rules, data, o)
 	faults = append(faults, err)
-	data, err := fs.ReadFile(fsys, p.Tests)
-	if err != nil {
-		return nil, nil, errors.Join(append(faults, fmt.Errorf("read tests: %w", err))...)
+	suite := &Suite{File: prefix + p.Rules}
+	take := func(s *Suite, problems []Problem) {
+		for _, problem := range problems {
+			faults = append(faults, problem)
+		}
+		if s != nil {
+			suite.Cases = append(suite.Cases, s.Cases...)
+		}
 	}
-	suite, problems := Parse(prefix+p.Tests, data)
-	for _, problem := range problems {
-		faults = append(faults, problem)
+	if p.Tests != "" {
+		data, err := fs.ReadFile(fsys, p.Tests)
+		if err != nil {
+			return nil, nil, errors.Join(append(faults, fmt.Errorf("read tests: %w", err))...)
+		}
+		take(Parse(prefix+p.Tests, data))
+	}
+	own, problems, whole := section(prefix+p.Rules, data)
+	take(own, problems)
+	if len(suite.Cases) == 0 && errors.Join(faults[1:]...) == nil && whole {
+		return nil, nil, fmt.Errorf("%s%s: %w: there is no %s beside it, and no list under gatewatch: tests: in it", prefix, p.Rules, ErrNoTests, path.Base(neighbour(p.Rules)))
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, nil, err
@@ -111,12 +129,8 @@ func Load(fsys fs.FS, p Pair, prefix string, o sigma.CompileOptions) (*Suite, *s
 	return suite, index, nil
 }
 
-func compile(fsys fs.FS, name, prefix string, o sigma.CompileOptions) (*sigma.Index, error) {
-	data, err := fs.ReadFile(fsys, name)
-	if err != nil {
-		return nil, fmt.Errorf("read rules: %w", err)
-	}
-	set, problems := sigma.Parse([]sigma.Document{{File: prefix + name, Data: data}})
+func compile(name string, data []byte, o sigma.CompileOptions) (*sigma.Index, error) {
+	set, problems := sigma.Parse([]sigma.Document{{File: name, Data: data}})
 	index, more := set.Compile(o)
 	var faults []error
 	for _, p := range append(problems, more...) {
@@ -125,7 +139,7 @@ func compile(fsys fs.FS, name, prefix string, o sigma.CompileOptions) (*sigma.In
 		}
 	}
 	if len(index.Rules()) == 0 && len(faults) == 0 {
-		faults = append(faults, fmt.Errorf("%s%s: the file has no rule", prefix, name))
+		faults = append(faults, fmt.Errorf("%s: the file has no rule", name))
 	}
 	return index, errors.Join(faults...)
 }

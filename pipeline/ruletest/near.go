@@ -48,18 +48,12 @@ type windowKey struct {
 	values string
 }
 
-type window struct {
-	times  []int64
-	hashes []uint64
-	first  int // what lies before has expired
-	counts map[uint64]int
-}
-
-// fullest is the most that a window of a rule had.
+// fullest is the number of a rule's windows that was nearest to firing.
 type fullest struct {
-	n      int64
+	n      float64
 	at     int64
 	values string
+	known  bool
 }
 
 func examine(ctx context.Context, text []byte, index *sigma.Index, o Options) ([]string, error) {
@@ -140,28 +134,13 @@ func (x *examination) judge(b *observation.Batch) {
 				w = &window{counts: map[uint64]int{}}
 				x.windows[key] = w
 			}
-			if n := w.add(r, x.clock, h.Hash); n > x.fullest[h.Rule].n {
-				x.fullest[h.Rule] = fullest{n, x.clock, strings.Clone(o.Values)}
+			for _, n := range w.add(r, x.clock, &h) {
+				if f := x.fullest[h.Rule]; !f.known || nearer(r, n, f.n) {
+					x.fullest[h.Rule] = fullest{n, x.clock, strings.Clone(o.Values), true}
+				}
 			}
 		}
 	}
-}
-
-// add enters one event and returns the window's number.
-func (w *window) add(r *observation.Rule, now int64, hash uint64) int64 {
-	for ; w.first < len(w.times) && w.times[w.first] <= now-r.Timespan; w.first++ {
-		if h := w.hashes[w.first]; w.counts[h] > 1 {
-			w.counts[h]--
-		} else {
-			delete(w.counts, h)
-		}
-	}
-	w.times, w.hashes = append(w.times, now), append(w.hashes, hash)
-	w.counts[hash]++
-	if r.Type == observation.ValueCount {
-		return int64(len(w.counts))
-	}
-	return int64(len(w.times) - w.first)
 }
 
 // words says what was seen, the most telling first.
@@ -219,10 +198,10 @@ func (x *examination) fullness(r *observation.Rule, f fullest) string {
 	for _, b := range r.Bounds {
 		bounds = append(bounds, fmt.Sprintf("%s %v", b.Op, b.Value))
 	}
-	what := "events"
-	if r.Type == observation.ValueCount {
-		what = "values"
+	needs := strings.Join(bounds, " and ")
+	if r.Type.Steps() {
+		needs = fmt.Sprint(len(r.Steps))
 	}
-	return fmt.Sprintf("%s: at most %d %s in %s at %s (%s), needs %s", r.Title, f.n, what, time.Duration(r.Timespan)*time.Second,
-		time.Unix(f.at, 0).UTC().Format(time.RFC3339), cmp.Or(strings.Join(group, ", "), "all together"), strings.Join(bounds, " and "))
+	return fmt.Sprintf("%s: %s %s at %s (%s), needs %s", r.Title, told(r, f.n), span(r),
+		time.Unix(f.at, 0).UTC().Format(time.RFC3339), cmp.Or(strings.Join(group, ", "), "all together"), needs)
 }

@@ -2,6 +2,7 @@ package ruletest
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"slices"
@@ -22,15 +23,16 @@ func Parse(file string, data []byte) (*Suite, []Problem) {
 		r.suite(root, s)
 	}
 	if len(r.problems) > 0 {
-		slices.SortStableFunc(r.problems, func(a, b Problem) int {
-			if a.Line != b.Line {
-				return a.Line - b.Line
-			}
-			return a.Column - b.Column
-		})
-		return nil, r.problems
+		return nil, r.sorted()
 	}
 	return s, nil
+}
+
+func (r *reader) sorted() []Problem {
+	slices.SortStableFunc(r.problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return r.problems
 }
 
 // document returns the root of the file's one document, or nil.
@@ -164,11 +166,15 @@ func (r *reader) suite(root *yaml.Node, s *Suite) {
 		}
 		return
 	}
+	r.cases(tests, map[string]int{}, s)
+}
+
+// cases reads a list of cases. names has the lines of those of the same file.
+func (r *reader) cases(tests *yaml.Node, names map[string]int, s *Suite) {
 	if tests.Kind != yaml.SequenceNode || len(tests.Content) == 0 {
 		r.fault(tests, "write a list with a - before each case", "tests must be a list of cases")
 		return
 	}
-	names := map[string]int{}
 	for _, n := range tests.Content {
 		c := r.testCase(n)
 		if line, twice := names[c.Name]; twice && c.Name != "" {

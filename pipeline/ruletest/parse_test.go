@@ -31,7 +31,13 @@ func TestParse(t *testing.T) {
         group: {client.address: 2001:db8::/64, http.response.status_code: 401}
         rules: [R, S]
         count: 7
+        family: f
+        first_seen: "2026-11-23T10:00:00Z"
         detected_at: "2026-11-23T10:00:01Z"
+        last_seen: "2026-11-23T10:00:02Z"
+        sources: [203.0.113.7]
+        accounts: [anna, ben]
+        shadow: false
 `))
 	if problems != nil {
 		t.Fatal(problems)
@@ -45,7 +51,8 @@ func TestParse(t *testing.T) {
 		}},
 		{File: "x.test.yml", Line: 10, Name: "fires", Parts: []Part{{Log: "a\n", Start: at, Times: 1}}, Expect: []Expected{{
 			Line: 14, Rule: "R", Level: &high, Group: map[string]string{"client.address": "2001:db8::/64", "http.response.status_code": "401"},
-			Rules: []string{"R", "S"}, Count: 7, DetectedAt: at.Add(time.Second),
+			Rules: []string{"R", "S"}, Count: 7, DetectedAt: at.Add(time.Second), Family: "f", FirstSeen: at, LastSeen: at.Add(2 * time.Second),
+			Sources: []string{"203.0.113.7"}, Accounts: []string{"anna", "ben"}, Shadow: new(false),
 		}}},
 	}}
 	if d := cmp.Diff(want, s); d != "" {
@@ -113,10 +120,13 @@ func TestProblems(t *testing.T) {
 		{strings.Replace(good, "none", "nothing", 1), "4:13: expect must say which incidents are opened"},
 		{strings.Replace(good, "none", "[{}]", 1), "4:14: an expected incident without keys would be any incident; name at least its rule"},
 		{strings.Replace(good, "none", "[{rule: ''}]", 1), "4:21: rule is empty; write one value after it"},
-		{strings.Replace(good, "none", "[{title: a}]", 1), `4:15: an expected incident has no key "title"; there are count, detected_at, group, level, rule, rules`},
+		{strings.Replace(good, "none", "[{title: a}]", 1), `4:15: an expected incident has no key "title"; there are accounts, count, detected_at, family, first_seen, group, last_seen, level, rule, rules, shadow, sources`},
 		{strings.Replace(good, "none", "[{level: hgih}]", 1), `4:22: "hgih" is no level; write informational, low, medium, high or critical`},
 		{strings.Replace(good, "none", "[{count: 0}]", 1), `4:22: count is "0"; write a number from 1 to 1000000000`},
 		{strings.Replace(good, "none", "[{rules: R}]", 1), "4:22: rules must be a list of titles or ids; write them as [One rule, Another rule]"},
+		{strings.Replace(good, "none", "[{sources: 203.0.113.7}]", 1), "4:24: sources must be a list of addresses; write them as [203.0.113.7, 2001:db8::1]"},
+		{strings.Replace(good, "none", "[{accounts: [a, '']}]", 1), "4:29: accounts is empty; write one value after it"},
+		{strings.Replace(good, "none", "[{shadow: yes}]", 1), `4:23: shadow is "yes"; write true or false`},
 		{strings.Replace(good, "none", "[{group: {client.adress: a}}]", 1), `4:23: there is no field "client.adress"; did you mean client.address?`},
 		{strings.Replace(good, "none", "[{group: x}]", 1), "4:22: group must be a map of fields and values; write it like {client.address: 203.0.113.7}"},
 		{strings.Replace(good, "none", "[{detected_at: 2026-11-23 10:00}]", 1), `4:28: detected_at is "2026-11-23 10:00"; write it like 2026-11-23T10:00:00Z, with a year from 1971 to 2199`},

@@ -28,8 +28,9 @@ type Options struct {
 // Result is what became of one case.
 type Result struct {
 	Case      *Case
-	Lines     int64 // of the log, blank ones too
-	Incidents []*alerting.Incident
+	Lines     int64         // of the log, blank ones too
+	Took      time.Duration // by the wall clock
+	Incidents []Incident
 	// Faults say in words what is not as the case expects; empty when it holds.
 	Faults []string
 	// Near says, of a case that fails, what was matched and what nearly fired.
@@ -71,7 +72,9 @@ func Run(ctx context.Context, s *Suite, index *sigma.Index, o Options) []Result 
 	out := make([]Result, len(s.Cases))
 	for i, c := range s.Cases {
 		out[i] = Result{Case: c}
+		begin := time.Now()
 		out[i].Err = out[i].run(ctx, index, o)
+		out[i].Took = time.Since(begin)
 	}
 	return out
 }
@@ -96,7 +99,7 @@ func (r *Result) run(ctx context.Context, index *sigma.Index, o Options) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if r.Incidents, err = p.Incidents(ctx); err != nil {
+	if r.Incidents, err = opened(ctx, p); err != nil {
 		return fmt.Errorf("ask for the incidents: %w", err)
 	}
 	r.readable(p.Status())
@@ -106,6 +109,27 @@ func (r *Result) run(ctx context.Context, index *sigma.Index, o Options) error {
 		r.Near, err = examine(ctx, text, index, o)
 	}
 	return err
+}
+
+// opened returns the incidents, then those of rules that are only watched:
+// what a rule finds is tested alike before and after it is trusted.
+func opened(ctx context.Context, p *pipeline.Pipeline) ([]Incident, error) {
+	told, err := p.Incidents(ctx)
+	if err != nil {
+		return nil, err
+	}
+	untold, err := p.ShadowIncidents(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Incident, 0, len(told)+len(untold))
+	for _, i := range told {
+		out = append(out, Incident{Incident: i})
+	}
+	for _, i := range untold {
+		out = append(out, Incident{Incident: i, Shadow: true})
+	}
+	return out, nil
 }
 
 // readable reports lines that were not judged as the case's author must have

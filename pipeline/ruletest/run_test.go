@@ -98,12 +98,17 @@ func TestReports(t *testing.T) {
         detected_at: 2026-11-23T10:00:05Z
 `, `
     ~ line 7: Many failed logins
-        level: wanted high, got medium
-        group auth.account: wanted a, got no such field
-        group client.address: wanted 203.0.113.8, got 203.0.113.7
-        rules: Many accounts did not fire
-        count: wanted 6, got 5
-        detected_at: wanted 2026-11-23T10:00:05Z, got 2026-11-23T10:00:04Z
+        - level: high
+        + level: medium
+        - group auth.account: a
+        + group auth.account: (no such field)
+        - group client.address: 203.0.113.8
+        + group client.address: 203.0.113.7
+        - rules: Many accounts (did not fire)
+        - count: 6
+        + count: 5
+        - detected_at: 2026-11-23T10:00:05Z
+        + detected_at: 2026-11-23T10:00:04Z (1s earlier)
   what the rules saw:
     Many failed logins: at most 5 events in 1m0s at 2026-11-23T10:00:04Z (client.address 203.0.113.7), needs gte 5
     Many accounts: at most 1 values in 1m0s at 2026-11-23T10:00:00Z (client.address 203.0.113.7), needs gte 4
@@ -255,6 +260,7 @@ func TestLoadFaults(t *testing.T) {
 	for name, data := range map[string]string{
 		"bad.yml": "title: x\ndetection: {}\n", "bad.test.yml": "test: []\n",
 		"empty.yml": "---\n", "empty.test.yml": "tests: [{name: a, log: x, expect: none}]\n", "alone.yml": loginRules,
+		"broken.yml": "title: [x\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600); err != nil {
 			t.Fatal(err)
@@ -266,7 +272,8 @@ func TestLoadFaults(t *testing.T) {
 	}{
 		{Pair{"bad.yml", "bad.test.yml"}, []string{"p/bad.yml:", "p/bad.test.yml:1:1: the file has no key \"test\"; did you mean tests?"}},
 		{Pair{"empty.yml", "empty.test.yml"}, []string{"p/empty.yml: the file has no rule"}},
-		{Pair{"alone.yml", ""}, []string{"p/alone.yml: there is no alone.test.yml beside it"}},
+		{Pair{"alone.yml", ""}, []string{"p/alone.yml: no tests: there is no alone.test.yml beside it, and no list under gatewatch: tests: in it"}},
+		{Pair{"broken.yml", ""}, []string{"p/broken.yml:2:1: not valid YAML"}},
 		{Pair{"", "lost.test.yml"}, []string{"p/lost.test.yml: there is no lost.yml beside it"}},
 	} {
 		_, _, err := Load(os.DirFS(dir), c.pair, "p/", sigma.CompileOptions{})

@@ -1,16 +1,18 @@
-// Package ruletest runs the tests that stand beside rule files. A test gives
-// log lines and says which incidents they must open; the lines go through the
-// whole pipeline, as in a replay. docs/rule-tests.md describes the files.
+// Package ruletest runs the tests of rule files, which stand beside them or in
+// them. A test gives log lines and says which incidents they must open; the
+// lines go through the whole pipeline, as in a replay. docs/rule-tests.md
+// describes the files.
 //
 // [Find] looks for rule files and their tests, [Load] reads one pair of them,
 // [Run] runs the cases. A case that fails tells in words what it wanted, what
-// it got and what nearly happened.
+// it got and what nearly happened; [WriteJUnit] tells it to a build server.
 package ruletest
 
 import (
 	"strings"
 	"time"
 
+	"gatewatch/alerting"
 	"gatewatch/detectors/observation"
 )
 
@@ -26,9 +28,10 @@ const (
 	maxSpan     = 5 * 365 * 24 * time.Hour
 )
 
-// Suite is a test file. It is not changed after Parse.
+// Suite is a test file, or all cases of a rule file. It is not changed once
+// made.
 type Suite struct {
-	File  string
+	File  string // of the rules where they have cases of both kinds
 	Cases []*Case
 }
 
@@ -57,10 +60,23 @@ type Expected struct {
 	Line       int
 	Rule       string // title or id
 	Level      *observation.Level
+	Family     string
 	Group      map[string]string
 	Rules      []string // titles or ids
 	Count      int64
+	FirstSeen  time.Time
 	DetectedAt time.Time
+	LastSeen   time.Time
+	Sources    []string // in any order
+	Accounts   []string // in any order
+	Shadow     *bool    // of a rule that is only watched
+}
+
+// Incident is one that the log of a case opened.
+type Incident struct {
+	*alerting.Incident
+	// Shadow: the rule is only watched, so the incident would be told to nobody.
+	Shadow bool `json:"shadow,omitempty"`
 }
 
 // Kind is what a case shows.

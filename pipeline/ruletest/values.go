@@ -114,10 +114,16 @@ func (r *reader) expected(n *yaml.Node) Expected {
 	r.fields(n, "an expected incident", map[string]func(*yaml.Node){
 		"rule":        func(n *yaml.Node) { x.Rule = r.word(n, "rule") },
 		"level":       func(n *yaml.Node) { x.Level = r.level(n) },
+		"family":      func(n *yaml.Node) { x.Family = r.word(n, "family") },
 		"group":       func(n *yaml.Node) { x.Group = r.group(n) },
-		"rules":       func(n *yaml.Node) { x.Rules = r.rules(n) },
+		"rules":       func(n *yaml.Node) { x.Rules = r.words(n, "rules", "titles or ids", "[One rule, Another rule]") },
 		"count":       func(n *yaml.Node) { x.Count, _ = r.number(n, "count", 1_000_000_000) },
+		"first_seen":  func(n *yaml.Node) { x.FirstSeen = r.time(n, "first_seen", time.Time{}) },
 		"detected_at": func(n *yaml.Node) { x.DetectedAt = r.time(n, "detected_at", time.Time{}) },
+		"last_seen":   func(n *yaml.Node) { x.LastSeen = r.time(n, "last_seen", time.Time{}) },
+		"sources":     func(n *yaml.Node) { x.Sources = r.words(n, "sources", "addresses", "[203.0.113.7, 2001:db8::1]") },
+		"accounts":    func(n *yaml.Node) { x.Accounts = r.words(n, "accounts", "names", "[anna, ben]") },
+		"shadow":      func(n *yaml.Node) { x.Shadow = r.yesNo(n, "shadow") },
 	})
 	if n.Kind == yaml.MappingNode && len(n.Content) == 0 && len(r.problems) == before {
 		r.fault(n, "name at least its rule", "an expected incident without keys would be any incident")
@@ -147,16 +153,30 @@ func (r *reader) level(n *yaml.Node) *observation.Level {
 	return l
 }
 
-func (r *reader) rules(n *yaml.Node) []string {
+// words reads a list of texts, none of them empty.
+func (r *reader) words(n *yaml.Node, key, what, example string) []string {
 	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
-		r.fault(n, "write them as [One rule, Another rule]", "rules must be a list of titles or ids")
+		r.fault(n, "write them as "+example, "%s must be a list of %s", key, what)
 		return nil
 	}
 	out := make([]string, 0, len(n.Content))
 	for _, k := range n.Content {
-		out = append(out, r.word(k, "rules"))
+		out = append(out, r.word(k, key))
 	}
 	return out
+}
+
+func (r *reader) yesNo(n *yaml.Node, key string) *bool {
+	text, ok := r.text(n, key)
+	if !ok {
+		return nil
+	}
+	if text != "true" && text != "false" {
+		r.fault(n, "write true or false", "%s is %q", key, text)
+		return nil
+	}
+	yes := text == "true"
+	return &yes
 }
 
 func (r *reader) group(n *yaml.Node) map[string]string {

@@ -16,10 +16,11 @@ import (
 // wants to know what a rule says without judging an event.
 
 // Trees returns the root nodes of the documents of a file as Parse reads
-// them: aliases are written out, so the trees have none. What Parse refuses to
-// read as YAML is left out. Nobody may change the nodes.
-func Trees(doc Document) []*yaml.Node {
-	return yamlDocs(doc.File, doc.Data, &problems{})
+// them: aliases are written out, so the trees have none. What cannot be read as
+// YAML is left out and reported, as Parse does. Nobody may change the nodes.
+func Trees(doc Document) ([]*yaml.Node, []Problem) {
+	p := &problems{}
+	return yamlDocs(doc.File, doc.Data, p), p.list
 }
 
 // Connective says how the parts of a condition are joined.
