@@ -4,42 +4,47 @@ import "slices"
 
 // automaton finds all occurrences of many literals in one pass over a text,
 // whatever the case of its ASCII letters. It is Aho and Corasick's: states
-// near the root, where ordinary traffic stays, are rows of a table over byte
-// classes; deeper ones keep only their edges and a failure link, so that
-// thousands of literals stay small. It is immutable once built.
+// that ordinary traffic comes to, and those near the root, are rows of a table
+// over byte classes; the others keep only their edges and a failure link, so
+// that thousands of literals stay small. It is immutable once built.
+//
+// A state is written so that a scan has least to do: a dense one as the place
+// of its row in the table, a sparse one as its number times four and the flag
+// sparseState. The two lowest bits of a row's place are always free.
 type automaton struct {
 	class [256]uint8
 	shift uint8 // log2 of the row width
 	dense uint32
-	// Dense rows, in one of two widths: half the memory is less to wait for.
-	narrow []uint16
-	wide   []uint32
-	// flag marks a state that has outputs of its own or through suffixes. It
-	// is the highest bit of a row's entry.
-	flag uint32
+	rows  []uint32 // states, with flags
 
-	// Sparse states, indexed by state - dense.
+	// Sparse states, indexed by number - dense.
 	edges []sparseEdge
 	first []uint32 // edges of a state, one more entry than states
-	fail  []uint32 // failure target, without flag
+	fail  []uint32 // failure state, without flagHit
 
-	out  []uint32 // per state: first entry in hits; one more entry than states
+	// Indexed by the number of a state, see number.
+	out   []uint32 // first entry in hits; one more entry than states
+	next  []uint32 // number of the nearest suffix state with hits, 0 for none
+	depth []uint32 // length of the text that the state stands for
+
 	hits []literalHit
-	next []uint32 // per state: the nearest suffix state with hits, 0 for none
-
-	depth []uint32 // per state: length of the text it stands for
 }
+
+// Flags of a state.
+const (
+	stateHit    = 1 << iota // has outputs of its own or through suffixes
+	stateSparse             // has no row
+	stateFlags  = stateHit | stateSparse
+)
 
 type sparseEdge struct {
 	class  uint8
-	target uint32 // with flag
+	target uint32
 }
 
-// maxNarrow is how many states an automaton with narrow rows has.
-const maxNarrow = 1 << 15
-
-// maxDenseEntries bounds the dense table: 1 MiB stays in the second level cache.
-const maxDenseEntries = 256 << 10
+// maxDenseEntries bounds the dense table, in entries of four bytes. What
+// traffic never comes to costs memory but no time.
+const maxDenseEntries = 1 << 20
 
 // literalHit is one literal that ends in a state.
 type literalHit struct {
@@ -100,9 +105,10 @@ func buildAutomaton(lits []literal, maxEntries int) *automaton {
 	for 1<<a.shift < classes {
 		a.shift++
 	}
+	a.shift = max(a.shift, 2)
 	trie := a.grow(lits)
-	order := numberBreadthFirst(trie)
-	a.lay(trie, order, maxEntries)
+	order := breadthFirst(trie)
+	a.lay(trie, order, max(1, maxEntries>>a.shift))
 	return a
 }
 
@@ -129,9 +135,9 @@ func (a *automaton) grow(lits []literal) []trieNode {
 	return trie
 }
 
-// numberBreadthFirst sets failure links and returns the nodes from the root
+// breadthFirst sets failure links and returns the nodes from the root
 // outwards.
-func numberBreadthFirst(trie []trieNode) []uint32 {
+func breadthFirst(trie []trieNode) []uint32 {
 	order := make([]uint32, 1, len(trie))
 	for i := 0; i < len(order); i++ {
 		n := order[i]
@@ -156,78 +162,115 @@ func numberBreadthFirst(trie []trieNode) []uint32 {
 	return order
 }
 
-// lay writes the trie in its final form, states numbered from the root.
-func (a *automaton) lay(trie []trieNode, order []uint32, maxEntries int) {
+// lay writes the trie in its final form, with at most maxDense rows. States
+// that ordinary traffic visits come first, so that they lie close together,
+// then the others from the root outwards.
+func (a *automaton) lay(trie []trieNode, order []uint32, maxDense int) {
 	n := len(order)
-	number := make([]uint32, n)
-	for i, t := range order {
-		number[t] = uint32(i)
+	visited := a.visit(trie)
+	number := make([]uint32, n) // of a node
+	nodes := make([]uint32, 0, n)
+	for _, first := range []bool{true, false} {
+		for _, t := range order {
+			if visited[t] == first {
+				number[t] = uint32(len(nodes))
+				nodes = append(nodes, t)
+			}
+		}
 	}
 	a.out = make([]uint32, n+1)
 	a.next = make([]uint32, n)
 	a.depth = make([]uint32, n)
-	fails := make([]uint32, n)
-	for i, t := range order {
+	for i, t := range nodes {
 		a.depth[i] = trie[t].depth
 		a.hits = append(a.hits, trie[t].hits...)
 		a.out[i+1] = uint32(len(a.hits))
-		f := number[trie[t].fail]
-		fails[i] = f
-		if f != 0 { // a shallower state, so its own link is known
-			if a.out[f+1] > a.out[f] {
-				a.next[i] = f
-			} else {
-				a.next[i] = a.next[f]
+	}
+	for _, t := range order { // a failure state is shallower, so its link is known
+		if f := number[trie[t].fail]; a.out[f+1] > a.out[f] {
+			a.next[number[t]] = f
+		} else {
+			a.next[number[t]] = a.next[f]
+		}
+	}
+	a.next[0] = 0 // the root has no literal, and fails to itself
+	a.dense = uint32(min(n, maxDense))
+	state := func(t uint32) uint32 {
+		s := number[t]
+		var flags uint32
+		if a.out[s+1] > a.out[s] || a.next[s] != 0 {
+			flags = stateHit
+		}
+		if s < a.dense {
+			return s<<a.shift | flags
+		}
+		return (s-a.dense)<<2 | stateSparse | flags
+	}
+	width := 1 << a.shift
+	a.rows = make([]uint32, int(a.dense)*width)
+	for _, t := range order {
+		if number[t] >= a.dense {
+			continue
+		}
+		row := a.rows[number[t]<<a.shift:][:width]
+		if f := number[trie[t].fail]; t != 0 && f < a.dense {
+			copy(row, a.rows[f<<a.shift:][:width])
+		} else if t != 0 {
+			for c := range width {
+				row[c] = state(follow(trie, trie[t].fail, uint8(c)))
 			}
 		}
-	}
-	a.flag = 1 << 31
-	if n <= maxNarrow {
-		a.flag = 1 << 15
-	}
-	flagged := func(t uint32) uint32 {
-		s := number[t]
-		if a.out[s+1] > a.out[s] || a.next[s] != 0 {
-			return s | a.flag
+		for _, e := range trie[t].kids {
+			row[e.class] = state(e.target)
 		}
-		return s
-	}
-	a.dense = uint32(min(n, max(1, maxEntries>>a.shift)))
-	if n <= maxNarrow {
-		a.narrow = layRows[uint16](a, trie, order, fails, flagged)
-	} else {
-		a.wide = layRows[uint32](a, trie, order, fails, flagged)
 	}
 	a.first = append(a.first, 0)
-	for i, t := range order[a.dense:] {
+	for _, t := range nodes[a.dense:] {
 		for _, e := range trie[t].kids {
-			a.edges = append(a.edges, sparseEdge{e.class, flagged(e.target)})
+			a.edges = append(a.edges, sparseEdge{e.class, state(e.target)})
 		}
 		a.first = append(a.first, uint32(len(a.edges)))
-		a.fail = append(a.fail, fails[int(a.dense)+i])
+		a.fail = append(a.fail, state(trie[t].fail)&^stateHit)
 	}
 }
 
-// layRows writes the dense rows.
-func layRows[T uint16 | uint32](a *automaton, trie []trieNode, order, fails []uint32, flagged func(uint32) uint32) []T {
-	width := 1 << a.shift
-	rows := make([]T, int(a.dense)*width)
-	for i, t := range order[:a.dense] {
-		row := rows[i*width : (i+1)*width]
-		if i > 0 {
-			copy(row, rows[int(fails[i])*width:int(fails[i]+1)*width])
+// follow is the transition from a node of the trie.
+func follow(trie []trieNode, t uint32, class uint8) uint32 {
+	for {
+		if i, ok := findEdge(trie[t].kids, class); ok {
+			return trie[t].kids[i].target
 		}
-		for _, e := range trie[t].kids {
-			row[e.class] = T(flagged(e.target))
+		if t == 0 {
+			return 0
 		}
+		t = trie[t].fail
 	}
-	return rows
 }
 
-// step is the transition from a sparse state.
+// visit reports which nodes ordinary traffic comes to. The root counts.
+func (a *automaton) visit(trie []trieNode) []bool {
+	visited := make([]bool, len(trie))
+	t := uint32(0)
+	visited[0] = true
+	for _, c := range []byte(ordinaryText) {
+		t = follow(trie, t, a.class[c])
+		visited[t] = true
+	}
+	return visited
+}
+
+// number returns the number of a state.
+func (a *automaton) number(state uint32) uint32 {
+	if state&stateSparse != 0 {
+		return a.dense + state>>2
+	}
+	return state >> a.shift
+}
+
+// step is the transition from any state, given without stateHit.
 func (a *automaton) step(state uint32, class uint8) uint32 {
-	for state >= a.dense {
-		i := state - a.dense
+	for state&stateSparse != 0 {
+		i := state >> 2
 		for _, e := range a.edges[a.first[i]:a.first[i+1]] {
 			if e.class == class {
 				return e.target
@@ -235,8 +278,5 @@ func (a *automaton) step(state uint32, class uint8) uint32 {
 		}
 		state = a.fail[i]
 	}
-	if a.narrow != nil {
-		return uint32(a.narrow[state<<a.shift|uint32(class)])
-	}
-	return a.wide[state<<a.shift|uint32(class)]
+	return a.rows[state+uint32(class)]
 }

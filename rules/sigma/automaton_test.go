@@ -31,11 +31,11 @@ func TestAutomatonFindsAll(t *testing.T) {
 			got := map[string]bool{}
 			state := uint32(0)
 			for i := range len(text) {
-				state = a.step(state&^a.flag, a.class[text[i]])
-				if state&a.flag == 0 {
+				state = a.step(state&^stateHit, a.class[text[i]])
+				if state&stateHit == 0 {
 					continue
 				}
-				for s := state &^ a.flag; s != 0; s = a.next[s] {
+				for s := a.number(state &^ stateHit); s != 0; s = a.next[s] {
 					for _, h := range a.hits[a.out[s]:a.out[s+1]] {
 						got[fmt.Sprint(h.pattern, " ", i+1)] = true
 					}

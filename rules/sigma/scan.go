@@ -222,9 +222,6 @@ func (w *spans) parts(s *step, cut, n int) {
 	add(s.query, cut+1, n)
 }
 
-// minSplit is half the length from which a text is searched in two halves.
-const minSplit = 16
-
 // search runs the automaton over a text and sets the atoms of what it finds
 // within the spans.
 func (m *Matcher) search(a *automaton, text string, where *spans) {
@@ -234,10 +231,13 @@ func (m *Matcher) search(a *automaton, text string, where *spans) {
 		m.texts = 1
 	}
 	m.pending = m.pending[:0]
-	if a.narrow != nil {
-		scanText(m, a, a.narrow, text, where)
-	} else {
-		scanText(m, a, a.wide, text, where)
+	switch {
+	case len(text) >= minFour:
+		m.scanFour(a, text, where)
+	case len(text) >= minTwo:
+		m.scanTwo(a, text, where)
+	default:
+		m.scanRest(a, 0, text, 0, where)
 	}
 	if len(m.pending) > 0 {
 		for j := range where.n {
@@ -246,57 +246,104 @@ func (m *Matcher) search(a *automaton, text string, where *spans) {
 	}
 }
 
-// scanText finds the literals in a text. table is the automaton's.
-func scanText[T uint16 | uint32](m *Matcher, a *automaton, table []T, text string, where *spans) {
-	// Two halves go side by side, as each step waits for the one before. The
-	// first goes on into the second for as long as it is inside a literal that
-	// began before the middle.
-	var s1, s2 uint32
-	flag := a.flag
-	mid := len(text) / 2
-	if mid < minSplit {
-		mid = 0
+// Lengths from which a text is searched in two and in four parts, side by
+// side: each step waits for the one before, and so several wait together. A
+// part goes on into the next for as long as it is inside a literal that began
+// in its own.
+const (
+	minTwo  = 24
+	minFour = 64
+)
+
+func (m *Matcher) scanFour(a *automaton, text string, where *spans) {
+	n := len(text) / 4
+	t0, t1, t2, t3 := text[:n], text[n:2*n], text[2*n:3*n], text[3*n:4*n]
+	t1, t2, t3 = t1[:len(t0)], t2[:len(t0)], t3[:len(t0)]
+	var at [4]uint32
+	rows, class := a.rows, &a.class
+	for i := 0; i < len(t0); {
+		s0, s1, s2, s3 := at[0], at[1], at[2], at[3]
+		for ; i < len(t0); i++ {
+			s0 = rows[s0+uint32(class[t0[i]])]
+			s1 = rows[s1+uint32(class[t1[i]])]
+			s2 = rows[s2+uint32(class[t2[i]])]
+			s3 = rows[s3+uint32(class[t3[i]])]
+			if (s0|s1|s2|s3)&stateFlags != 0 {
+				i++
+				break
+			}
+		}
+		at = [4]uint32{s0, s1, s2, s3}
+		// What has hits is looked at; what has no row goes on otherwise.
+		for (at[0]|at[1]|at[2]|at[3])&stateFlags != 0 {
+			sparse := false
+			for k := range at {
+				if at[k]&stateHit != 0 {
+					at[k] &^= stateHit
+					m.found(a, a.number(at[k]), text, k*n+i, where)
+				}
+				sparse = sparse || at[k]&stateSparse != 0
+			}
+			if !sparse || i == len(t0) {
+				break
+			}
+			for k := range at {
+				at[k] = a.step(at[k], class[text[k*n+i]])
+			}
+			i++
+		}
 	}
-	left, right := text[:mid], text[mid:]
-	for i := 0; i < len(left) && i < len(right); i++ {
-		c1, c2 := uint32(a.class[left[i]]), uint32(a.class[right[i]])
-		if s1 < a.dense {
-			s1 = uint32(table[s1<<a.shift|c1])
+	for k := range 3 {
+		m.scanOver(a, at[k], text, (k+1)*n, where)
+	}
+	m.scanRest(a, at[3], text, 4*n, where)
+}
+
+func (m *Matcher) scanTwo(a *automaton, text string, where *spans) {
+	n := len(text) / 2
+	t0, t1 := text[:n], text[n:2*n]
+	t1 = t1[:len(t0)]
+	var s0, s1 uint32
+	rows, class := a.rows, &a.class
+	for i := 0; i < len(t0); i++ {
+		if (s0|s1)&stateSparse == 0 {
+			s0 = rows[s0+uint32(class[t0[i]])]
+			s1 = rows[s1+uint32(class[t1[i]])]
 		} else {
-			s1 = a.step(s1, uint8(c1))
+			s0, s1 = a.step(s0, class[t0[i]]), a.step(s1, class[t1[i]])
 		}
-		if s2 < a.dense {
-			s2 = uint32(table[s2<<a.shift|c2])
-		} else {
-			s2 = a.step(s2, uint8(c2))
-		}
-		if (s1|s2)&flag == 0 {
+		if (s0|s1)&stateHit == 0 {
 			continue
 		}
-		if s1&flag != 0 {
-			s1 &^= flag
-			m.found(a, s1, text, i+1, where)
+		if s0&stateHit != 0 {
+			s0 &^= stateHit
+			m.found(a, a.number(s0), text, i+1, where)
 		}
-		if s2&flag != 0 {
-			s2 &^= flag
-			m.found(a, s2, text, mid+i+1, where)
-		}
-	}
-	for i := 2 * mid; i < len(text); i++ {
-		if c := uint32(a.class[text[i]]); s2 < a.dense {
-			s2 = uint32(table[s2<<a.shift|c])
-		} else {
-			s2 = a.step(s2, uint8(c))
-		}
-		if s2&flag != 0 {
-			s2 &^= flag
-			m.found(a, s2, text, i+1, where)
+		if s1&stateHit != 0 {
+			s1 &^= stateHit
+			m.found(a, a.number(s1), text, n+i+1, where)
 		}
 	}
-	for i := mid; i < len(text) && int(a.depth[s1]) > i-mid; i++ {
-		if s1 = a.step(s1, a.class[text[i]]); s1&flag != 0 {
-			s1 &^= flag
-			m.found(a, s1, text, i+1, where)
+	m.scanOver(a, s0, text, n, where)
+	m.scanRest(a, s1, text, 2*n, where)
+}
+
+// scanRest goes on from a state to the end of the text.
+func (m *Matcher) scanRest(a *automaton, s uint32, text string, i int, where *spans) {
+	for ; i < len(text); i++ {
+		if s = a.step(s, a.class[text[i]]); s&stateHit != 0 {
+			s &^= stateHit
+			m.found(a, a.number(s), text, i+1, where)
+		}
+	}
+}
+
+// scanOver goes on from a state into the part that begins at from.
+func (m *Matcher) scanOver(a *automaton, s uint32, text string, from int, where *spans) {
+	for i := from; i < len(text) && int(a.depth[a.number(s)]) > i-from; i++ {
+		if s = a.step(s, a.class[text[i]]); s&stateHit != 0 {
+			s &^= stateHit
+			m.found(a, a.number(s), text, i+1, where)
 		}
 	}
 }
