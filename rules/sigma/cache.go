@@ -1,17 +1,31 @@
 package sigma
 
 import (
-	"math/bits"
+	"hash/maphash"
+	"slices"
 
 	"gatewatch/event"
 )
 
-// valueCache remembers which atoms were found in the values of one input. It
-// is bounded: a value replaces what was in its slot, and slots keep their
-// memory.
+// valueCache remembers which atoms are true of the values of one input, so
+// that a value that comes again is not searched again. What it holds is
+// bounded: places keep their memory, and a value takes the place of another
+// when it is seen the second time. So a run of values that never come again,
+// however long, displaces nothing and copies nothing.
 type valueCache struct {
-	slots []cachedValue
-	shift uint8
+	mask  uint32 // sets - 1
+	sets  []cacheSet
+	slots []cachedValue // cacheWays a set
+	// How often a value was there and was not, for measuring.
+	hits, misses uint64
+}
+
+// cacheSet is where the values with equal low bits of their hash are.
+type cacheSet struct {
+	tags   [cacheWays]uint32 // high bits of the hashes, 0 for an empty place
+	once   [2]uint32         // tags of values seen once, the newest first
+	recent uint8             // bits of the places used since the last eviction
+	hand   uint8             // where to look for a place first
 }
 
 type cachedValue struct {
@@ -20,53 +34,76 @@ type cachedValue struct {
 }
 
 const (
+	cacheWays      = 4
 	maxCachedValue = 512 // bytes; longer values are searched each time
 	maxCachedAtoms = 64
 )
 
-func (c *valueCache) init(src source) {
-	n := 64
-	if src == fieldSource(event.FieldUserAgent) || src == fieldSource(event.FieldReferer) {
-		n = 1024
+// cacheSets is how many sets the cache of a source has. Logs hold thousands of
+// targets, hundreds of agents and referers, and a few of everything else.
+func cacheSets(src source) int {
+	switch src {
+	case fieldSource(event.FieldTarget):
+		return 512
+	case fieldSource(event.FieldUserAgent), fieldSource(event.FieldReferer):
+		return 256
+	default:
+		return 32
 	}
-	c.slots = make([]cachedValue, n)
-	c.shift = uint8(64 - bits.TrailingZeros(uint(n)))
 }
 
-// slot returns the place of a value, or nil for one that is not kept. The
-// hash looks at three words of the value: what collides is searched again,
-// which costs time but changes nothing.
-func (c *valueCache) slot(s string) *cachedValue {
-	if len(s) > maxCachedValue || len(s) == 0 {
-		return nil
-	}
-	h := uint64(len(s)) * 0x9E3779B97F4A7C15
-	if len(s) >= 8 {
-		mid := len(s)/2 - 4
-		h ^= word(s) ^ bits.RotateLeft64(word(s[mid:]), 21) ^ bits.RotateLeft64(word(s[len(s)-8:]), 42)
-	} else {
-		for i := range len(s) {
-			h = h<<8 ^ uint64(s[i]) ^ h>>56
+func (c *valueCache) init(sets int) {
+	c.mask = uint32(sets - 1)
+	c.sets = make([]cacheSet, sets)
+	c.slots = make([]cachedValue, cacheWays*sets)
+}
+
+// cachePlace is where a value is or may be put.
+type cachePlace struct {
+	set uint32
+	tag uint32
+}
+
+// find returns the atoms of a value. Where it is not known, put takes place.
+func (c *valueCache) find(seed maphash.Seed, s string) (atoms []uint32, place cachePlace, ok bool) {
+	h := maphash.String(seed, s)
+	place = cachePlace{set: uint32(h) & c.mask, tag: uint32(h>>32) | 1}
+	set := &c.sets[place.set]
+	for way, tag := range set.tags {
+		if tag != place.tag {
+			continue
+		}
+		if e := &c.slots[place.set*cacheWays+uint32(way)]; string(e.value) == s {
+			set.recent |= 1 << way
+			c.hits++
+			return e.atoms, place, true
 		}
 	}
-	h *= 0x9E3779B97F4A7C15
-	h ^= h >> 29
-	h *= 0xBF58476D1CE4E5B9
-	return &c.slots[h>>c.shift]
+	c.misses++
+	return nil, place, false
 }
 
-func word(s string) uint64 {
-	_ = s[7]
-	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
-		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
-}
-
-// put makes e hold a value and its atoms.
-func (e *cachedValue) put(s string, atoms []uint32) {
-	if len(atoms) > maxCachedAtoms {
-		e.value, e.atoms = e.value[:0], e.atoms[:0]
+// put keeps the atoms of a value that find did not know, if it was seen before.
+func (c *valueCache) put(place cachePlace, s string, atoms []uint32) {
+	set := &c.sets[place.set]
+	if !slices.Contains(set.once[:], place.tag) {
+		set.once[1], set.once[0] = set.once[0], place.tag
 		return
 	}
+	if len(s) > maxCachedValue || len(atoms) > maxCachedAtoms {
+		return
+	}
+	way := set.hand
+	for range cacheWays {
+		if set.recent&(1<<way) == 0 {
+			break
+		}
+		set.recent &^= 1 << way
+		way = (way + 1) % cacheWays
+	}
+	set.hand = (way + 1) % cacheWays
+	set.tags[way] = place.tag
+	e := &c.slots[place.set*cacheWays+uint32(way)]
 	e.value = append(e.value[:0], s...)
 	e.atoms = append(e.atoms[:0], atoms...)
 }

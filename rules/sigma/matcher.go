@@ -1,6 +1,8 @@
 package sigma
 
 import (
+	"hash/maphash"
+
 	"gatewatch/detectors/observation"
 	"gatewatch/event"
 )
@@ -29,6 +31,8 @@ type Matcher struct {
 	buf     []byte     // decoded and formatted texts of this event
 	atoms   []uint32
 	caches  []valueCache
+	targets valueCache
+	seed    maphash.Seed // of the caches
 
 	hits     []hit
 	missed   []uint32
@@ -72,13 +76,15 @@ func (x *Index) NewMatcher() *Matcher {
 		forms:    make([]forms, len(x.inputs)),
 		caches:   make([]valueCache, len(x.caches)),
 		entities: make([]entity, len(x.variants)),
+		seed:     maphash.MakeSeed(),
 	}
 	for i, re := range x.regexes {
 		m.regexes[i].init(re, regexMemory(len(x.regexes)))
 	}
 	for i, in := range x.caches {
-		m.caches[i].init(x.inputs[in].src)
+		m.caches[i].init(cacheSets(x.inputs[in].src))
 	}
+	m.targets.init(cacheSets(fieldSource(event.FieldTarget)))
 	return m
 }
 

@@ -62,19 +62,19 @@ func (m *Matcher) lookText(ev *event.Event, id uint16, in *input) {
 // lookCached uses what was found in the same value before. What is found
 // depends on the value alone, so this changes no result.
 func (m *Matcher) lookCached(ev *event.Event, id uint16, in *input, text string) {
-	c := &m.caches[in.cached-1]
-	e := c.slot(text)
-	if e == nil {
+	if len(text) > maxCachedValue {
 		m.lookForms(ev, id, in)
 		return
 	}
-	if string(e.value) == text {
-		m.setAll(e.atoms)
+	c := &m.caches[in.cached-1]
+	atoms, place, ok := c.find(m.seed, text)
+	if ok {
+		m.setAll(atoms)
 		return
 	}
 	from := len(m.touched)
 	m.lookForms(ev, id, in)
-	e.put(text, m.touched[from:])
+	c.put(place, text, m.touched[from:])
 }
 
 // lookForms searches all forms of a text value.
@@ -96,11 +96,28 @@ func (m *Matcher) lookForms(ev *event.Event, id uint16, in *input) {
 }
 
 // lookRequest searches the target, its path and its query. Where the path and
-// the query are what stands before and behind the first '?', one pass over
-// the target finds what is in all three.
+// the query are what stands before and behind the first '?', what is found
+// depends on the target alone and is remembered.
 func (m *Matcher) lookRequest(ev *event.Event, s *step) {
-	var auto *automaton
 	cut, split := targetSplit(ev)
+	if !split || ev.Target == "" || len(ev.Target) > maxCachedValue {
+		m.searchRequest(ev, s, cut, split)
+		return
+	}
+	atoms, place, ok := m.targets.find(m.seed, ev.Target)
+	if ok {
+		m.setAll(atoms)
+		return
+	}
+	from := len(m.touched)
+	m.searchRequest(ev, s, cut, split)
+	m.targets.put(place, ev.Target, m.touched[from:])
+}
+
+// searchRequest does it: where the target is split as it should be, one pass
+// over it finds what is in all three.
+func (m *Matcher) searchRequest(ev *event.Event, s *step, cut int, split bool) {
+	var auto *automaton
 	plain := split && !needsDecoding(ev.Target, plusTarget)
 	present := 0
 	for i, id := range [...]uint16{s.target, s.path, s.query} {
