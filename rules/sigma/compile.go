@@ -20,6 +20,12 @@ type CompileOptions struct {
 	// Disable reports whether to leave a rule out. Correlations lose it as an
 	// input, and are left out themselves when they have no input left.
 	Disable func(*Rule) bool
+	// Tune changes rules; of several that set the same thing the last wins. A
+	// tuning that enables a rule overrides Disable.
+	Tune []Tuning
+	// Lists are what the modifier expand puts in the place of %name%: texts
+	// with Sigma's wildcards. A list may be empty.
+	Lists map[string][]string
 }
 
 // Compile makes the index. What cannot be compiled is left out and reported,
@@ -30,15 +36,12 @@ func (s *Set) Compile(o CompileOptions) (*Index, []Problem) {
 		o.ResolveAfter = time.Hour
 	}
 	c := &compiler{
-		set: s, o: o, b: newBuilder(), out: map[*Rule]bool{}, bad: map[*Rule]bool{}, x: &Index{plan: &observation.Plan{}, ipv6Whole: o.IPv6Whole},
+		set: s, o: o, b: newBuilder(), out: map[*Rule]bool{}, bad: map[*Rule]bool{}, x: &Index{plan: &observation.Plan{}, ipv6Whole: o.IPv6Whole, tuned: map[string][]Change{}},
+		now:   map[*Rule]*Rule{},
 		kinds: map[string]uint16{}, meanings: map[string]meaning{}, planned: map[*Rule]uint32{}, detOf: map[*Rule]int{},
 	}
 	c.code.b = c.b
-	for _, r := range s.rules {
-		if o.Disable != nil && o.Disable(r) {
-			c.out[r] = true
-		}
-	}
+	c.tune()
 	c.detections()
 	c.correlations()
 	c.b.finish()
@@ -46,7 +49,7 @@ func (s *Set) Compile(o CompileOptions) (*Index, []Problem) {
 	c.x.lay(c.b, c.triggers)
 	for _, r := range s.rules {
 		if !c.out[r] {
-			c.x.rules = append(c.x.rules, r)
+			c.x.rules = append(c.x.rules, c.tunedRule(r))
 		}
 	}
 	sortProblems(c.problems)
@@ -60,8 +63,10 @@ type compiler struct {
 	b        *builder
 	code     programmer
 	x        *Index
-	out      map[*Rule]bool // disabled or refused
-	bad      map[*Rule]bool // refused
+	tunings  []*tuning
+	now      map[*Rule]*Rule // by rule of the set: what tunings made of it
+	out      map[*Rule]bool  // disabled or refused
+	bad      map[*Rule]bool  // refused
 	problems []Problem
 	triggers [][]uint32         // per atom: dets
 	kinds    map[string]uint16  // by names and meaning
@@ -74,6 +79,14 @@ type compiler struct {
 type meaning struct {
 	text string
 	rule *Rule
+}
+
+// tunedRule returns what tunings made of a rule of the set.
+func (c *compiler) tunedRule(r *Rule) *Rule {
+	if now := c.now[r]; now != nil {
+		return now
+	}
+	return r
 }
 
 // drop leaves a rule out and keeps why.
@@ -101,7 +114,7 @@ func (c *compiler) detections() {
 		}
 		id := len(c.x.dets)
 		c.detOf[r] = id
-		c.x.dets = append(c.x.dets, det{rule: r, cond: cond, entry: entry})
+		c.x.dets = append(c.x.dets, det{rule: c.tunedRule(r), of: r, cond: cond, entry: entry})
 		t := c.b.trigger(cond, false)
 		if t == nil {
 			c.x.always = append(c.x.always, uint32(id))
@@ -138,12 +151,16 @@ func (c *compiler) correlations() {
 	consumed := map[*Rule]bool{}
 	generated := map[*Rule]bool{}
 	for _, r := range c.levels() {
-		p := &problems{rule: r.ID}
-		if c.inputsLoad(r, p); !p.refused {
-			if c.depth[r] == 1 {
-				c.overEvents(r, p)
-			} else {
-				c.overFindings(r, p)
+		p := c.planCorrelation(r)
+		if t := c.tunedRule(r).groupTuned(); p.refused && t != nil {
+			// It may be the tuning that cannot be: try without it.
+			tuned := p
+			c.tuneRule(r, map[int]bool{t.index: true}, &problems{})
+			if p = c.planCorrelation(r); !p.refused {
+				for i := range tuned.list {
+					tuned.list[i].Tuning = true
+				}
+				c.problems = append(c.problems, tuned.list...)
 			}
 		}
 		if p.refused {
@@ -159,11 +176,25 @@ func (c *compiler) correlations() {
 		c.x.plan.Rules[id].Alerting = !consumed[r] || generated[r]
 	}
 	for i := range c.x.dets {
-		if d := &c.x.dets[i]; !consumed[d.rule] || generated[d.rule] {
+		if d := &c.x.dets[i]; !consumed[d.of] || generated[d.of] {
 			d.alerting = true
 			c.plain(d)
 		}
 	}
+}
+
+// planCorrelation adds a correlation to the plan, or says why it cannot.
+func (c *compiler) planCorrelation(r *Rule) *problems {
+	p := &problems{rule: r.ID}
+	if c.inputsLoad(r, p); p.refused {
+		return p
+	}
+	if c.depth[r] == 1 {
+		c.overEvents(r, p)
+	} else {
+		c.overFindings(r, p)
+	}
+	return p
 }
 
 // plain plans a detection that opens incidents by itself: one match is
@@ -179,7 +210,7 @@ func (c *compiler) plain(d *det) {
 	pr.Type, pr.Timespan = observation.EventCount, max(1, int64(span/time.Second))
 	pr.Bounds = []observation.Bound{{Op: observation.Gte, Value: 1}}
 	d.sinks = append(d.sinks, sink{
-		rule: c.add(d.rule, pr), kind: pr.Kind, value: -1, variant: c.variant([]event.Field{event.FieldClient}),
+		rule: c.add(d.of, pr), kind: pr.Kind, value: -1, variant: c.variant([]event.Field{event.FieldClient}),
 	})
 }
 
@@ -236,7 +267,7 @@ func (c *compiler) levels() []*Rule {
 func (c *compiler) planRule(r *Rule) observation.Rule {
 	pr := observation.Rule{
 		ID: r.ID, Name: r.Name, Title: r.Title, Description: r.Description, Level: r.Level, Tags: r.Tags, Family: r.Family,
-		ResolveAfter: int64(r.ResolveAfter / time.Second),
+		ResolveAfter: int64(r.ResolveAfter / time.Second), Shadow: r.Shadow,
 	}
 	if r.corr != nil {
 		pr.Type, pr.Bounds = r.corr.typ, r.corr.bounds

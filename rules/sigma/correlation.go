@@ -29,6 +29,16 @@ type correlationSpec struct {
 	bounds   []observation.Bound
 	generate bool
 	where    place
+
+	groupTuned *tuning // that set groupBy, nil for none
+}
+
+// groupTuned returns the tuning that set the group-by of a correlation, or nil.
+func (r *Rule) groupTuned() *tuning {
+	if r.corr == nil {
+		return nil
+	}
+	return r.corr.groupTuned
 }
 
 // alias is a name for what is called differently in different rules.
@@ -221,20 +231,12 @@ func (c *correlationSpec) setCondition(file string, n *yaml.Node, p *problems) {
 		p.refuse(at(file, n), "", "add gte: and a number", "the condition compares with nothing")
 		return
 	}
-	// A rule fires when its condition turns from false to true.
-	r := observation.Rule{Bounds: c.bounds}
-	var everTrue, everFalse bool
-	for v := range observation.MaxKept + 2 {
-		if r.Holds(float64(v)) {
-			everTrue = true
-		} else {
-			everFalse = true
-		}
+	if why, hint := checkBounds(c, c.bounds); why != "" {
+		p.refuse(at(file, n), "", hint, "%s", why)
 	}
-	switch {
-	case !everTrue:
-		p.refuse(at(file, n), "", "check the numbers of the range", "no count satisfies the condition, it never fires")
-	case !everFalse:
-		p.refuse(at(file, n), "", "raise the number", "every count satisfies the condition, so it never becomes true and never fires")
-	}
+}
+
+// overFindings reports whether the inputs are correlations.
+func (c *correlationSpec) overFindings() bool {
+	return len(c.inputs) > 0 && c.inputs[0].Kind == Correlation
 }

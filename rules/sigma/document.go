@@ -80,6 +80,7 @@ type Rule struct {
 	FalsePositives []string
 	Family         string        // gatewatch.family, else the ID
 	ResolveAfter   time.Duration // gatewatch.resolve_after, else 0
+	Shadow         bool          // evaluated and counted, told to nobody: status experimental, or tuned so
 	File           string
 	Line           int
 

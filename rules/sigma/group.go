@@ -19,7 +19,7 @@ type column struct {
 
 // overEvents plans a correlation whose inputs are detections.
 func (c *compiler) overEvents(r *Rule, p *problems) {
-	spec := r.corr
+	spec := c.tunedRule(r).corr
 	var ins []*Rule
 	for _, in := range spec.inputs {
 		if !c.out[in] {
@@ -50,7 +50,7 @@ func (c *compiler) overEvents(r *Rule, p *problems) {
 			}
 		}
 	}
-	pr := c.planRule(r)
+	pr := c.planRule(c.tunedRule(r))
 	pr.Kind, pr.Depth = c.kind(names, address, mean), 1
 	id := c.add(r, pr)
 	feed := make([]string, len(ins))
@@ -164,8 +164,8 @@ func (c *compiler) aliased(r *Rule, ins []*Rule, name ref, a alias, p *problems)
 // what a finding carries: the group-by fields of the input, and those of the
 // card of the event that made the input fire.
 func (c *compiler) overFindings(r *Rule, p *problems) {
-	spec := r.corr
-	pr := c.planRule(r)
+	spec := c.tunedRule(r).corr
+	pr := c.planRule(c.tunedRule(r))
 	pr.Depth = c.depth[r]
 	for _, in := range spec.inputs {
 		if !c.out[in] {

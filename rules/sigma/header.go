@@ -61,6 +61,7 @@ func (r *Rule) header(file string, root *yaml.Node, p *problems) {
 			p.warn(at(file, n), r.Status, didYouMean(r.Status, known, "write one of: "+strings.Join(known, ", ")), "unknown status %q", r.Status)
 		}
 	}
+	r.Shadow = r.Status == "experimental"
 	if n := get(root, "level"); n != nil && !isNull(n) {
 		if err := r.Level.UnmarshalText([]byte(n.Value)); err != nil {
 			p.refuse(at(file, n), n.Value, "write informational, low, medium, high or critical", "unknown level %q", n.Value)
@@ -114,6 +115,8 @@ func (r *Rule) own(file string, n *yaml.Node, p *problems) {
 	}
 }
 
+const longestSpan = 366 * 24 * time.Hour
+
 // parseSpan reads Sigma's lengths of time: digits and one of s, m, h, d.
 func parseSpan(n *yaml.Node) (time.Duration, bool) {
 	s := n.Value
@@ -125,8 +128,7 @@ func parseSpan(n *yaml.Node) (time.Duration, bool) {
 		return 0, false
 	}
 	v, err := strconv.ParseUint(s[:len(s)-1], 10, 32)
-	const longest = 366 * 24 * time.Hour
-	if err != nil || v == 0 || time.Duration(v) > longest/unit {
+	if err != nil || v == 0 || time.Duration(v) > longestSpan/unit {
 		return 0, false
 	}
 	return time.Duration(v) * unit, true

@@ -13,6 +13,7 @@ type Index struct {
 	plan  *observation.Plan
 	rules []*Rule
 	needs event.FieldSet
+	tuned map[string][]Change
 	// ipv6Whole keeps IPv6 addresses whole in entities.
 	ipv6Whole bool
 
@@ -33,7 +34,8 @@ type Index struct {
 
 // det is a compiled detection.
 type det struct {
-	rule     *Rule
+	rule     *Rule // as tuned
+	of       *Rule // as in the set
 	cond     *node // with filters joined
 	entry    uint32
 	alerting bool
@@ -89,7 +91,7 @@ func (x *Index) Plan() *observation.Plan { return x.plan }
 func (x *Index) Needs() event.FieldSet { return x.needs }
 
 // Rules returns the loaded documents of all kinds in order, without disabled
-// ones.
+// ones. A rule that was tuned is a copy of the one in the set, as tuned.
 func (x *Index) Rules() []*Rule { return x.rules }
 
 // lay writes the index from what the builder gathered.

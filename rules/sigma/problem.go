@@ -37,6 +37,8 @@ type Problem struct {
 	Message      string // what is wrong
 	Hint         string // what to write instead
 	Severity     Severity
+	// Tuning: the fault is one of a Tuning, and the rule loads without it.
+	Tuning bool
 }
 
 // Error returns "file:line:column: message; hint". It has no control
@@ -68,6 +70,7 @@ func at(file string, n *yaml.Node) place {
 // problems collects the faults of one document.
 type problems struct {
 	rule    string
+	tuning  bool
 	list    []Problem
 	refused bool
 }
@@ -78,7 +81,7 @@ func (p *problems) add(sev Severity, at place, text, hint, format string, args .
 	}
 	p.list = append(p.list, Problem{
 		File: at.file, Line: max(at.line, 1), Column: max(at.column, 1), Rule: p.rule, Text: clip(text),
-		Message: printable(fmt.Sprintf(format, args...)), Hint: printable(hint), Severity: sev,
+		Message: printable(fmt.Sprintf(format, args...)), Hint: printable(hint), Severity: sev, Tuning: p.tuning,
 	})
 }
 
