@@ -117,6 +117,32 @@ func SlackCode(s string, limit int) string {
 	return string(append(dst, '`'))
 }
 
+// Relay makes s text for programs that pass it on to places that we do not
+// know, often without escaping it: Alertmanager and PagerDuty put it into chats
+// and mails by templates. Angle brackets and ampersands become look-alikes, addresses and mentions are
+// broken as for Slack; the rest stays readable.
+func Relay(s string, limit int) string {
+	return string(fit(nil, s, limit, func(dst []byte, s string, i, n int, r rune) []byte {
+		switch r {
+		case '<':
+			return append(dst, "‹"...)
+		case '>':
+			return append(dst, "›"...)
+		case '&':
+			return append(dst, "＆"...)
+		case '@':
+			return append(dst, "@\u2060"...)
+		case '`':
+			return append(dst, "ˋ"...)
+		case ':':
+			if strings.HasPrefix(s[i:], "://") || linkScheme(s[:i]) {
+				return append(dst, "[:]"...)
+			}
+		}
+		return visible(dst, s, i, n, r)
+	}))
+}
+
 // Markdown makes s text for Markdown in the forms of CommonMark, GitHub,
 // Mattermost and Discord: each mark of punctuation has a backslash, so that
 // there is no markup, no HTML and no link, and mentions are broken by a space

@@ -44,6 +44,12 @@ func destinations() []destination {
 			}
 			return errors.Join(inert(inner), checkEntities(inner))
 		}},
+		{name: "relay", f: Relay, check: func(_, out string) error {
+			if strings.ContainsAny(out, "<>&`") || strings.Contains(out, "://") || regexp.MustCompile(`@[A-Za-z]`).MatchString(out) {
+				return fmt.Errorf("markup is left")
+			}
+			return inertBut(out, "\u2060")
+		}},
 		{name: "markdown", f: Markdown, check: func(_, out string) error {
 			return errors.Join(inertBut(out, "\u200b\u00a0"), checkMarkdown(out))
 		}},
@@ -358,6 +364,7 @@ func TestForPeople(t *testing.T) {
 	f(Slack("<!here> & *x* snake_case http://a.example :smile: 12:30", 0), "&lt;!here&gt; &amp; ∗x∗ snakeˍcase http[:]//a.example ꞉smile꞉ 12:30")
 	f(Slack("> x", 0), "\u2060&gt; x")
 	f(SlackCode("GET /a_b?x=<1>`", 0), "`GET /a_b?x=&lt;1&gt;ˋ`")
+	f(Relay("<!channel> & https://x @here 12:30 a*b", 0), "‹!channel› ＆ https[:]//x @\u2060here 12:30 a*b")
 	f(Markdown("[a](b) @here", 0), `\[a\]\(b\) \@`+"\u200b"+`here`)
 	f(HTML(`<a href="x">&'`, 0), "&lt;a href=&#34;x&#34;&gt;&amp;&#39;")
 	f(CSV(`=1+"1"`, 0), `"'=1+""1"""`)
