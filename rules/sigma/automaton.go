@@ -27,7 +27,8 @@ type automaton struct {
 	next  []uint32 // number of the nearest suffix state with hits, 0 for none
 	depth []uint32 // length of the text that the state stands for
 
-	hits []literalHit
+	hits    []literalHit
+	longest uint32 // length of the longest literal
 }
 
 // Flags of a state.
@@ -183,6 +184,7 @@ func (a *automaton) lay(trie []trieNode, order []uint32, maxDense int) {
 	a.depth = make([]uint32, n)
 	for i, t := range nodes {
 		a.depth[i] = trie[t].depth
+		a.longest = max(a.longest, trie[t].depth)
 		a.hits = append(a.hits, trie[t].hits...)
 		a.out[i+1] = uint32(len(a.hits))
 	}
@@ -279,4 +281,43 @@ func (a *automaton) step(state uint32, class uint8) uint32 {
 		state = a.fail[i]
 	}
 	return a.rows[state+uint32(class)]
+}
+
+// runTwo reads two parts of n bytes from i on, until one comes to a state with
+// flags, and returns where it stopped. The states must have no flags.
+func (a *automaton) runTwo(text string, n, i int, at *[4]uint32) int {
+	t0, t1 := text[:n], text[n:2*n]
+	t1 = t1[:len(t0)]
+	s0, s1 := at[0], at[1]
+	rows, class := a.rows, &a.class
+	for i < len(t0) {
+		s0 = rows[s0+uint32(class[t0[i]])]
+		s1 = rows[s1+uint32(class[t1[i]])]
+		i++
+		if (s0|s1)&stateFlags != 0 {
+			break
+		}
+	}
+	at[0], at[1] = s0, s1
+	return i
+}
+
+// runFour does the same with four parts.
+func (a *automaton) runFour(text string, n, i int, at *[4]uint32) int {
+	t0, t1, t2, t3 := text[:n], text[n:2*n], text[2*n:3*n], text[3*n:4*n]
+	t1, t2, t3 = t1[:len(t0)], t2[:len(t0)], t3[:len(t0)]
+	s0, s1, s2, s3 := at[0], at[1], at[2], at[3]
+	rows, class := a.rows, &a.class
+	for i < len(t0) {
+		s0 = rows[s0+uint32(class[t0[i]])]
+		s1 = rows[s1+uint32(class[t1[i]])]
+		s2 = rows[s2+uint32(class[t2[i]])]
+		s3 = rows[s3+uint32(class[t3[i]])]
+		i++
+		if (s0|s1|s2|s3)&stateFlags != 0 {
+			break
+		}
+	}
+	at[0], at[1], at[2], at[3] = s0, s1, s2, s3
+	return i
 }

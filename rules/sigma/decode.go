@@ -43,43 +43,77 @@ func needsDecoding(s string, mode plusMode) bool {
 	return false
 }
 
-// appendDecoded appends s decoded once: %XX becomes its byte, '+' a space
-// where the mode says so, anything else stays. cut is the length of what came
-// before the first '?' of s, or -1 where it has none.
-func appendDecoded(dst []byte, s string, mode plusMode) (out []byte, cut int) {
+// decoding is a text decoded once.
+type decoding struct {
+	text string
+	cut  int // length of what came before the first '?', -1 where there is none
+	// Only [lo, hi) of the text is not as it was; lo is hi where nothing changed.
+	lo, hi int
+}
+
+// decode appends s decoded once to m.buf: %XX becomes its byte, '+' a space
+// where the mode says so, anything else stays. The text lives as long as the
+// event is worked on.
+func (m *Matcher) decode(s string, mode plusMode) decoding {
+	from := len(m.buf)
+	var d decoding
+	m.buf, d = appendDecoded(m.buf, s, mode)
+	d.text = view(m.buf[from:])
+	return d
+}
+
+// appendDecoded appends s decoded once. It leaves the text of d to others.
+func appendDecoded(dst []byte, s string, mode plusMode) (out []byte, d decoding) {
 	plus := mode == plusQuery
 	start := len(dst)
-	cut = -1
+	d.cut, d.lo = -1, -1
+	from := 0 // what lies before is copied
 	for i := 0; i < len(s); i++ {
-		c := s[i]
+		if s[i] > '?' || !decodeStops[s[i]] {
+			continue
+		}
+		c, width := s[i], 1
 		switch c {
 		case '%':
-			if i+2 < len(s) {
-				if hi, lo := unhex(s[i+1]), unhex(s[i+2]); hi|lo < 16 {
-					c = hi<<4 | lo
-					i += 2
-				}
+			if i+2 >= len(s) {
+				continue
 			}
+			hi, lo := unhex(s[i+1]), unhex(s[i+2])
+			if hi|lo >= 16 {
+				continue
+			}
+			c, width = hi<<4|lo, 3
 		case '+':
-			if plus {
-				c = ' '
+			if !plus {
+				continue
 			}
+			c = ' '
 		case '?':
-			if cut < 0 {
-				cut = len(dst) - start
+			if d.cut < 0 {
+				d.cut = len(dst) - start + i - from
 			}
-			if mode >= plusTarget {
-				plus = true
-			}
-		case ' ', '\t', '"':
-			if mode == plusLine {
-				plus = false
-			}
+			plus = plus || mode >= plusTarget
+			continue
+		default: // a blank or a quote
+			plus = plus && mode != plusLine
+			continue
 		}
-		dst = append(dst, c)
+		dst = append(append(dst, s[from:i]...), c)
+		i += width - 1
+		from = i + 1
+		d.hi = len(dst) - start
+		if d.lo < 0 {
+			d.lo = d.hi - 1
+		}
 	}
-	return dst, cut
+	if d.lo < 0 {
+		d.lo = 0
+	}
+	return append(dst, s[from:]...), d
 }
+
+// decodeStops are the bytes at which decoding looks up.
+var decodeStops = [64]bool{'%': true, '+': true, '?': true, ' ': true, '\t': true, '"': true}
 
 // unhex returns the value of a hexadecimal digit, or 255.
 func unhex(c byte) byte {

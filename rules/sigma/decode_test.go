@@ -2,6 +2,7 @@ package sigma
 
 import (
 	"math/rand/v2"
+	"strings"
 	"testing"
 )
 
@@ -12,8 +13,18 @@ func TestNeedsDecoding(t *testing.T) {
 	for range 20000 {
 		s := g.text(12)
 		for mode := plusLiteral; mode <= plusLine; mode++ {
-			if out, _ := appendDecoded(nil, s, mode); string(out) != s && !needsDecoding(s, mode) {
+			out, d := appendDecoded(nil, s, mode)
+			if string(out) != s && !needsDecoding(s, mode) {
 				t.Fatalf("%q becomes %q in mode %d, unannounced", s, out, mode)
+			}
+			if tail := len(out) - d.hi; string(out[:d.lo]) != s[:d.lo] || string(out[d.hi:]) != s[len(s)-tail:] {
+				t.Fatalf("%q becomes %q in mode %d, which is said to differ from %d to %d", s, out, mode, d.lo, d.hi)
+			}
+			if want := naiveDecode(s, []string{"path", "query", "target", "line"}[mode]); string(out) != want {
+				t.Fatalf("%q becomes %q in mode %d, want %q", s, out, mode, want)
+			}
+			if i := strings.IndexByte(s, '?'); i < 0 && d.cut != -1 || i >= 0 && d.cut != len(naiveDecode(s[:i], "path")) && mode != plusQuery {
+				t.Fatalf("%q in mode %d: cut at %d", s, mode, d.cut)
 			}
 		}
 	}

@@ -33,20 +33,32 @@ func (m *Matcher) formsOf(ev *event.Event, id uint16) *forms {
 	}
 	if text, ok := m.base(ev, in.src); ok {
 		m.addForms(f, text, in.plus)
-		if in.src == srcURL && ev.Host != "" && !strings.Contains(ev.Target, "://") {
-			from := len(m.buf)
-			scheme := ev.Scheme
-			if scheme == "" {
-				scheme = "http"
+		if in.src == srcURL {
+			if full, front := m.fullURL(ev); front > 0 {
+				m.addForms(f, full, in.plus)
 			}
-			m.buf = append(m.buf, scheme...)
-			m.buf = append(m.buf, "://"...)
-			m.buf = append(m.buf, ev.Host...)
-			m.buf = append(m.buf, text...)
-			m.addForms(f, view(m.buf[from:]), in.plus)
 		}
 	}
 	return f
+}
+
+// fullURL returns scheme://host/target, and how long what stands before the
+// target is: nothing where the host is not known or the target has it.
+func (m *Matcher) fullURL(ev *event.Event) (full string, front int) {
+	if ev.Host == "" || strings.Contains(ev.Target, "://") {
+		return ev.Target, 0
+	}
+	scheme := ev.Scheme
+	if scheme == "" {
+		scheme = "http"
+	}
+	from := len(m.buf)
+	m.buf = append(m.buf, scheme...)
+	m.buf = append(m.buf, "://"...)
+	m.buf = append(m.buf, ev.Host...)
+	front = len(m.buf) - from
+	m.buf = append(m.buf, ev.Target...)
+	return view(m.buf[from:]), front
 }
 
 func (f *forms) add(text string) {
@@ -57,10 +69,8 @@ func (f *forms) add(text string) {
 func (m *Matcher) addForms(f *forms, text string, mode plusMode) {
 	f.add(text)
 	if needsDecoding(text, mode) {
-		from := len(m.buf)
-		m.buf, _ = appendDecoded(m.buf, text, mode)
-		if d := view(m.buf[from:]); d != text {
-			f.add(d)
+		if d := m.decode(text, mode); d.lo < d.hi {
+			f.add(d.text)
 		}
 	}
 }

@@ -21,8 +21,8 @@ type Matcher struct {
 	detSeen   []uint32  // per det: epoch in which it became a candidate
 	ruleSeen  []uint32  // per plan rule: epoch in which it got its hit
 	missSeen  []uint32
-	texts     uint32 // serial number of the text that is being searched
-	pending   []pendingTest
+	texts     uint32   // serial number of the text that is being searched
+	pending   []uint32 // patterns of which all clauses were seen in the forms of a text
 	candidate []uint32
 	matched   []uint32
 
@@ -42,15 +42,10 @@ type Matcher struct {
 	missing []uint64 // per plan rule
 }
 
-// partial is which clauses of a pattern were seen in a text.
+// partial is which clauses of a pattern were seen in the forms of a text.
 type partial struct {
 	text    uint32 // serial number
 	clauses uint8
-}
-
-type pendingTest struct {
-	pattern uint32
-	span    int // index of the part of the text
 }
 
 // forms are the texts of one input in this event.

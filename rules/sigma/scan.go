@@ -83,15 +83,35 @@ func (m *Matcher) lookForms(ev *event.Event, id uint16, in *input) {
 	if in.auto == nil && in.exact == nil {
 		return
 	}
-	f := m.formsOf(ev, id)
-	for i := range f.n {
-		text := f.text[i]
-		m.lookExact(in, text)
-		if in.auto != nil {
-			var where spans
-			where.only(id, len(text))
-			m.search(in.auto, text, &where)
+	text, ok := m.base(ev, in.src)
+	if !ok {
+		return
+	}
+	if in.exact != nil {
+		f := m.formsOf(ev, id)
+		for i := range f.n {
+			m.lookExact(in, f.text[i])
 		}
+	}
+	if in.auto == nil {
+		return
+	}
+	front := 0
+	if in.src == srcURL {
+		text, front = m.fullURL(ev)
+	}
+	var where spans
+	where.tail(id, front, len(text))
+	m.search(in.auto, text, &where)
+	if !needsDecoding(text, in.plus) {
+		return
+	}
+	if d := m.decode(text, in.plus); d.lo < d.hi {
+		if front > 0 { // the host may be encoded too
+			front = len(d.text) - len(m.decode(ev.Target, in.plus).text)
+		}
+		where.tail(id, front, len(d.text))
+		m.searchChanged(in.auto, &d, &where)
 	}
 }
 
@@ -154,34 +174,38 @@ func (m *Matcher) searchRequest(ev *event.Event, s *step, cut int, split bool) {
 	if auto == nil {
 		return
 	}
+	var where spans
 	if present < 2 || !split {
-		for _, id := range [...]uint16{s.target, s.path, s.query} {
+		for i, id := range [...]uint16{s.target, s.path, s.query} {
 			if id == noInput {
 				continue
 			}
-			f := m.formsOf(ev, id)
-			for i := range f.n {
-				var where spans
-				where.only(id, len(f.text[i]))
-				m.search(auto, f.text[i], &where)
+			text := [...]string{ev.Target, ev.Path, ev.Query}[i]
+			where.tail(id, 0, len(text))
+			m.search(auto, text, &where)
+			mode := m.x.inputs[id].plus
+			if !needsDecoding(text, mode) {
+				continue
+			}
+			if d := m.decode(text, mode); d.lo < d.hi {
+				where.tail(id, 0, len(d.text))
+				m.searchChanged(auto, &d, &where)
 			}
 		}
 		return
 	}
-	var where spans
 	where.parts(s, cut, len(ev.Target))
 	m.search(auto, ev.Target, &where)
 	if plain {
 		return
 	}
-	from := len(m.buf)
-	m.buf, cut = appendDecoded(m.buf, ev.Target, plusTarget)
-	text := view(m.buf[from:])
-	if cut < 0 {
-		cut = len(text)
+	if d := m.decode(ev.Target, plusTarget); d.lo < d.hi {
+		if d.cut < 0 {
+			d.cut = len(d.text)
+		}
+		where.parts(s, d.cut, len(d.text))
+		m.searchChanged(auto, &d, &where)
 	}
-	where.parts(s, cut, len(text))
-	m.search(auto, text, &where)
 }
 
 // targetSplit reports whether path and query are the target's, cut at its
@@ -214,15 +238,21 @@ func (m *Matcher) lookExact(in *input, text string) {
 	m.buf = m.buf[:from]
 }
 
-// spans says which part of a text belongs to which input: three at most.
+// spans says which part of a text belongs to which input: three at most. One
+// input may have two.
 type spans struct {
 	input  [3]uint16
 	lo, hi [3]int
 	n      int
 }
 
-func (w *spans) only(id uint16, n int) {
+// tail sets the spans of one input: all n bytes of a text, and where front is
+// more than nothing, what comes behind that many bytes.
+func (w *spans) tail(id uint16, front, n int) {
 	w.input[0], w.lo[0], w.hi[0], w.n = id, 0, n, 1
+	if front > 0 {
+		w.input[1], w.lo[1], w.hi[1], w.n = id, front, n, 2
+	}
 }
 
 // parts sets the spans of a target with its '?' at cut, or cut at its end.
@@ -248,114 +278,81 @@ func (m *Matcher) search(a *automaton, text string, where *spans) {
 		m.texts = 1
 	}
 	m.pending = m.pending[:0]
-	switch {
-	case len(text) >= minFour:
-		m.scanFour(a, text, where)
-	case len(text) >= minTwo:
-		m.scanTwo(a, text, where)
-	default:
-		m.scanRest(a, 0, text, 0, where)
-	}
-	if len(m.pending) > 0 {
-		for j := range where.n {
-			m.testPending(j, text[where.lo[j]:where.hi[j]])
-		}
-	}
+	m.scan(a, text, 0, len(text), where)
+	m.testAllPending(text, where)
+}
+
+// searchChanged goes on with the decoded form of the text that was searched
+// last. What is found only looks where that differs, and what is not one
+// literal is tested again on the whole.
+func (m *Matcher) searchChanged(a *automaton, d *decoding, where *spans) {
+	m.scan(a, d.text, max(0, d.lo-int(a.longest)), d.hi, where)
+	m.testAllPending(d.text, where)
 }
 
 // Lengths from which a text is searched in two and in four parts, side by
-// side: each step waits for the one before, and so several wait together. A
-// part goes on into the next for as long as it is inside a literal that began
-// in its own.
+// side: each step waits for the one before, and so several wait together.
 const (
-	minTwo  = 24
-	minFour = 64
+	minTwo  = 16
+	minFour = 48
 )
 
-func (m *Matcher) scanFour(a *automaton, text string, where *spans) {
-	n := len(text) / 4
-	t0, t1, t2, t3 := text[:n], text[n:2*n], text[2*n:3*n], text[3*n:4*n]
-	t1, t2, t3 = t1[:len(t0)], t2[:len(t0)], t3[:len(t0)]
+// scan finds the literals that begin in text[from:to].
+func (m *Matcher) scan(a *automaton, text string, from, to int, where *spans) {
+	parts := 4
+	switch n := to - from; {
+	case n < minTwo:
+		m.scanOne(a, 0, text, from, to, where)
+		return
+	case n < minFour:
+		parts = 2
+	}
+	n := (to - from) / parts
 	var at [4]uint32
-	rows, class := a.rows, &a.class
-	for i := 0; i < len(t0); {
-		s0, s1, s2, s3 := at[0], at[1], at[2], at[3]
-		for ; i < len(t0); i++ {
-			s0 = rows[s0+uint32(class[t0[i]])]
-			s1 = rows[s1+uint32(class[t1[i]])]
-			s2 = rows[s2+uint32(class[t2[i]])]
-			s3 = rows[s3+uint32(class[t3[i]])]
-			if (s0|s1|s2|s3)&stateFlags != 0 {
-				i++
-				break
-			}
+	for i := 0; i < n; {
+		if parts == 4 {
+			i = a.runFour(text[from:], n, i, &at)
+		} else {
+			i = a.runTwo(text[from:], n, i, &at)
 		}
-		at = [4]uint32{s0, s1, s2, s3}
 		// What has hits is looked at; what has no row goes on otherwise.
 		for (at[0]|at[1]|at[2]|at[3])&stateFlags != 0 {
 			sparse := false
-			for k := range at {
+			for k := range at[:parts] {
 				if at[k]&stateHit != 0 {
 					at[k] &^= stateHit
-					m.found(a, a.number(at[k]), text, k*n+i, where)
+					m.found(a, a.number(at[k]), text, from+k*n+i, where)
 				}
 				sparse = sparse || at[k]&stateSparse != 0
 			}
-			if !sparse || i == len(t0) {
+			if !sparse || i == n {
 				break
 			}
-			for k := range at {
-				at[k] = a.step(at[k], class[text[k*n+i]])
+			for k := range at[:parts] {
+				at[k] = a.step(at[k], a.class[text[from+k*n+i]])
 			}
 			i++
 		}
 	}
-	for k := range 3 {
-		m.scanOver(a, at[k], text, (k+1)*n, where)
+	for k := range parts - 1 {
+		m.scanOver(a, at[k], text, from+(k+1)*n, where)
 	}
-	m.scanRest(a, at[3], text, 4*n, where)
+	m.scanOne(a, at[parts-1], text, from+parts*n, to, where)
 }
 
-func (m *Matcher) scanTwo(a *automaton, text string, where *spans) {
-	n := len(text) / 2
-	t0, t1 := text[:n], text[n:2*n]
-	t1 = t1[:len(t0)]
-	var s0, s1 uint32
-	rows, class := a.rows, &a.class
-	for i := 0; i < len(t0); i++ {
-		if (s0|s1)&stateSparse == 0 {
-			s0 = rows[s0+uint32(class[t0[i]])]
-			s1 = rows[s1+uint32(class[t1[i]])]
-		} else {
-			s0, s1 = a.step(s0, class[t0[i]]), a.step(s1, class[t1[i]])
-		}
-		if (s0|s1)&stateHit == 0 {
-			continue
-		}
-		if s0&stateHit != 0 {
-			s0 &^= stateHit
-			m.found(a, a.number(s0), text, i+1, where)
-		}
-		if s1&stateHit != 0 {
-			s1 &^= stateHit
-			m.found(a, a.number(s1), text, n+i+1, where)
-		}
-	}
-	m.scanOver(a, s0, text, n, where)
-	m.scanRest(a, s1, text, 2*n, where)
-}
-
-// scanRest goes on from a state to the end of the text.
-func (m *Matcher) scanRest(a *automaton, s uint32, text string, i int, where *spans) {
-	for ; i < len(text); i++ {
+// scanOne goes on from a state at i.
+func (m *Matcher) scanOne(a *automaton, s uint32, text string, i, to int, where *spans) {
+	for ; i < to; i++ {
 		if s = a.step(s, a.class[text[i]]); s&stateHit != 0 {
 			s &^= stateHit
 			m.found(a, a.number(s), text, i+1, where)
 		}
 	}
+	m.scanOver(a, s, text, to, where)
 }
 
-// scanOver goes on from a state into the part that begins at from.
+// scanOver goes on from a state into what another part begins with at from,
+// for as long as the state is inside a literal that began before.
 func (m *Matcher) scanOver(a *automaton, s uint32, text string, from int, where *spans) {
 	for i := from; i < len(text) && int(a.depth[a.number(s)]) > i-from; i++ {
 		if s = a.step(s, a.class[text[i]]); s&stateHit != 0 {
@@ -365,24 +362,33 @@ func (m *Matcher) scanOver(a *automaton, s uint32, text string, from int, where 
 	}
 }
 
-// testPending tests the patterns that wait for one part of the text. No two of
-// them are the same expression, as one part belongs to one input.
-func (m *Matcher) testPending(span int, text string) {
+func (m *Matcher) testAllPending(text string, where *spans) {
+	if len(m.pending) == 0 {
+		return
+	}
+	for j := range where.n {
+		m.testPending(where.input[j], text[where.lo[j]:where.hi[j]])
+	}
+}
+
+// testPending tests the patterns of one input on its part of the text. No two
+// of them are the same expression.
+func (m *Matcher) testPending(input uint16, text string) {
 	var d [lanes]*dfa
 	var of [lanes]uint32
 	n := 0
 	for _, t := range m.pending {
-		if t.span != span || m.patSeen[t.pattern] == m.epoch {
+		p := &m.x.patterns[t]
+		if p.input != input || m.patSeen[t] == m.epoch {
 			continue
 		}
-		p := &m.x.patterns[t.pattern]
 		if p.regex == 0 {
 			if p.m.matchText(text) {
-				m.holdsPattern(t.pattern)
+				m.holdsPattern(t)
 			}
 			continue
 		}
-		d[n], of[n] = &m.regexes[p.regex-1].quick, t.pattern
+		d[n], of[n] = &m.regexes[p.regex-1].quick, t
 		if n++; n < lanes {
 			continue
 		}
@@ -436,7 +442,7 @@ func (m *Matcher) found(a *automaton, state uint32, text string, end int, where 
 					p.text, p.clauses = m.texts, 0
 				}
 				if p.clauses |= h.clause; p.clauses == h.clauses {
-					m.pending = append(m.pending, pendingTest{h.pattern, j})
+					m.pending = append(m.pending, h.pattern)
 				}
 				break
 			}

@@ -104,9 +104,9 @@ func TestDecode(t *testing.T) {
 		{plusLine, "/a?b+c d+e?\tf+g", "/a?b c d+e?\tf+g", 2},
 		{plusLiteral, "%4g%%41%25%", "%4g%A%%", -1},
 	} {
-		got, cut := appendDecoded([]byte("x"), c.in, c.mode)
-		if string(got) != "x"+c.want || cut != c.cut {
-			t.Errorf("%q: got %q cut %d, want %q cut %d", c.in, got[1:], cut, c.want, c.cut)
+		got, d := appendDecoded([]byte("x"), c.in, c.mode)
+		if string(got) != "x"+c.want || d.cut != c.cut {
+			t.Errorf("%q: got %q cut %d, want %q cut %d", c.in, got[1:], d.cut, c.want, c.cut)
 		}
 	}
 }
