@@ -209,8 +209,7 @@ type loadedNode struct {
 	node
 	card   observation.Card
 	client netip.Addr
-	hash   uint64
-	value  string
+	hit    observation.Hit
 }
 
 func (e *Engine) loadWindow(s *slot, id uint32, ent *entity, r *reader, m *Mapping, cards []observation.Card, touched int64) []observation.Card {
@@ -227,14 +226,15 @@ func (e *Engine) loadWindow(s *slot, id uint32, ent *entity, r *reader, m *Mappi
 	for range n {
 		t -= r.varint()
 		count := r.uvarint()
-		l := loadedNode{node: node{time: uint32(t), n: uint32(count >> maxMembers), counted: uint8(count & (1<<maxMembers - 1)), source: uint16(r.uvarint())}}
+		l := loadedNode{node: node{time: uint32(t), counted: uint8(count & (1<<maxMembers - 1)), source: uint16(r.uvarint())}}
+		l.hit.N = uint32(count >> maxMembers)
 		offset += r.varint()
 		line += r.varint()
 		l.offset, l.line, l.length = offset, uint32(line), uint32(r.uvarint())
 		cards, l.card = r.card(cards)
 		l.client = r.addr()
 		if flags&windowValues != 0 {
-			l.hash, l.value = r.uint64(), r.text()
+			l.hit.Hash, l.hit.Value = r.uint64(), r.text()
 		}
 		nodes = append(nodes, l)
 	}
@@ -269,6 +269,7 @@ func (e *Engine) restore(s *slot, id uint32, ent *entity, leader uint32, flags, 
 	if w.head != 0 {
 		return // rules that did not count the same before now do; the first one's window goes on
 	}
+	v := view{s: s, ent: ent, id: wid, w: w, r: r}
 	w.flags, w.fired = flags&^windowValues, bits(fired)
 	for i := range nodes {
 		l := &nodes[i]
@@ -278,29 +279,23 @@ func (e *Engine) restore(s *slot, id uint32, ent *entity, leader uint32, flags, 
 		if l.client.IsValid() {
 			nd.client = e.clients.acquire(&l.client)
 		}
-		if r.Type == observation.ValueCount {
-			nd.value = e.values.acquire(&counted{l.hash, l.value})
-		}
 		nid := e.nodes.alloc()
 		*e.nodes.at(nid) = nd
 		s.entries++
+		r.typ.enter(e, v, nid, &l.hit)
 		e.append(w, nid)
-		w.total += nd.n
-		if r.byValue {
-			e.byValue[valueKey{wid, nd.value}] = nid
-		}
 	}
 	if r.expires && w.head != 0 {
 		e.arm(w, r, id, ent.hash)
 	}
-	e.settle(s, wid, w, r)
+	e.settle(v)
 }
 
 // settle fits a window to a rule whose bounds may have changed since it was
 // written: the state that people were told of is kept while it is still true.
-func (e *Engine) settle(s *slot, wid uint32, w *window, r *rule) {
-	e.trim(s, wid, w, r)
-	w.fired = e.stillFired(w, r, w.total)
+func (e *Engine) settle(v view) {
+	e.trim(v)
+	v.w.fired = e.stillFired(v, v.r.typ.number(e, v))
 }
 
 // Reload goes over to a new plan. Windows of rules whose identity stays the

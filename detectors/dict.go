@@ -67,6 +67,13 @@ func (d *dict[T]) acquire(v *T) uint32 {
 	return id
 }
 
+// retain adds a reference to a value that is there.
+func (d *dict[T]) retain(id uint32) {
+	if id != 0 {
+		d.entries[id].refs++
+	}
+}
+
 // release takes a reference away and forgets the value with the last one.
 func (d *dict[T]) release(id uint32) {
 	if id == 0 {

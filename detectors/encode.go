@@ -279,8 +279,8 @@ func (e *Engine) put(s *slot, ent *entity) {
 }
 
 func (e *Engine) putWindow(b []byte, s *slot, w *window, base int64) []byte {
-	flags := w.flags
-	if e.rules[w.rule].Type == observation.ValueCount {
+	flags, r := w.flags, &e.rules[w.rule]
+	if r.values {
 		flags |= windowValues
 	}
 	b = binary.AppendUvarint(b, uint64(w.rule))
@@ -295,7 +295,7 @@ func (e *Engine) putWindow(b []byte, s *slot, w *window, base int64) []byte {
 		nd := e.nodes.at(id)
 		b = binary.AppendVarint(b, base-int64(nd.time))
 		base = int64(nd.time)
-		b = binary.AppendUvarint(b, uint64(nd.n)<<maxMembers|uint64(nd.counted))
+		b = binary.AppendUvarint(b, uint64(r.typ.size(nd))<<maxMembers|uint64(nd.counted))
 		b = binary.AppendUvarint(b, uint64(nd.source))
 		b = binary.AppendVarint(b, nd.offset-offset)
 		b = binary.AppendVarint(b, int64(nd.line)-line)
@@ -308,7 +308,7 @@ func (e *Engine) putWindow(b []byte, s *slot, w *window, base int64) []byte {
 			b = addrBytes(b, e.clients.entries[nd.client].value)
 		}
 		if flags&windowValues != 0 {
-			v := &e.values.entries[nd.value].value
+			v := &e.values.entries[nd.what].value
 			b = binary.LittleEndian.AppendUint64(b, v.hash)
 			b = observation.AppendText(b, v.text)
 		}

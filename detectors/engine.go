@@ -73,7 +73,7 @@ type Engine struct {
 	cards    dict[observation.Card]
 	values   dict[counted]
 	clients  dict[netip.Addr]
-	byValue  map[valueKey]uint32 // node of a value, for windows that keep many
+	byValue  map[valueKey]uint32 // see valueCount
 	timers   timers
 
 	probationCap, mainCap, entriesCap int
@@ -84,6 +84,7 @@ type Engine struct {
 	stats   Stats
 	victims []victim
 	value   counted  // for asking values: a local would be allocated
+	touch   touch    // the observation at work: a local would be allocated
 	ahead   []uint32 // see Apply
 	touched uint32   // keeps the loads of lookUp from being optimised away
 	upper   upper
@@ -92,11 +93,13 @@ type Engine struct {
 // rule is what the hot path needs of an observation.Rule.
 type rule struct {
 	*observation.Rule
+	typ     windowType
+	values  bool // entries are values
 	keep    uint32
-	gte     int64 // the bound where there is only gte or gt, else -1
-	expires bool  // also judged when entries expire
-	empty   bool  // true of an empty window
-	byValue bool  // values are found through Engine.byValue
+	gte     float64 // the bound where there is only gte or gt, else -1
+	expires bool    // also judged when entries expire
+	empty   bool    // true of an empty window
+	byValue bool    // values are found through Engine.byValue
 
 	// Rules that count the same over the same time share one window, that of
 	// the first of them, which keeps what the highest bound needs. bit is the
@@ -184,9 +187,9 @@ func (e *Engine) setPlan(plan *observation.Plan) {
 	e.rules = make([]rule, len(plan.Rules))
 	for i := range plan.Rules {
 		r := &plan.Rules[i]
-		c := rule{Rule: r, keep: uint32(r.Keep()), gte: -1, expires: r.TrueWhenFewer(), empty: r.Holds(0)}
+		c := rule{Rule: r, typ: typeOf(r.Type), values: r.Type == observation.ValueCount, keep: uint32(r.Keep()), gte: -1, expires: r.TrueWhenFewer(), empty: r.Holds(0)}
 		if len(r.Bounds) == 1 && !c.expires && r.Type.Counts() {
-			c.gte = int64(r.Bounds[0].Value)
+			c.gte = r.Bounds[0].Value
 			if r.Bounds[0].Op == observation.Gt {
 				c.gte++
 			}
@@ -225,18 +228,18 @@ func (e *Engine) share() {
 	}
 	for i := range e.rules {
 		r := &e.rules[i]
-		r.byValue = r.Type == observation.ValueCount && r.keep > 32
+		r.byValue = r.Type == observation.ValueCount && r.keep > manyValues
 	}
 }
 
 // own is how many entries the rule itself needs; its window may keep more.
 func (r *rule) own() uint32 { return uint32(r.Keep()) }
 
-func (r *rule) holds(n uint32) bool {
+func (r *rule) holds(n float64) bool {
 	if r.gte >= 0 {
-		return int64(n) >= r.gte
+		return n >= r.gte
 	}
-	return r.Holds(float64(n))
+	return r.Holds(n)
 }
 
 // Stats returns the engine's counters.
@@ -361,14 +364,17 @@ func (e *Engine) observe(s *slot, c cause, o *observation.Observation, id uint32
 	ent := e.entities.at(id)
 	e.change(s, id, ent)
 	ent.touched = uint32(c.rec.Window)
+	t := &e.touch
+	*t = touch{cause: c, o: o, s: s, id: id, ent: ent}
 	for i := range hits {
 		h := &hits[i]
 		if c.rec.Late && !e.rules[h.Rule].Plain {
 			e.stats.Late++
 			continue
 		}
-		e.hit(s, id, ent, &c, o, h, out)
+		e.hit(t, h, out)
 	}
+	e.unlook(t)
 	if s.entries > e.entriesCap {
 		e.shed(s, id)
 	}

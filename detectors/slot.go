@@ -174,7 +174,7 @@ func (e *Engine) shed(s *slot, busy uint32) {
 		if old == 0 {
 			return // one entity holds everything; its windows are bounded by MaxKept
 		}
-		score := e.score(e.entities.at(old), s.now)
+		score := e.score(s, e.entities.at(old))
 		e.remove(s, old, false)
 		e.countEviction(score)
 	}
@@ -195,7 +195,7 @@ func (e *Engine) evict(s *slot, busy uint32, n int) int {
 			continue
 		}
 		ent := e.entities.at(id)
-		v = append(v, victim{e.score(ent, s.now), ent.touched, ent.hash, id})
+		v = append(v, victim{e.score(s, ent), ent.touched, ent.hash, id})
 	}
 	e.victims = v
 	slices.SortFunc(v, byWorth)
@@ -212,12 +212,13 @@ func (e *Engine) evict(s *slot, busy uint32, n int) int {
 const ScoreFiring = 255
 
 // score says how near the entity's nearest rule is to firing.
-func (e *Engine) score(ent *entity, now int64) uint8 {
+func (e *Engine) score(s *slot, ent *entity) uint8 {
 	var best uint32
 	for id := ent.windows; id != 0; id = e.window(id).next {
 		w := e.window(id)
 		r := &e.rules[w.rule]
-		n := e.unexpired(w, r, now)
+		n := e.unexpired(w, r, s.now)
+		v := view{s: s, ent: ent, id: id, w: w, r: r}
 		if n == 0 {
 			continue
 		}
@@ -226,7 +227,7 @@ func (e *Engine) score(ent *entity, now int64) uint8 {
 			best = max(best, 1)
 			continue
 		}
-		if e.stillFired(w, r, n) != 0 {
+		if e.stillFired(v, float64(n)) != 0 {
 			return ScoreFiring
 		}
 		for _, m := range r.members {
@@ -247,7 +248,7 @@ func (e *Engine) unexpired(w *window, r *rule, now int64) uint32 {
 		if int64(nd.time) > now-r.Timespan {
 			break
 		}
-		n -= nd.n
+		n -= r.typ.size(nd)
 		id = nd.next
 	}
 	return n
@@ -269,7 +270,7 @@ func (e *Engine) maybeSweep(s *slot) {
 		for id := l.head; id != 0; {
 			ent := e.entities.at(id)
 			next := ent.next
-			if e.score(ent, s.now) == 0 {
+			if e.score(s, ent) == 0 {
 				e.remove(s, id, false)
 				e.stats.Swept++
 			}
@@ -296,7 +297,7 @@ func (e *Engine) remove(s *slot, id uint32, dropped bool) {
 func (e *Engine) clearWindows(s *slot, ent *entity) {
 	for w := ent.windows; w != 0; {
 		next := e.window(w).next
-		e.dropWindow(s, w)
+		e.dropWindow(s, ent, w)
 		w = next
 	}
 	ent.windows = 0

@@ -87,7 +87,7 @@ func (e *Engine) expired(x timer, out *Findings) {
 		r := &e.rules[w.rule]
 		if w.head != 0 && int64(w.headTime) <= x.at-r.Timespan {
 			e.change(s, x.entity, ent)
-			e.judgeExpiry(s, wid, w, r, ent, x.at, out)
+			e.judgeExpiry(view{s: s, ent: ent, id: wid, w: w, r: r}, x.at, out)
 		}
 		if w.head != 0 {
 			e.arm(w, r, x.entity, x.hash)
@@ -97,14 +97,15 @@ func (e *Engine) expired(x timer, out *Findings) {
 }
 
 // judgeExpiry judges a window at the second at which its oldest entries expire.
-func (e *Engine) judgeExpiry(s *slot, wid uint32, w *window, r *rule, ent *entity, at int64, out *Findings) {
-	was := r.holds(w.total)
-	e.expire(s, wid, w, r, at)
-	switch holds := r.holds(w.total); {
+func (e *Engine) judgeExpiry(v view, at int64, out *Findings) {
+	r := v.r
+	was := r.holds(r.typ.number(e, v))
+	e.expire(v, at)
+	switch holds := r.holds(r.typ.number(e, v)); {
 	case holds && !was:
-		w.fired = r.bit
-		e.fire(out, ent, w.rule, r, w, observation.Key{Time: at, Rank: -1}, e.entityValues(ent), nil)
+		v.w.fired = r.bit
+		e.fire(out, v, v.w.rule, observation.Key{Time: at, Rank: -1}, e.entityValues(v.ent), nil)
 	case !holds:
-		w.fired = 0
+		v.w.fired = 0
 	}
 }

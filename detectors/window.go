@@ -30,14 +30,13 @@ const (
 	windowValues             // on disk only: the entries carry values
 )
 
-// node is a kept time or value.
+// node is a kept entry: a time, what it is the time of, and where the text is.
 type node struct {
 	prev, next uint32
 	time       uint32
-	n          uint32
+	what       uint32 // for the window's type to say: a number of events, the index of a value
 	card       uint32 // index into Engine.cards
 	client     uint32 // index into Engine.clients; 0 where the entity tells it
-	value      uint32 // index into Engine.values
 	line       uint32
 	length     uint32
 	source     uint16
@@ -45,64 +44,57 @@ type node struct {
 	offset     int64
 }
 
-// valueKey finds the node of a value in a window that keeps many.
-type valueKey struct{ window, value uint32 }
-
 // hit judges a window before and after the observation is added, by all rules
 // that share it.
-func (e *Engine) hit(s *slot, id uint32, ent *entity, c *cause, o *observation.Observation, h *observation.Hit, out *Findings) {
+func (e *Engine) hit(t *touch, h *observation.Hit, out *Findings) {
 	r := &e.rules[h.Rule]
 	if r.leader != h.Rule {
 		return // the leader's hit comes with it
 	}
-	wid := e.windowOf(id, ent, h.Rule)
-	w := e.window(wid)
-	now := c.rec.Window
-	e.expire(s, wid, w, r, now)
+	v := view{s: t.s, ent: t.ent, id: e.windowOf(t.id, t.ent, h.Rule), r: r}
+	w := e.window(v.id)
+	v.w = w
+	e.expire(v, t.rec.Window)
 	var was uint8
 	for _, m := range r.members {
-		if e.rules[m].holds(w.total) {
+		if e.rules[m].holds(r.typ.number(e, v)) {
 			was |= e.rules[m].bit
 		}
 	}
 	w.fired &= was
-	if c.rec.Behind {
+	if t.rec.Behind {
 		w.flags |= windowBehind
 	}
-
-	var added uint32
-	if r.Type == observation.ValueCount {
-		added = e.addValue(s, wid, w, r, ent, c, h)
-	} else {
-		added = e.addEvent(s, w, ent, c, h, e.stillFired(w, r, w.total+h.N))
-	}
+	e.look(t)
+	added := r.typ.add(e, v, t, h, e.stillFired(v, float64(w.total+h.N)))
 	if r.expires && w.timer == 0 {
-		e.arm(w, r, id, ent.hash)
+		e.arm(w, r, t.id, t.ent.hash)
 	}
+	number := r.typ.number(e, v)
 	for _, m := range r.members {
 		member := &e.rules[m]
 		switch {
-		case !member.holds(w.total):
+		case !member.holds(number):
 			w.fired &^= member.bit
 		case w.fired&member.bit != 0:
 			e.nodes.at(added).counted |= member.bit
-			e.grow(out, ent, m, h, w, c, o.Values)
+			e.grow(out, v, m, t, h)
 		case was&member.bit == 0 || !member.empty:
 			// Also where a reload lowered the bound below what the window already holds.
 			w.fired |= member.bit
-			e.fire(out, ent, m, member, w, c.key, o.Values, c.rec)
+			e.fire(out, v, m, t.key, t.o.Values, t.rec)
 		}
 	}
-	e.trim(s, wid, w, r)
+	e.trim(v)
 }
 
 // stillFired returns the bits of the fired rules that hold of n.
-func (e *Engine) stillFired(w *window, r *rule, n uint32) (bits uint8) {
-	if w.fired == 0 {
+func (e *Engine) stillFired(v view, n float64) (bits uint8) {
+	if v.w.fired == 0 {
 		return 0
 	}
-	for _, m := range r.members {
-		if member := &e.rules[m]; w.fired&member.bit != 0 && member.holds(n) {
+	for _, m := range v.r.members {
+		if member := &e.rules[m]; v.w.fired&member.bit != 0 && member.holds(n) {
 			bits |= member.bit
 		}
 	}
@@ -140,10 +132,10 @@ func (e *Engine) windowOf(id uint32, ent *entity, rule uint32) uint32 {
 }
 
 // expire removes what is no longer in (now - timespan, now].
-func (e *Engine) expire(s *slot, wid uint32, w *window, r *rule, now int64) {
-	for w.head != 0 && int64(w.headTime) <= now-r.Timespan {
-		w.total -= e.nodes.at(w.head).n
-		e.dropNode(s, wid, w, w.head)
+func (e *Engine) expire(v view, now int64) {
+	w := v.w
+	for w.head != 0 && int64(w.headTime) <= now-v.r.Timespan {
+		e.dropHead(v)
 	}
 	if w.head == 0 {
 		w.flags &^= windowBehind
@@ -151,79 +143,45 @@ func (e *Engine) expire(s *slot, wid uint32, w *window, r *rule, now int64) {
 }
 
 // trim keeps the newest times or values that the rule needs.
-func (e *Engine) trim(s *slot, wid uint32, w *window, r *rule) {
-	for w.total > r.keep {
+func (e *Engine) trim(v view) {
+	w := v.w
+	for w.total > v.r.keep {
 		nd := e.nodes.at(w.head)
-		if over := w.total - r.keep; nd.n > over {
-			nd.n -= over
-			w.total = r.keep
+		if over := w.total - v.r.keep; v.r.typ.size(nd) > over {
+			nd.what -= over
+			w.total = v.r.keep
 			return
 		}
-		w.total -= nd.n
-		e.dropNode(s, wid, w, w.head)
+		e.dropHead(v)
 	}
 }
 
-// addEvent adds an event, to the newest entry where that is of the same
-// second and card and counted alike.
-func (e *Engine) addEvent(s *slot, w *window, ent *entity, c *cause, h *observation.Hit, counted uint8) uint32 {
-	w.total += h.N
-	card, client := e.cardOf(ent, &c.rec.Card)
-	if t := w.tail; t != 0 && int64(w.tailTime) == c.rec.Window {
-		nd := e.nodes.at(t)
-		if nd.card == card && nd.client == client && nd.counted == counted {
-			nd.n += h.N
-			e.cards.release(card)
-			e.clients.release(client)
-			return t
-		}
-	}
-	id := e.newNode(s, c, card, client)
-	e.nodes.at(id).n = h.N
-	e.append(w, id)
-	return id
+// dropHead takes out the oldest entry.
+func (e *Engine) dropHead(v view) {
+	v.w.total -= v.r.typ.size(e.nodes.at(v.w.head))
+	e.dropNode(v, v.w.head)
 }
 
-// addValue adds a value, or renews it as the newest.
-func (e *Engine) addValue(s *slot, wid uint32, w *window, r *rule, ent *entity, c *cause, h *observation.Hit) uint32 {
-	e.value = counted{h.Hash, h.Value}
-	value := e.values.acquire(&e.value)
-	if id := e.nodeOf(wid, w, r, value); id != 0 {
-		e.detach(w, id)
-		e.freeNode(s, wid, id)
-		w.total--
+// look finds the card of the observation, once for all its hits. The client is left
+// out where the entity holds it.
+func (e *Engine) look(t *touch) {
+	if t.held {
+		return
 	}
-	card, client := e.cardOf(ent, &c.rec.Card)
-	id := e.newNode(s, c, card, client)
-	nd := e.nodes.at(id)
-	nd.n, nd.value = 1, value
-	e.append(w, id)
-	w.total++
-	if r.byValue {
-		e.byValue[valueKey{wid, value}] = id
+	t.held = true
+	c := &t.rec.Card
+	t.card, t.client = e.cards.acquire(c), 0
+	if c.Client.IsValid() && !e.tellsClient(t.ent, c.Client) {
+		t.client = e.clients.acquire(&c.Client)
 	}
-	return id
 }
 
-func (e *Engine) nodeOf(wid uint32, w *window, r *rule, value uint32) uint32 {
-	if r.byValue {
-		return e.byValue[valueKey{wid, value}]
+// unlook gives back what look holds.
+func (e *Engine) unlook(t *touch) {
+	if t.held {
+		e.cards.release(t.card)
+		e.clients.release(t.client)
 	}
-	for id := w.tail; id != 0; id = e.nodes.at(id).prev {
-		if e.nodes.at(id).value == value {
-			return id
-		}
-	}
-	return 0
-}
-
-// cardOf stores a card. The client is left out where the entity holds it.
-func (e *Engine) cardOf(ent *entity, c *observation.Card) (card, client uint32) {
-	card = e.cards.acquire(c)
-	if c.Client.IsValid() && !e.tellsClient(ent, c.Client) {
-		client = e.clients.acquire(&c.Client)
-	}
-	return card, client
 }
 
 // tellsClient reports whether the entity is this one client: grouped by an
@@ -251,16 +209,20 @@ func (e *Engine) clientOf(ent *entity, nd *node) netip.Addr {
 	return netip.Addr{}
 }
 
-func (e *Engine) newNode(s *slot, c *cause, card, client uint32) uint32 {
+// newNode makes an entry for the observation, in no window yet.
+func (e *Engine) newNode(t *touch) uint32 {
+	e.cards.retain(t.card)
+	e.clients.retain(t.client)
 	id := e.nodes.alloc()
 	*e.nodes.at(id) = node{
-		time: uint32(c.rec.Window), card: card, client: client,
-		line: uint32(min(c.ref.Line, 1<<32-1)), length: c.ref.Length, source: uint16(c.ref.Source), offset: c.ref.Offset,
+		time: uint32(t.rec.Window), card: t.card, client: t.client,
+		line: uint32(min(t.ref.Line, 1<<32-1)), length: t.ref.Length, source: uint16(t.ref.Source), offset: t.ref.Offset,
 	}
-	s.entries++
+	t.s.entries++
 	return id
 }
 
+// append puts an entry behind the others of a window.
 func (e *Engine) append(w *window, id uint32) {
 	nd := e.nodes.at(id)
 	nd.prev, nd.next = w.tail, 0
@@ -286,30 +248,22 @@ func (e *Engine) detach(w *window, id uint32) {
 	}
 }
 
-// dropNode takes the node out of its window; the caller keeps total right.
-func (e *Engine) dropNode(s *slot, wid uint32, w *window, id uint32) {
-	e.detach(w, id)
-	e.freeNode(s, wid, id)
-}
-
-func (e *Engine) freeNode(s *slot, wid, id uint32) {
+// dropNode takes an entry out of its window; the caller keeps total right.
+func (e *Engine) dropNode(v view, id uint32) {
+	e.detach(v.w, id)
+	v.r.typ.leave(e, v, id)
 	nd := e.nodes.at(id)
 	e.cards.release(nd.card)
 	e.clients.release(nd.client)
-	if nd.value != 0 {
-		if len(e.byValue) > 0 {
-			delete(e.byValue, valueKey{wid, nd.value})
-		}
-		e.values.release(nd.value)
-	}
 	e.nodes.release(id)
-	s.entries--
+	v.s.entries--
 }
 
-func (e *Engine) dropWindow(s *slot, wid uint32) {
+func (e *Engine) dropWindow(s *slot, ent *entity, wid uint32) {
 	w := e.window(wid)
+	v := view{s: s, ent: ent, id: wid, w: w, r: &e.rules[w.rule]}
 	for w.head != 0 {
-		e.dropNode(s, wid, w, w.head)
+		e.dropNode(v, w.head)
 	}
 	if wid&ownWindow != 0 {
 		*w = window{}
@@ -319,7 +273,8 @@ func (e *Engine) dropWindow(s *slot, wid uint32) {
 }
 
 // fire reports that a condition became true, with all that the window keeps.
-func (e *Engine) fire(out *Findings, ent *entity, index uint32, r *rule, w *window, key observation.Key, values string, rec *observation.Record) {
+func (e *Engine) fire(out *Findings, v view, index uint32, key observation.Key, values string, rec *observation.Record) {
+	w, bit := v.w, e.rules[index].bit
 	n := 0
 	for id := w.head; id != 0; id = e.nodes.at(id).next {
 		n++
@@ -327,11 +282,11 @@ func (e *Engine) fire(out *Findings, ent *entity, index uint32, r *rule, w *wind
 	items := out.items(n)
 	for id := w.head; id != 0; id = e.nodes.at(id).next {
 		nd := e.nodes.at(id)
-		items = append(items, e.item(ent, nd, r.bit))
-		nd.counted |= r.bit
+		items = append(items, e.item(v, nd, bit))
+		nd.counted |= bit
 	}
 	f := observation.Finding{
-		Key: key, Rule: index, Kind: ent.kind, Hash: ent.hash, Values: values,
+		Key: key, Rule: index, Kind: v.ent.kind, Hash: v.ent.hash, Values: values,
 		Fired: true, Behind: w.flags&windowBehind != 0, Number: int64(w.total), Items: items,
 	}
 	if rec != nil {
@@ -341,25 +296,25 @@ func (e *Engine) fire(out *Findings, ent *entity, index uint32, r *rule, w *wind
 }
 
 // grow reports an observation that came while the condition was true.
-func (e *Engine) grow(out *Findings, ent *entity, index uint32, h *observation.Hit, w *window, c *cause, values string) {
-	it := observation.Item{Time: c.rec.Window, N: h.N, Ref: c.ref, Card: c.rec.Card, Value: h.Value}
+func (e *Engine) grow(out *Findings, v view, index uint32, t *touch, h *observation.Hit) {
+	it := observation.Item{Time: t.rec.Window, N: h.N, Ref: t.ref, Card: t.rec.Card, Value: h.Value}
 	out.List = append(out.List, observation.Finding{
-		Key: c.key, Rule: index, Kind: ent.kind, Hash: ent.hash, Values: values,
-		Late: c.rec.Late, Behind: w.flags&windowBehind != 0, Number: int64(w.total), Items: append(out.items(1), it),
+		Key: t.key, Rule: index, Kind: v.ent.kind, Hash: v.ent.hash, Values: t.o.Values,
+		Late: t.rec.Late, Behind: v.w.flags&windowBehind != 0, Number: int64(v.w.total), Items: append(out.items(1), it),
 	})
 }
 
-func (e *Engine) item(ent *entity, nd *node, bit uint8) observation.Item {
+func (e *Engine) item(v view, nd *node, bit uint8) observation.Item {
 	it := observation.Item{
-		Time: int64(nd.time), N: nd.n, Counted: nd.counted&bit != 0,
+		Time: int64(nd.time), N: v.r.typ.size(nd), Counted: nd.counted&bit != 0,
 		Ref: observation.Ref{Source: uint32(nd.source), Offset: nd.offset, Line: int64(nd.line), Length: nd.length},
 	}
 	if nd.card != 0 {
 		it.Card = e.cards.entries[nd.card].value
 	}
-	it.Card.Client = e.clientOf(ent, nd)
-	if nd.value != 0 {
-		it.Value = e.values.entries[nd.value].value.text
+	it.Card.Client = e.clientOf(v.ent, nd)
+	if v.r.values {
+		it.Value = e.values.entries[nd.what].value.text
 	}
 	return it
 }

@@ -1,0 +1,33 @@
+package detectors
+
+import "gatewatch/detectors/observation"
+
+// eventCount counts events. Events of one second that look alike share an
+// entry: node.what is how many they are.
+type eventCount struct{}
+
+func (eventCount) add(e *Engine, v view, t *touch, h *observation.Hit, counted uint8) uint32 {
+	v.w.total += h.N
+	if id := v.w.tail; id != 0 && int64(v.w.tailTime) == t.rec.Window {
+		nd := e.nodes.at(id)
+		if nd.card == t.card && nd.client == t.client && nd.counted == counted {
+			nd.what += h.N
+			return id
+		}
+	}
+	id := e.newNode(t)
+	e.nodes.at(id).what = h.N
+	e.append(v.w, id)
+	return id
+}
+
+func (eventCount) enter(e *Engine, v view, id uint32, h *observation.Hit) {
+	e.nodes.at(id).what = h.N
+	v.w.total += h.N
+}
+
+func (eventCount) leave(*Engine, view, uint32) {}
+
+func (eventCount) number(_ *Engine, v view) float64 { return float64(v.w.total) }
+
+func (eventCount) size(nd *node) uint32 { return nd.what }

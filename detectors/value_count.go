@@ -1,0 +1,64 @@
+package detectors
+
+import "gatewatch/detectors/observation"
+
+// valueCount counts different values. A window keeps the latest entry of each:
+// node.what is the value's index in Engine.values.
+type valueCount struct{}
+
+// manyValues is how many values a window has to keep before they are found
+// through Engine.byValue instead of one after another.
+const manyValues = 32
+
+// valueKey finds the node of a value in a window that keeps many.
+type valueKey struct{ window, value uint32 }
+
+func (c valueCount) add(e *Engine, v view, t *touch, h *observation.Hit, _ uint8) uint32 {
+	e.value = counted{h.Hash, h.Value}
+	value := e.values.acquire(&e.value)
+	if id := c.find(e, v, value); id != 0 {
+		v.w.total--
+		e.dropNode(v, id)
+	}
+	id := e.newNode(t)
+	c.set(e, v, id, value)
+	e.append(v.w, id)
+	return id
+}
+
+func (valueCount) find(e *Engine, v view, value uint32) uint32 {
+	if v.r.byValue {
+		return e.byValue[valueKey{v.id, value}]
+	}
+	for id := v.w.tail; id != 0; id = e.nodes.at(id).prev {
+		if e.nodes.at(id).what == value {
+			return id
+		}
+	}
+	return 0
+}
+
+// set gives an entry its value, of which a reference is held.
+func (valueCount) set(e *Engine, v view, id, value uint32) {
+	e.nodes.at(id).what = value
+	v.w.total++
+	if v.r.byValue {
+		e.byValue[valueKey{v.id, value}] = id
+	}
+}
+
+func (c valueCount) enter(e *Engine, v view, id uint32, h *observation.Hit) {
+	c.set(e, v, id, e.values.acquire(&counted{h.Hash, h.Value}))
+}
+
+func (valueCount) leave(e *Engine, v view, id uint32) {
+	value := e.nodes.at(id).what
+	if v.r.byValue {
+		delete(e.byValue, valueKey{v.id, value})
+	}
+	e.values.release(value)
+}
+
+func (valueCount) number(_ *Engine, v view) float64 { return float64(v.w.total) }
+
+func (valueCount) size(*node) uint32 { return 1 }
