@@ -114,7 +114,7 @@ func builtinIndex(t testing.TB) *Index {
 // GATEWATCH_BENCH_LOG names or the sample.
 func BenchmarkLog(b *testing.B) {
 	x := builtinIndex(b)
-	observeAll(b, x, logged(b, x.Needs(), 1<<14))
+	observeAll(b, x, logged(b, x.Needs(), 1<<11))
 }
 
 // ordinary are requests of a shop's web pages, apps and API without attacks.

@@ -33,11 +33,18 @@ func needsDecoding(s string, mode plusMode) bool {
 			if i < 0 {
 				return false
 			}
-			for s = s[i+1:]; len(s) > 0 && s[0] != ' ' && s[0] != '\t' && s[0] != '"'; s = s[1:] {
-				if s[0] == '+' {
+			s = s[i:]
+			j := strings.IndexByte(s, '+')
+			if j < 0 {
+				return false
+			}
+			end := strings.IndexByte(s[:j], ' ')
+			if end < 0 {
+				if end = strings.IndexAny(s[:j], "\t\""); end < 0 {
 					return true
 				}
 			}
+			s = s[end:]
 		}
 	}
 	return false

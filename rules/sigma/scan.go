@@ -354,6 +354,9 @@ func (m *Matcher) scanOne(a *automaton, s uint32, text string, i, to int, where 
 // scanOver goes on from a state into what another part begins with at from,
 // for as long as the state is inside a literal that began before.
 func (m *Matcher) scanOver(a *automaton, s uint32, text string, from int, where *spans) {
+	if s == 0 {
+		return
+	}
 	for i := from; i < len(text) && int(a.depth[a.number(s)]) > i-from; i++ {
 		if s = a.step(s, a.class[text[i]]); s&stateHit != 0 {
 			s &^= stateHit
