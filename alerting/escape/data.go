@@ -104,3 +104,33 @@ func quoted(dst []byte, s string, i, n int, r rune, code func([]byte, rune) []by
 		return append(dst, s[i:i+n]...)
 	}
 }
+
+// InertJSON returns JSON that says the same, without characters that a
+// terminal or a log viewer acts on or does not show, such as those that
+// encoding/json leaves as they are: the second set of controls, and what changes
+// the direction of text. They can only stand in strings, where they become
+// escapes. b has to be valid JSON; it may be returned as it is.
+func InertJSON(b []byte) []byte {
+	i := 0
+	for i < len(b) && b[i] < 0x7f {
+		i++
+	}
+	if i == len(b) {
+		return b
+	}
+	out := append(make([]byte, 0, len(b)+64), b[:i]...)
+	for i < len(b) {
+		r, n := utf8.DecodeRune(b[i:])
+		switch {
+		case r < 0x7f || shown(r) && (r != utf8.RuneError || n > 1):
+			out = append(out, b[i:i+n]...)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+		i += n
+	}
+	return out
+}

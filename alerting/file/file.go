@@ -1,0 +1,313 @@
+// Package file appends incidents to a file as lines of JSON and rotates it. A line
+// is whole or not there: half a line that a crash or a full disk left behind is
+// taken away before the next is written. A revision whose earlier attempt may have
+// been written is looked for first, so each is in the file once.
+package file
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"gatewatch/alerting"
+	"gatewatch/alerting/escape"
+)
+
+const (
+	// lookBack is how much of the end of a file is searched for what may be
+	// there already, and for the beginning of half a line.
+	lookBack = 4 << 20
+	// prefix is what each of our lines begins with.
+	prefix = `{"key":"`
+	// pipeWait bounds a write to a pipe that nobody reads.
+	pipeWait = 5 * time.Second
+)
+
+// Config is the configuration. Name and Path are required.
+type Config struct {
+	Name string
+	Path string // absolute
+	// MaxSize is how large the file may grow, in bytes. Default 64 MiB.
+	MaxSize int64
+	// MaxAge is how old the first line of a file may become. Default 0, for ever.
+	MaxAge time.Duration
+	// Keep is how many rotated files are kept, Path.1 the newest. Default 5.
+	Keep int
+	// NoSync leaves it to the system when lines reach the disk.
+	NoSync bool
+}
+
+// Receiver appends to one file. It may be used by many goroutines.
+type Receiver struct {
+	c   Config
+	now func() time.Time
+
+	mu     sync.Mutex
+	f      *os.File // nil until the first line
+	began  time.Time
+	plain  bool // a regular file, neither pipe nor device
+	closed bool
+}
+
+var _ alerting.Receiver = (*Receiver)(nil)
+
+// New checks the configuration. The file is opened with the first line.
+func New(c Config) (*Receiver, error) {
+	c.MaxSize = cmp.Or(c.MaxSize, 64<<20)
+	c.Keep = cmp.Or(c.Keep, 5)
+	switch {
+	case c.Name == "":
+		return nil, errors.New("file: no name")
+	case c.Path == "":
+		return nil, fmt.Errorf("file %s: no path", c.Name)
+	}
+	if info, err := os.Stat(filepath.Dir(c.Path)); err != nil || !info.IsDir() {
+		return nil, fmt.Errorf("file %s: the folder %s does not exist; make it so that this user can write to it", c.Name, filepath.Dir(c.Path))
+	}
+	if info, err := os.Stat(c.Path); err == nil && info.IsDir() {
+		return nil, fmt.Errorf("file %s: %s is a folder; write the path of a file", c.Name, c.Path)
+	}
+	return &Receiver{c: c, now: time.Now}, nil
+}
+
+// Name returns the receiver's name.
+func (r *Receiver) Name() string { return r.c.Name }
+
+// Close closes the file. What comes later fails, to be tried by its successor.
+func (r *Receiver) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	r.shut()
+}
+
+func (r *Receiver) shut() {
+	if r.f != nil {
+		_ = r.f.Close() // what was written was synced before it was reported
+		r.f = nil
+	}
+}
+
+// line is one line of the file. The key stands first, to be found.
+type line struct {
+	Key       string          `json:"key"`
+	Type      string          `json:"type"`
+	Timestamp time.Time       `json:"timestamp"`
+	Cause     alerting.Cause  `json:"cause"`
+	Data      json.RawMessage `json:"data"`
+}
+
+// Notify appends one line. It is on disk when Notify returns.
+func (r *Receiver) Notify(ctx context.Context, n alerting.Notification) alerting.Result {
+	text, err := json.Marshal(line{n.Key, "incident.updated", n.Made.UTC(), n.Cause, n.Payload})
+	if err != nil {
+		return alerting.Result{Err: fmt.Errorf("file %s: encode: %w", r.c.Name, err), Reason: alerting.ReasonInvalid}
+	}
+	text = append(escape.InertJSON(text), '\n')
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if ctx.Err() != nil || r.closed {
+		return alerting.Result{Err: fmt.Errorf("file %s: stopped before it was written", r.c.Name), Retry: true, Reason: alerting.ReasonCanceled}
+	}
+	if err := r.append(text, n); err != nil {
+		r.shut() // looked at anew next time
+		return alerting.Result{Err: fmt.Errorf("file %s: %w", r.c.Name, err), Retry: true, Reason: alerting.ReasonOther}
+	}
+	return alerting.Result{Reason: alerting.ReasonOK}
+}
+
+func (r *Receiver) append(text []byte, n alerting.Notification) error {
+	if err := r.reopen(); err != nil {
+		return err
+	}
+	if !r.plain {
+		_ = r.f.SetWriteDeadline(time.Now().Add(pipeWait)) // a device may not have one
+		_, err := r.f.Write(text)
+		return err
+	}
+	size, err := r.f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	if n.Repeat {
+		if there, err := r.contains(n.Key); there || err != nil {
+			return err
+		}
+	}
+	if size > 0 && (size+int64(len(text)) > r.c.MaxSize || r.c.MaxAge > 0 && r.now().Sub(r.began) >= r.c.MaxAge) {
+		if err := r.rotate(); err != nil {
+			return fmt.Errorf("rotate: %w", err)
+		}
+		size = 0
+	}
+	if size == 0 {
+		r.began = r.now()
+	}
+	if _, err := r.f.Write(text); err != nil {
+		_ = r.f.Truncate(size) // else the next opening finds half a line
+		return err
+	}
+	if r.c.NoSync {
+		return nil
+	}
+	return r.f.Sync()
+}
+
+// reopen opens the file, also when somebody else moved it away.
+func (r *Receiver) reopen() error {
+	if r.f != nil {
+		now, err := os.Stat(r.c.Path)
+		if err == nil {
+			if ours, err := r.f.Stat(); err == nil && (!r.plain || os.SameFile(now, ours)) {
+				return nil
+			}
+		}
+		r.shut()
+	}
+	// Not blocking: a pipe without a reader is an error, not a wait.
+	f, err := os.OpenFile(r.c.Path, os.O_RDWR|os.O_CREATE|os.O_APPEND|syscall.O_NONBLOCK, 0o600)
+	if errors.Is(err, syscall.ENXIO) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EINVAL) {
+		// What can only be written, such as the end of a pipe.
+		f, err = os.OpenFile(r.c.Path, os.O_WRONLY|os.O_APPEND|syscall.O_NONBLOCK, 0)
+	}
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		_ = f.Close()
+		return err
+	}
+	r.f, r.plain = f, info.Mode().IsRegular()
+	if !r.plain {
+		return nil
+	}
+	if err := r.mend(info); err != nil {
+		r.shut()
+		return err
+	}
+	return syncDir(filepath.Dir(r.c.Path))
+}
+
+// mend takes half a line from the end, or ends a line that is not ours, and
+// learns when the file began.
+func (r *Receiver) mend(info fs.FileInfo) error {
+	r.began = info.ModTime()
+	size := info.Size()
+	if size == 0 {
+		return nil
+	}
+	head := make([]byte, 1024)
+	n, err := r.f.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if at, ok := stamp(head[:n]); ok {
+		r.began = at
+	}
+	from := max(0, size-lookBack)
+	tail := make([]byte, size-from)
+	if _, err := io.ReadFull(io.NewSectionReader(r.f, from, size-from), tail); err != nil {
+		return err
+	}
+	if tail[len(tail)-1] == '\n' {
+		return nil
+	}
+	begin := bytes.LastIndexByte(tail, '\n') + 1
+	if half := tail[begin:]; (begin > 0 || from == 0) && (bytes.HasPrefix(half, []byte(prefix)) || bytes.HasPrefix([]byte(prefix), half)) {
+		return r.f.Truncate(from + int64(begin))
+	}
+	_, err = r.f.WriteString("\n")
+	return err
+}
+
+// stamp reads the time of a line of ours from its beginning.
+func stamp(head []byte) (time.Time, bool) {
+	const name = `"timestamp":"`
+	if !bytes.HasPrefix(head, []byte(prefix)) {
+		return time.Time{}, false
+	}
+	_, rest, ok := bytes.Cut(head, []byte(name))
+	text, _, found := bytes.Cut(rest, []byte(`"`))
+	at, err := time.Parse(time.RFC3339Nano, string(text))
+	return at, ok && found && err == nil
+}
+
+// contains looks for a line with the key in the file and the one before it.
+func (r *Receiver) contains(key string) (bool, error) {
+	want, err := json.Marshal(key)
+	if err != nil {
+		return false, err
+	}
+	want = append([]byte(`{"key":`), append(want, ',')...)
+	for _, path := range []string{r.c.Path, r.rotated(1)} {
+		f, err := os.Open(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		there, err := search(f, want)
+		_ = f.Close()
+		if there || err != nil {
+			return there, err
+		}
+	}
+	return false, nil
+}
+
+// search looks for a line that begins with want near the end of f.
+func search(f *os.File, want []byte) (bool, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	from := max(0, info.Size()-lookBack)
+	tail, err := io.ReadAll(io.NewSectionReader(f, from, info.Size()-from))
+	if err != nil {
+		return false, err
+	}
+	return from == 0 && bytes.HasPrefix(tail, want) || bytes.Contains(tail, append([]byte{'\n'}, want...)), nil
+}
+
+func (r *Receiver) rotated(i int) string { return r.c.Path + "." + strconv.Itoa(i) }
+
+// rotate moves each kept file one further and begins a new one. The oldest is
+// replaced by the one before it.
+func (r *Receiver) rotate() error {
+	r.shut()
+	for i := r.c.Keep - 1; i >= 1; i-- {
+		if err := os.Rename(r.rotated(i), r.rotated(i+1)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := os.Rename(r.c.Path, r.rotated(1)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return r.reopen()
+}
+
+// syncDir makes names in a folder durable.
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return nil //nolint:nilerr // a folder that may be written but not read
+	}
+	defer func() { _ = d.Close() }()
+	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOTSUP) {
+		return err
+	}
+	return nil
+}
