@@ -67,7 +67,7 @@ type Checkpoint struct {
 type Rules struct {
 	Loaded   int          `json:"loaded"`
 	Disabled int          `json:"disabled"`
-	Refused  int          `json:"refused"` // problems that cost a rule
+	Refused  int          `json:"refused"` // documents that do not load
 	Windows  []RuleWindow `json:"windows"`
 }
 

@@ -62,13 +62,6 @@ type Login struct {
 // StatusRange is a run of HTTP status codes, both ends included.
 type StatusRange struct{ From, To int }
 
-// Rules says which rules are loaded.
-type Rules struct {
-	Builtin bool
-	Paths   []string // absolute files or folders
-	Disable []string // ids or titles
-}
-
 // Merge holds the settings of the merge of several sources.
 type Merge struct {
 	Wait time.Duration // how long a source with nothing to read is waited for

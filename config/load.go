@@ -81,8 +81,10 @@ func Parse(name, dir string, data []byte, env Env) (*Config, error) {
 
 func (d *decoder) parse(data []byte) (*Config, error) {
 	c := Default(d.dir)
+	d.data = data
 	root, ok := d.document(data)
 	if ok {
+		d.root = root
 		d.config(c, root)
 	}
 	if len(d.problems) > 0 {

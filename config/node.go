@@ -17,6 +17,8 @@ type decoder struct {
 	dir      string // what relative paths start from
 	env      Env
 	reading  bool // receivers are left out
+	data     []byte
+	root     *yaml.Node
 	problems Problems
 }
 

@@ -175,15 +175,6 @@ func (d *decoder) statuses(m *mapping, key string) []StatusRange {
 	return out
 }
 
-func (d *decoder) rules(c *Config, n *yaml.Node) {
-	m := d.mapping(n, "rules")
-	m.boolean("builtin", &c.Rules.Builtin)
-	m.texts("paths", &c.Rules.Paths, nil)
-	c.Rules.Paths = joinAll(c.Dir, c.Rules.Paths)
-	m.texts("disable", &c.Rules.Disable, nil)
-	m.done()
-}
-
 func (d *decoder) merge(c *Config, n *yaml.Node) {
 	m := d.mapping(n, "merge")
 	m.duration("wait", &c.Merge.Wait, 10*time.Millisecond, time.Hour)

@@ -97,7 +97,7 @@ var (
 	stateBytes     = gauge("state_bytes", "Size of the state file.")
 	stateSetAside  = gauge("state_set_aside", "1 where a damaged state file was set aside at the start.")
 
-	rulesLoaded = gauge("rules", "Rule documents by what became of them; refused counts problems.", "status")
+	rulesLoaded = gauge("rules", "Rule documents by what became of them.", "status")
 
 	ruleFirings = counter("rule_firings_total", "Times that a rule's condition became true.", "rule")
 	ruleJoined  = counter("rule_incidents_total",

@@ -128,8 +128,12 @@ func (a *app) printCheck(out outputFormat, c *config.Config, set *ruleSet, probl
 
 func printRuleCounts(w io.Writer, set *ruleSet) error {
 	refused := "none refused"
-	if n := set.refused(); n > 0 {
-		refused = "some refused for " + count(n, "mistake", "mistakes")
+	rules, tunings := set.refused()
+	if rules > 0 {
+		refused = fmt.Sprintf("%d refused", rules)
+	}
+	if tunings > 0 {
+		refused += fmt.Sprintf("; %s without effect", count(tunings, "tuning", "tunings"))
 	}
 	_, err := fmt.Fprintf(w, "rules: %d loaded, %d disabled, %s\n", len(set.index.Rules()), set.disabled, refused)
 	return err

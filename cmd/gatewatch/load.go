@@ -25,15 +25,28 @@ type ruleSet struct {
 	problems []sigma.Problem
 }
 
-// refused counts the problems that cost a rule.
-func (s *ruleSet) refused() int {
-	n := 0
+// refused counts the documents that do not load, and the entries of rules.tune
+// that do nothing.
+func (s *ruleSet) refused() (rules, tunings int) {
+	seen := map[string]bool{}
 	for _, p := range s.problems {
-		if p.Severity == sigma.Refused {
-			n++
+		if p.Severity != sigma.Refused {
+			continue
 		}
+		key := p.File + "\x00" + p.Rule
+		if p.Rule == "" || p.Tuning {
+			key = fmt.Sprintf("%s\x00%d:%d", p.File, p.Line, p.Column)
+		}
+		switch {
+		case seen[key]:
+		case p.Tuning:
+			tunings++
+		default:
+			rules++
+		}
+		seen[key] = true
 	}
-	return n
+	return rules, tunings
 }
 
 // loadConfig reads the configuration and adds the rule paths of the command
@@ -92,6 +105,7 @@ func loadRules(c *config.Config) (*ruleSet, error) {
 		}
 		docs = append(docs, list...)
 	}
+	docs = append(docs, c.Rules.Filters...)
 	set, problems := sigma.Parse(docs)
 	out := &ruleSet{all: set.Rules(), problems: problems}
 	off := newDisabled(c.Rules.Disable)
@@ -99,8 +113,11 @@ func loadRules(c *config.Config) (*ruleSet, error) {
 		ResolveAfter: c.Incidents.ResolveAfter,
 		IPv6Whole:    c.IPv6Group == 128,
 		Disable:      off.match,
+		Tune:         c.Rules.Tune,
+		Lists:        c.Rules.Lists,
 	})
-	out.index, out.problems, out.disabled = index, append(out.problems, more...), off.count
+	out.index, out.problems = index, append(out.problems, more...)
+	out.disabled = out.left()
 	if unknown := off.unknown(); len(unknown) > 0 {
 		return nil, configError(unknownRules(unknown, out.all))
 	}
@@ -134,7 +151,6 @@ func readRules(name string) ([]sigma.Document, error) {
 type disabled struct {
 	words []string
 	used  []bool
-	count int
 }
 
 func newDisabled(words []string) *disabled {
@@ -147,9 +163,6 @@ func (d *disabled) match(r *sigma.Rule) bool {
 		if w == r.ID || w == r.Title || w == r.Name && w != "" {
 			d.used[i], hit = true, true
 		}
-	}
-	if hit {
-		d.count++
 	}
 	return hit
 }
@@ -176,13 +189,40 @@ func unknownRules(words []string, all []*sigma.Rule) error {
 	return fmt.Errorf("rules.disable names %q, but there is no rule with this id or title; gatewatch rules list prints them", words[0])
 }
 
+// left counts the rules that are left out because somebody said so.
+func (s *ruleSet) left() (n int) {
+	in := map[string]bool{}
+	for _, r := range s.index.Rules() {
+		in[r.ID] = true
+	}
+	for _, p := range s.problems {
+		if p.Severity == sigma.Refused && !p.Tuning {
+			in[p.Rule] = true
+		}
+	}
+	for _, r := range s.all {
+		if !in[r.ID] {
+			n++
+		}
+	}
+	return n
+}
+
+// leftOut says what a refused problem cost.
+func leftOut(p *sigma.Problem) string {
+	if p.Tuning {
+		return " (the rule stays as it was written)"
+	}
+	return " (this rule is left out)"
+}
+
 // warnRules prints the problems of rules that did not keep the rest from
 // loading.
 func (a *app) warnRules(set *ruleSet) {
 	for _, p := range set.problems {
 		text := p.Error()
 		if p.Severity == sigma.Refused {
-			text += " (this rule is left out)"
+			text += leftOut(&p)
 		}
 		_, _ = fmt.Fprintln(a.stderr, escape(text)) // nowhere else to say it
 	}

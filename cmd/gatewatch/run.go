@@ -256,10 +256,13 @@ func (d *daemon) warnOpen() {
 // logRules says which rules were left out, and why.
 func (d *daemon) logRules(set *ruleSet) {
 	for _, p := range set.problems {
-		if p.Severity == sigma.Refused {
-			d.logger.Error("rule is left out", "problem", p.Error())
-		} else {
+		switch {
+		case p.Severity != sigma.Refused:
 			d.logger.Warn("rule may not mean what its author wished", "problem", p.Error())
+		case p.Tuning:
+			d.logger.Error("tuning has no effect", "problem", p.Error())
+		default:
+			d.logger.Error("rule is left out", "problem", p.Error())
 		}
 	}
 }

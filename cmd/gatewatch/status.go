@@ -17,6 +17,7 @@ func (d *daemon) Status() api.Status {
 	c, set, last := d.config, d.set, d.last
 	d.mu.Unlock()
 
+	refused, _ := set.refused()
 	s := api.Status{
 		Version: readVersion().Version, StartedAt: d.started.UTC(),
 		Ready: len(p.NotReady) == 0, Reasons: p.NotReady, MergedTime: optional(p.MergedTime),
@@ -28,7 +29,7 @@ func (d *daemon) Status() api.Status {
 		Checkpoint: api.Checkpoint{
 			Last: optional(p.Checkpoint), Total: d.commits.Load(), Duration: time.Duration(d.lastCommit.Load()), StateBytes: p.StateBytes,
 		},
-		Rules:         api.Rules{Loaded: len(set.index.Rules()), Disabled: set.disabled, Refused: set.refused()},
+		Rules:         api.Rules{Loaded: len(set.index.Rules()), Disabled: set.disabled, Refused: refused},
 		Reload:        last,
 		StateSetAside: d.setAside,
 	}
