@@ -91,21 +91,29 @@ type Book struct {
 	wanting   []*incident // have evidence without text
 	forgotten int         // incidents forgotten since the lists were last cleaned
 
-	pending []*incident // changed since Revise looked at them
-	growing map[string]*incident
-	scanned time.Time // when Revise last looked for repeats
+	pending []*incident          // changed since Revise looked at them
+	waiting map[string]*incident // Revise looks at them when they wake
+	revised time.Time            // when Revise was last called
+
+	routing   *Routing // nil tells everybody, see Revision.To
+	groups    groups
+	pass      int64 // counts calls of Revise
+	silences  silences
+	inhibitor inhibitor
 }
 
 // NewBook returns an empty book for the rules of plan.
 func NewBook(plan *observation.Plan, o BookOptions) *Book {
 	b := &Book{
-		o:       o.withDefaults(),
-		byID:    map[string]*incident{},
-		bySubj:  map[string]*incident{},
-		openIn:  map[string]int{},
-		held:    map[heldKey]*holder{},
-		growing: map[string]*incident{},
-		now:     minTime,
+		o:        o.withDefaults(),
+		byID:     map[string]*incident{},
+		bySubj:   map[string]*incident{},
+		openIn:   map[string]int{},
+		held:     map[heldKey]*holder{},
+		waiting:  map[string]*incident{},
+		groups:   groups{all: map[string]*group{}},
+		silences: silences{byID: map[string]*Silence{}, dirty: map[string]bool{}},
+		now:      minTime,
 	}
 	b.tracked.limit = b.o.MaxTracked
 	b.SetPlan(plan)
@@ -161,9 +169,11 @@ func (b *Book) AdvanceIdle(t int64) {
 	}
 	for _, inc := range b.live {
 		if !inc.closed && !inc.idle && inc.dueAt(b) <= t {
+			if !inc.resolved() {
+				b.o.Metrics.resolved(inc.family, inc.level())
+			}
 			inc.idle = true
 			b.touch(inc)
-			b.o.Metrics.resolved(inc.family, inc.level())
 		}
 	}
 }
@@ -220,7 +230,7 @@ func (b *Book) grow(inc *incident, rs *ruleState, f *observation.Finding) {
 	inc.end = max(inc.end, f.Key.Time)
 	inc.approximate = inc.approximate || f.Behind
 	inc.lateOnly = inc.lateOnly && f.Late
-	b.revive(inc)
+	b.revive(inc, rs, f.Fired)
 	b.touch(inc)
 }
 
@@ -275,7 +285,7 @@ func (b *Book) settle(inc *incident, opened bool) {
 
 // close resolves an incident for good and keeps the short form of it.
 func (b *Book) close(inc *incident) {
-	if !inc.idle {
+	if !inc.resolved() {
 		b.o.Metrics.resolved(inc.family, inc.level())
 	}
 	inc.closed, inc.idle = true, false
@@ -297,24 +307,35 @@ func (b *Book) close(inc *incident) {
 	b.sweep()
 }
 
-// revive opens an incident again that was resolved provisionally.
-func (b *Book) revive(inc *incident) {
-	if inc.idle {
-		inc.idle = false
+// revive opens an incident again that was resolved provisionally, as something
+// of a rule came; or by hand, if that is news.
+func (b *Book) revive(inc *incident, rs *ruleState, fired bool) {
+	was := inc.resolved()
+	inc.idle = false
+	if inc.hand != nil && inc.hand.over(inc, rs, fired, b.o.GroupInterval) {
+		inc.hand, inc.falsePositive = nil, false
+	}
+	if was && !inc.resolved() {
+		inc.ack = nil // of what was over
 		b.o.Metrics.opened(inc.family, inc.level())
 	}
 }
 
 // touch marks an incident as changed, for the next cut and for Revise.
 func (b *Book) touch(inc *incident) {
-	inc.shown = nil
-	if !inc.dirty {
-		inc.dirty = true
-		b.dirty = append(b.dirty, inc)
-	}
+	inc.shown, inc.dests = nil, nil
+	b.save(inc)
 	if !inc.pending {
 		inc.pending = true
 		b.pending = append(b.pending, inc)
+	}
+}
+
+// save marks an incident as changed, for the next cut.
+func (b *Book) save(inc *incident) {
+	if !inc.dirty {
+		inc.dirty = true
+		b.dirty = append(b.dirty, inc)
 	}
 }
 

@@ -68,10 +68,10 @@ func (b *Book) adopt(parent, child *incident) {
 }
 
 // raiseParent gives a parent the level of its child, where that is higher and
-// the parent is not resolved for good.
+// the parent is not resolved for good or by hand.
 func (b *Book) raiseParent(child *incident) {
 	p := b.byID[child.parent]
-	if p == nil || p.closed || p.level() >= child.level() {
+	if p == nil || p.closed || p.hand != nil || p.level() >= child.level() {
 		return
 	}
 	p.childLevel = child.level()
@@ -96,7 +96,7 @@ func (b *Book) Own(kind, title, text string, level observation.Level, at int64) 
 	inc.ruleOf(&rule, at).count++
 	inc.first, inc.last, inc.end = min(inc.first, at), max(inc.last, at), max(inc.end, at)
 	inc.message = cutText(text, maxLine)
-	b.revive(inc)
+	b.revive(inc, inc.find(rule.ID), true)
 	b.touch(inc)
 	b.settle(inc, opened)
 }

@@ -1,10 +1,10 @@
 package alerting
 
 import (
+	"container/heap"
 	"context"
 	"log/slog"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 )
@@ -50,7 +50,7 @@ func (b *Outbox) dispatch(ctx context.Context, q *queue) {
 		b.mu.Lock()
 		gone := q.gone
 		receiver := q.target.Receiver
-		m, wait := q.pick(time.Now())
+		m, wait := q.pick(time.Now(), b.o.MaxBurst)
 		b.mu.Unlock()
 		if gone {
 			return
@@ -75,6 +75,14 @@ func (b *Outbox) dispatch(ctx context.Context, q *queue) {
 // attempt makes one attempt, from its first commit to its last.
 func (b *Outbox) attempt(ctx context.Context, q *queue, receiver Receiver, m *message) {
 	b.o.Hook(PointCommittedNotSent)
+	var replaced []StoreOp
+	if len(m.parts) > 0 {
+		var err error
+		if replaced, err = b.compose(q, m); err != nil {
+			b.finish(q, m, Result{Err: err, Reason: ReasonInvalid})
+			return
+		}
+	}
 	b.mu.Lock()
 	n := m.notification()
 	if m.Attempts > 0 {
@@ -84,13 +92,21 @@ func (b *Outbox) attempt(ctx context.Context, q *queue, receiver Receiver, m *me
 	m.Attempted = true
 	op := StoreOp{BucketOutbox, m.key(), m.encode()}
 	b.mu.Unlock()
-	if err := b.commit([]StoreOp{op}); err != nil {
+	if err := b.commit(append(replaced, op)); err != nil {
 		// Not sent, since the attempt could not be written down.
 		b.mu.Lock()
 		m.Attempted = n.Repeat
 		b.mu.Unlock()
 		b.finish(q, m, Result{Err: err, Retry: true, Reason: ReasonOther})
 		return
+	}
+	if m.digest() {
+		b.mu.Lock()
+		if m.parts != nil {
+			b.o.Metrics.digest(q.name, len(m.parts))
+		}
+		m.parts = nil // they are durable no more
+		b.mu.Unlock()
 	}
 	b.o.Hook(PointAttemptedNotSent)
 	res := b.notify(ctx, receiver, n)
@@ -103,6 +119,21 @@ func (b *Outbox) attempt(ctx context.Context, q *queue, receiver Receiver, m *me
 	b.o.Metrics.attempt(q.name, res.Reason, time.Now())
 	b.mark(ctx, q, m, res)
 	b.finish(q, m, res)
+}
+
+// compose gives a new digest its text, and returns the deletions of what it
+// stands for.
+func (b *Outbox) compose(q *queue, m *message) ([]StoreOp, error) {
+	payload, err := compose(m.Incident, m.parts)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	q.bytes += len(payload) - len(m.payload)
+	m.payload = payload
+	var ops []StoreOp
+	for _, p := range m.parts {
+		ops = append(ops, StoreOp{Bucket: BucketOutbox, Key: p.key()})
+	}
+	return ops, err
 }
 
 // notify calls the receiver with a deadline that outlives ctx a little.
@@ -128,7 +159,7 @@ func (b *Outbox) mark(ctx context.Context, q *queue, m *message, res Result) {
 	for try := 1; ; try++ {
 		b.mu.Lock()
 		op := StoreOp{Bucket: BucketOutbox, Key: m.key()}
-		if res.Err != nil && m.newer == nil && !q.gone {
+		if res.Err != nil && !q.superseded(m) && !q.gone {
 			m.Attempted = !res.Reason.certain()
 			m.Parked = !res.Retry
 			op.Value = m.encode()
@@ -168,18 +199,18 @@ func (b *Outbox) finish(q *queue, m *message, res Result) {
 			slog.String("reason", string(res.Reason)), slog.Any("error", res.Err))
 	}
 	m.Parked = false
-	newer := q.land(m)
 	switch {
 	case res.Err == nil:
-	case newer != nil || q.gone:
+		q.disown(m)
+	case q.superseded(m) || q.gone:
 		// What is newer says it all; the outcome's commit may have kept this one.
+		q.disown(m)
 		b.discard(m)
 	case res.Retry:
-		q.push(m)
+		heap.Push(&q.ready, m)
 	default:
 		b.park(q, m)
 	}
-	m.newer = nil
 	b.o.Metrics.pending(q.name, q.waiting())
 }
 
@@ -188,33 +219,32 @@ func (b *Outbox) finish(q *queue, m *message, res Result) {
 func (b *Outbox) park(q *queue, m *message) {
 	b.o.Metrics.parked(q.name)
 	m.Parked = true
-	q.byIncident[m.Incident] = m
-	q.bytes += len(m.payload)
 	q.parked = append(q.parked, m)
 	if len(q.parked) > b.o.MaxParked {
 		oldest := q.parked[0]
 		q.remove(oldest)
-		b.discard(oldest)
-		b.o.Metrics.dropped(q.name)
+		b.drop(oldest)
 	}
 }
 
 // commit makes changes durable, with the deletions that have piled up.
 func (b *Outbox) commit(ops []StoreOp) error {
+	b.committing.Lock()
+	defer b.committing.Unlock()
 	b.mu.Lock()
-	garbage := b.garbage
-	b.garbage = nil
+	garbage := b.deletions()
 	b.mu.Unlock()
 	// Deletions first: they are of keys that these changes do not put.
 	err := b.o.Store.Commit(append(garbage, ops...))
 	if err != nil {
 		b.o.Metrics.storeError()
 		b.o.Logger.Error("outbox could not commit", slog.Any("error", err))
-		b.mu.Lock()
-		b.garbage = append(slices.Clip(garbage), b.garbage...)
-		b.mu.Unlock()
+		return err
 	}
-	return err
+	b.mu.Lock()
+	b.deleted(garbage)
+	b.mu.Unlock()
+	return nil
 }
 
 // backoff is the wait after the nth failure in a row, with jitter.

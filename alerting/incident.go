@@ -8,8 +8,10 @@ import (
 
 // The states of an incident as printed.
 const (
-	StateOpen     = "open"
-	StateResolved = "resolved"
+	StateOpen         = "open"
+	StateAcknowledged = "acknowledged" // somebody has taken it on; ends when the level rises
+	StateSilenced     = "silenced"     // open or acknowledged, and an active silence matches it
+	StateResolved     = "resolved"
 )
 
 // Incident is an incident as people, the HTTP API and receivers see it: a
@@ -67,6 +69,42 @@ type Incident struct {
 	// Limits says what the log behind this incident could not show.
 	Limits   []string `json:"limits,omitempty"`
 	Revision int64    `json:"revision"`
+
+	// Acknowledged says who has taken the incident on; absent where nobody
+	// has, or where the level rose since.
+	Acknowledged *Action `json:"acknowledged,omitempty"`
+	// FalsePositive says that somebody marked it so.
+	FalsePositive bool `json:"false_positive,omitempty"`
+	// SilencedBy are the ids of the active silences that match it, the earliest
+	// to end first; SilencedUntil is when the last of them ends.
+	SilencedBy    []string   `json:"silenced_by,omitempty"`
+	SilencedUntil *time.Time `json:"silenced_until,omitempty"`
+	// InhibitedBy are the ids of open incidents for whose sake it is not told,
+	// at most ten.
+	InhibitedBy []string `json:"inhibited_by,omitempty"`
+	// Actions are what people did, oldest first, at most the latest 20.
+	Actions []Action `json:"actions,omitempty"`
+
+	// Digest lists the incidents that this one stands for, which is only made
+	// to be sent; the highest first. Rule.Title says how many they are.
+	Digest []DigestEntry `json:"digest,omitempty"`
+	// Test says that the incident never was.
+	Test bool `json:"test,omitempty"`
+}
+
+// DigestEntry is one incident of a digest, in short.
+type DigestEntry struct {
+	ID        string            `json:"id"`
+	Revision  int64             `json:"revision"`
+	Cause     Cause             `json:"cause"`
+	Title     string            `json:"title"`
+	Level     observation.Level `json:"level"`
+	Family    string            `json:"family"`
+	State     string            `json:"state"`
+	Group     map[string]string `json:"group"`
+	Count     int64             `json:"count"`
+	FirstSeen time.Time         `json:"first_seen"`
+	LastSeen  time.Time         `json:"last_seen"`
 }
 
 // RuleRef names a rule.

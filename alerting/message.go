@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// message is one revision of an incident on its way to one receiver.
+// message is one revision of an incident on its way to one receiver, or a
+// digest of several.
 type message struct {
 	Receiver  string
 	Incident  string
@@ -21,13 +22,45 @@ type message struct {
 	Attempts  int   `json:",omitempty"`
 	Attempted bool  `json:",omitempty"` // an attempt began whose outcome is not known
 	Parked    bool  `json:",omitempty"`
+	// Group is shared by what may be folded into one digest; "" is alone.
+	Group string `json:",omitempty"`
+	// Members are the revisions that a digest stands for; Incident is then an
+	// id of its own. What it says is settled when it is made: another attempt
+	// may not say something else under the same key.
+	Members []member `json:",omitempty"`
 
 	payload   []byte
+	parts     []*message // of a digest that is not durable yet
 	notBefore time.Time
 	flying    bool
-	newer     *message // came while this one is flying
-	index     int      // in the queue's heap, -1 when not there
+	index     int // in the queue's heap, -1 when not there
 }
+
+// member is one revision in a digest.
+type member struct {
+	Incident string
+	Revision int64
+}
+
+// incidents are those that the message tells of.
+func (m *message) incidents() []member {
+	if len(m.Members) > 0 {
+		return m.Members
+	}
+	return []member{{m.Incident, m.Revision}}
+}
+
+// revision is that of one incident in the message.
+func (m *message) revision(incident string) int64 {
+	for _, x := range m.incidents() {
+		if x.Incident == incident {
+			return x.Revision
+		}
+	}
+	return 0
+}
+
+func (m *message) digest() bool { return len(m.Members) > 0 }
 
 // key is unique for each revision and receiver, so that what is written about
 // one revision never touches another.
@@ -69,6 +102,13 @@ func decodeMessage(value []byte) (*message, error) {
 	m.payload = slices.Clone(r.bytes())
 	if r.bad || len(r.b) != 0 || m.Receiver == "" || m.Incident == "" || !json.Valid(m.payload) {
 		return nil, errDamaged
+	}
+	seen := map[string]bool{}
+	for _, x := range m.Members {
+		if x.Incident == "" || seen[x.Incident] {
+			return nil, errDamaged
+		}
+		seen[x.Incident] = true
 	}
 	return m, nil
 }

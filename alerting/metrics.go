@@ -20,6 +20,12 @@ type ReceiverReason struct {
 	Reason   Reason
 }
 
+// ReceiverSuppression labels counters of what was not told.
+type ReceiverSuppression struct {
+	Receiver string
+	Reason   Suppression
+}
+
 // Counts are the numbers of alerting at one moment. Counters only grow while
 // the process lives.
 type Counts struct {
@@ -35,6 +41,11 @@ type Counts struct {
 	Pending     map[string]int64         // revisions waiting now, by receiver
 	LastSuccess map[string]time.Time     // by receiver
 	StoreErrors int64                    // commits of the outbox that failed
+
+	Suppressed      map[ReceiverSuppression]int64 // incidents that became due and were not told
+	Digests, Folded map[string]int64              // digests made, and revisions in them, by receiver
+	SilencesActive  int64                         // now
+	SilencesPending int64                         // now
 }
 
 // Metrics counts what alerting does, for whoever exports it. A nil *Metrics
@@ -50,6 +61,7 @@ func NewMetrics() *Metrics {
 		Opened: map[FamilyLevel]int64{}, Resolved: map[FamilyLevel]int64{}, Overflow: map[string]int64{},
 		Attempts: map[ReceiverReason]int64{}, Retries: map[string]int64{}, Parked: map[string]int64{},
 		Dropped: map[string]int64{}, Pending: map[string]int64{}, LastSuccess: map[string]time.Time{},
+		Suppressed: map[ReceiverSuppression]int64{}, Digests: map[string]int64{}, Folded: map[string]int64{},
 	}}
 }
 
@@ -64,6 +76,7 @@ func (m *Metrics) Counts() Counts {
 	c.Opened, c.Resolved, c.Overflow = maps.Clone(c.Opened), maps.Clone(c.Resolved), maps.Clone(c.Overflow)
 	c.Attempts, c.Retries, c.Parked = maps.Clone(c.Attempts), maps.Clone(c.Retries), maps.Clone(c.Parked)
 	c.Dropped, c.Pending, c.LastSuccess = maps.Clone(c.Dropped), maps.Clone(c.Pending), maps.Clone(c.LastSuccess)
+	c.Suppressed, c.Digests, c.Folded = maps.Clone(c.Suppressed), maps.Clone(c.Digests), maps.Clone(c.Folded)
 	return c
 }
 
@@ -95,6 +108,18 @@ func (m *Metrics) attempt(receiver string, r Reason, at time.Time) {
 			c.LastSuccess[receiver] = at
 		}
 	})
+}
+
+func (m *Metrics) suppressed(receiver string, why Suppression) {
+	m.with(func(c *Counts) { c.Suppressed[ReceiverSuppression{receiver, why}]++ })
+}
+
+func (m *Metrics) digest(receiver string, members int) {
+	m.with(func(c *Counts) { c.Digests[receiver]++; c.Folded[receiver] += int64(members) })
+}
+
+func (m *Metrics) silences(active, pending int) {
+	m.with(func(c *Counts) { c.SilencesActive, c.SilencesPending = int64(active), int64(pending) })
 }
 
 func (m *Metrics) retry(receiver string)   { m.with(func(c *Counts) { c.Retries[receiver]++ }) }

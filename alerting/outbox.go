@@ -37,6 +37,9 @@ type OutboxOptions struct {
 	// MaxPending and MaxPendingBytes bound what waits for one receiver; beyond
 	// that the oldest is dropped and counted. Defaults 10,000 and 64 MiB.
 	MaxPending, MaxPendingBytes int
+	// MaxBurst is how many messages may be ready for a receiver that Folds
+	// before they are told as digests. Default 10.
+	MaxBurst int
 	// MaxParked bounds what a receiver refused and is kept for it. Default 1,000.
 	MaxParked int
 	// StopGrace is how long attempts under way may take once Run is to stop.
@@ -58,6 +61,7 @@ func (o OutboxOptions) withDefaults() OutboxOptions {
 	o.MaxPending = cmp.Or(o.MaxPending, 10_000)
 	o.MaxPendingBytes = cmp.Or(o.MaxPendingBytes, 64<<20)
 	o.MaxParked = cmp.Or(o.MaxParked, 1000)
+	o.MaxBurst = cmp.Or(o.MaxBurst, 10)
 	o.StopGrace = cmp.Or(o.StopGrace, 2*time.Second)
 	if o.Hook == nil {
 		o.Hook = func(string) {}
@@ -80,23 +84,28 @@ func (o OutboxOptions) withDefaults() OutboxOptions {
 type Outbox struct {
 	o OutboxOptions
 
+	// committing makes what is deleted with one commit be gone before the next:
+	// else a kill could leave an older revision of what was already sent.
+	committing sync.Mutex
+
 	mu      sync.Mutex
 	queues  map[string]*queue
 	seq     int64 // of messages
 	batch   uint64
 	staged  []staged
-	garbage []StoreOp // deletions to make with the next commit
+	garbage map[string]bool // keys to delete: with the next commit, whoever makes it
 	changed chan struct{}
 }
 
 type staged struct {
 	seq      uint64
 	messages []*message
+	garbage  []StoreOp // deleted with them
 }
 
 // NewOutbox returns an empty outbox for the targets.
 func NewOutbox(o OutboxOptions) (*Outbox, error) {
-	b := &Outbox{o: o.withDefaults(), queues: map[string]*queue{}, changed: make(chan struct{}, 1)}
+	b := &Outbox{o: o.withDefaults(), queues: map[string]*queue{}, garbage: map[string]bool{}, changed: make(chan struct{}, 1)}
 	return b, b.SetTargets(o.Targets)
 }
 
@@ -120,8 +129,7 @@ func (b *Outbox) SetTargets(targets []Target) error {
 		}
 		left := q.all()
 		for _, m := range left {
-			b.discard(m)
-			b.o.Metrics.dropped(name)
+			b.drop(m)
 		}
 		b.sayGone(name, len(left))
 		q.gone = true
@@ -137,7 +145,8 @@ func (b *Outbox) SetTargets(targets []Target) error {
 			b.queues[name] = q
 		}
 		t.Concurrency = cmp.Or(t.Concurrency, 4)
-		q.target = t
+		traits, ok := t.Receiver.(Traits)
+		q.target, q.folds = t, ok && traits.Folds()
 		q.unpark()
 		q.poke()
 	}
@@ -159,28 +168,42 @@ func (b *Outbox) Stage(revisions []Revision) (seq uint64, ops []StoreOp, err err
 		if err != nil {
 			return 0, nil, fmt.Errorf("encode revision %d of incident %s: %w", r.Number, r.Incident.ID, err)
 		}
-		for _, name := range slices.Sorted(maps.Keys(b.queues)) {
-			q := b.queues[name]
-			if r.Incident.Level < q.target.MinLevel {
-				continue
+		for _, to := range b.addressees(&r) {
+			q := b.queues[to.Receiver]
+			if q == nil {
+				continue // it is gone since the routing was asked
 			}
 			b.seq++
 			m := &message{
-				Receiver: name, Incident: r.Incident.ID, Revision: r.Number, Cause: r.Cause,
-				Made: r.At.UnixNano(), Seq: b.seq, payload: payload, index: -1,
+				Receiver: to.Receiver, Incident: r.Incident.ID, Revision: r.Number, Cause: to.Cause,
+				Made: r.At.UnixNano(), Seq: b.seq, Group: to.Group, payload: payload, index: -1,
 			}
 			messages = append(messages, m)
 			ops = append(ops, StoreOp{BucketOutbox, m.key(), m.encode()})
-			if old := q.byIncident[m.Incident]; old != nil && !old.flying {
+			if old := q.byIncident[m.Incident]; old != nil && !old.flying && !old.digest() && old.Revision < m.Revision {
 				ops = append(ops, StoreOp{Bucket: BucketOutbox, Key: old.key()})
 			}
 		}
 	}
-	ops = append(ops, b.garbage...)
-	b.garbage = nil
+	garbage := b.deletions()
 	b.batch++
-	b.staged = append(b.staged, staged{b.batch, messages})
+	b.staged = append(b.staged, staged{b.batch, messages, garbage})
+	ops = append(ops, garbage...)
 	return b.batch, ops, nil
+}
+
+// addressees are who is told of a revision.
+func (b *Outbox) addressees(r *Revision) []Recipience {
+	if r.To != nil {
+		return r.To
+	}
+	var out []Recipience
+	for _, name := range slices.Sorted(maps.Keys(b.queues)) {
+		if r.Incident.Level >= b.queues[name].target.MinLevel {
+			out = append(out, Recipience{Receiver: name, Cause: r.Cause})
+		}
+	}
+	return out
 }
 
 // Committed says that all that was staged up to seq is durable: it may be sent.
@@ -188,6 +211,7 @@ func (b *Outbox) Committed(seq uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for len(b.staged) > 0 && b.staged[0].seq <= seq {
+		b.deleted(b.staged[0].garbage)
 		for _, m := range b.staged[0].messages {
 			if q := b.queues[m.Receiver]; q != nil {
 				b.add(q, m)
@@ -227,12 +251,15 @@ func (b *Outbox) Load(scan func(f func(key, value []byte) error) error) error {
 		b.seq = max(b.seq, m.Seq)
 		m.Parked = false // a restart is a good moment to ask again
 		if q := b.queues[m.Receiver]; q != nil {
-			b.add(q, m)
+			if m.digest() {
+				b.addDigest(q, m)
+			} else {
+				b.add(q, m)
+			}
 			continue
 		}
 		gone[m.Receiver]++
-		b.discard(m)
-		b.o.Metrics.dropped(m.Receiver)
+		b.drop(m)
 	}
 	for name, n := range gone {
 		b.sayGone(name, n)
@@ -249,30 +276,59 @@ func (b *Outbox) sayGone(receiver string, n int) {
 
 // add enters a durable message into its queue, in the place of an older one.
 func (b *Outbox) add(q *queue, m *message) {
-	old := q.byIncident[m.Incident]
+	old, behind := q.byIncident[m.Incident], q.behind[m.Incident]
 	switch {
 	case old == nil:
-	case old.Revision >= m.Revision:
+	case old.revision(m.Incident) >= m.Revision, behind != nil && behind.Revision >= m.Revision:
 		b.discard(m)
 		return
-	case old.flying:
-		if old.newer != nil {
-			q.bytes -= len(old.newer.payload)
-			b.discard(old.newer)
+	case old.flying, old.digest():
+		if was := q.put(m); was != nil {
+			b.discard(was)
 		}
-		old.newer = m
-		q.bytes += len(m.payload)
 		return
 	default:
 		q.remove(old)
 		b.discard(old)
 	}
 	q.push(m)
+	b.bound(q)
+}
+
+// addDigest enters a stored digest.
+func (b *Outbox) addDigest(q *queue, m *message) {
+	for _, x := range m.Members {
+		old := q.byIncident[x.Incident]
+		if old == nil {
+			continue
+		}
+		if old.digest() || old.flying {
+			b.discard(m) // never so written by us; the one that is there says it
+			return
+		}
+	}
+	for _, x := range m.Members {
+		old := q.byIncident[x.Incident]
+		if old == nil {
+			continue
+		}
+		q.remove(old)
+		if old.Revision > x.Revision {
+			q.put(old)
+		} else {
+			b.discard(old)
+		}
+	}
+	q.push(m)
+	b.bound(q)
+}
+
+// bound drops the oldest of too much.
+func (b *Outbox) bound(q *queue) {
 	for len(q.ready) > 0 && (len(q.byIncident) > b.o.MaxPending || q.bytes > b.o.MaxPendingBytes) {
 		oldest := slices.MinFunc(q.ready, func(x, y *message) int { return cmp.Compare(x.Seq, y.Seq) })
 		q.remove(oldest)
-		b.discard(oldest)
-		b.o.Metrics.dropped(q.name)
+		b.drop(oldest)
 		if !q.full {
 			q.full = true // said once, until there is room again
 			b.o.Logger.Error("too many notifications wait, the oldest are dropped", slog.String("receiver", q.name),
@@ -286,8 +342,37 @@ func (b *Outbox) add(q *queue, m *message) {
 	q.poke()
 }
 
+// discard deletes a message with the next commit.
 func (b *Outbox) discard(m *message) {
-	b.garbage = append(b.garbage, StoreOp{Bucket: BucketOutbox, Key: m.key()})
+	b.garbage[string(m.key())] = true
+	for _, p := range m.parts {
+		b.discard(p)
+	}
+}
+
+// deletions are the operations that delete all garbage. They may be made
+// more than once: no key is put again that was thrown away.
+func (b *Outbox) deletions() []StoreOp {
+	ops := make([]StoreOp, 0, len(b.garbage))
+	for key := range b.garbage {
+		ops = append(ops, StoreOp{Bucket: BucketOutbox, Key: []byte(key)})
+	}
+	return ops
+}
+
+// deleted says that such operations are durable.
+func (b *Outbox) deleted(ops []StoreOp) {
+	for _, op := range ops {
+		delete(b.garbage, string(op.Key))
+	}
+}
+
+// drop is discard for what is lost by it.
+func (b *Outbox) drop(m *message) {
+	b.discard(m)
+	for range m.incidents() {
+		b.o.Metrics.dropped(m.Receiver)
+	}
 }
 
 // Pending is one notification that waits.

@@ -24,6 +24,7 @@ type memStore struct {
 	values  map[string][]byte
 	journal *journal // outlives the store in tests of a kill
 	fail    error
+	tried   map[string]int // attempts that were committed, by receiver and key
 }
 
 // journal is what happened, in order.
@@ -68,6 +69,10 @@ func (s *memStore) Commit(ops []StoreOp) error {
 		s.values[string(op.Key)] = slices.Clone(op.Value)
 		if m, err := decodeMessage(op.Value); err == nil && m.Attempted {
 			s.journal.note("attempt %s/%d", m.Incident, m.Revision)
+			if s.tried == nil {
+				s.tried = map[string]int{}
+			}
+			s.tried[fmt.Sprintf("%s %s/%d", m.Receiver, m.Incident, m.Revision)]++
 		}
 	}
 	return nil

@@ -39,6 +39,12 @@ type stored struct {
 	ClosedAt   int64             `json:",omitempty"`
 	Evidence   evidenceLines
 	Told       storedTold
+	Sent       map[string]storedSent `json:",omitempty"`
+
+	Ack           *storedAck  `json:",omitempty"`
+	Hand          *storedHand `json:",omitempty"`
+	FalsePositive bool        `json:",omitempty"`
+	Actions       []Action    `json:",omitempty"`
 }
 
 type evidenceLines struct{ First, Latest []line }
@@ -52,13 +58,40 @@ type storedRule struct {
 }
 
 type storedTold struct {
-	Revision   int64
-	Level      observation.Level
-	Parent     string `json:",omitempty"`
-	Resolved   bool   `json:",omitempty"`
-	Count, End int64
-	Children   int64 `json:",omitempty"`
-	At         int64 // Unix nanoseconds, 0 never
+	facts
+	Revision int64
+	At       int64 // Unix nanoseconds, 0 never
+}
+
+// storedSent is what a receiver was told.
+type storedSent struct {
+	storedTold
+	Since int64 `json:",omitempty"` // Unix nanoseconds
+}
+
+type storedAck struct {
+	Action Action
+	Level  observation.Level
+}
+
+type storedHand struct {
+	At    int64 // Unix nanoseconds
+	Event int64
+	Rules []string
+}
+
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func fromNanos(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n)
 }
 
 // storedVersion is the first byte of a stored incident.
@@ -83,7 +116,7 @@ func (b *Book) Changes() []StoreOp {
 	b.deleted = b.deleted[:0]
 	clear(b.dirty)
 	b.dirty = b.dirty[:0]
-	return ops
+	return append(append(ops, b.silenceChanges()...), b.groups.changes()...)
 }
 
 // Load fills an empty book with what earlier Changes stored. scan calls its
@@ -166,14 +199,21 @@ func (inc *incident) encode() []byte {
 		Parent: inc.parent, Children: inc.children, ChildTotal: inc.childTotal, ChildLevel: inc.childLevel,
 		Approx: inc.approximate, LateOnly: inc.lateOnly, Message: inc.message,
 		Idle: inc.idle, Closed: inc.closed, CloseSeq: inc.closeSeq, ClosedAt: inc.closedAt,
-		Evidence: evidenceLines{inc.evidence.first, inc.evidence.latest},
-		Told: storedTold{
-			Revision: inc.told.revision, Level: inc.told.level, Parent: inc.told.parent, Resolved: inc.told.resolved,
-			Count: inc.told.count, End: inc.told.end, Children: inc.told.children,
-		},
+		Evidence:      evidenceLines{inc.evidence.first, inc.evidence.latest},
+		Told:          storedTold{inc.told.facts, inc.told.revision, nanos(inc.told.at)},
+		FalsePositive: inc.falsePositive, Actions: inc.actions,
 	}
-	if !inc.told.at.IsZero() {
-		s.Told.At = inc.told.at.UnixNano()
+	for name, to := range inc.sent {
+		if s.Sent == nil {
+			s.Sent = map[string]storedSent{}
+		}
+		s.Sent[name] = storedSent{storedTold{to.facts, to.revision, nanos(to.at)}, nanos(to.since)}
+	}
+	if inc.ack != nil {
+		s.Ack = &storedAck{inc.ack.action, inc.ack.level}
+	}
+	if h := inc.hand; h != nil {
+		s.Hand = &storedHand{nanos(h.at), h.event, h.rules}
 	}
 	for _, rs := range inc.rules {
 		s.Rules = append(s.Rules, storedRule{rs.id, rs.title, rs.family, rs.level, rs.tags, rs.timespan, rs.resolve, rs.count, rs.detected})
@@ -220,14 +260,21 @@ func decodeIncident(value []byte) (*incident, error) {
 		parent: s.Parent, children: s.Children, childTotal: s.ChildTotal, childLevel: s.ChildLevel,
 		approximate: s.Approx, lateOnly: s.LateOnly, message: s.Message,
 		idle: s.Idle, closed: s.Closed, closeSeq: s.CloseSeq, closedAt: s.ClosedAt,
-		evidence: evidence{s.Evidence.First, s.Evidence.Latest},
-		told: told{
-			revision: s.Told.Revision, level: s.Told.Level, parent: s.Told.Parent, resolved: s.Told.Resolved,
-			count: s.Told.Count, end: s.Told.End, children: s.Told.Children,
-		},
+		evidence:      evidence{s.Evidence.First, s.Evidence.Latest},
+		told:          told{s.Told.facts, s.Told.Revision, fromNanos(s.Told.At)},
+		falsePositive: s.FalsePositive, actions: s.Actions,
 	}
-	if s.Told.At != 0 {
-		inc.told.at = time.Unix(0, s.Told.At)
+	for name, to := range s.Sent {
+		if inc.sent == nil {
+			inc.sent = map[string]*sentTo{}
+		}
+		inc.sent[name] = &sentTo{facts: to.facts, revision: to.Revision, at: fromNanos(to.At), since: fromNanos(to.Since)}
+	}
+	if a := s.Ack; a != nil {
+		inc.ack = &ack{a.Action, a.Level}
+	}
+	if h := s.Hand; h != nil {
+		inc.hand = &handResult{fromNanos(h.At), h.Event, h.Rules}
 	}
 	for _, sr := range s.Rules {
 		rs := &ruleState{

@@ -105,7 +105,8 @@ func (b *Book) sweep() {
 
 func (b *Book) forget(inc *incident) {
 	delete(b.byID, inc.id)
-	delete(b.growing, inc.id)
+	delete(b.waiting, inc.id)
+	b.inhibitor.remove(inc)
 	inc.forgotten = true
 	if inc.stored {
 		b.deleted = append(b.deleted, inc.id)

@@ -8,11 +8,14 @@ import (
 )
 
 // queue holds what waits for one receiver: at most one message an incident,
-// and a newer one behind it while it is flying. The outbox's mutex guards it.
+// and a newer one behind it while that may not be taken back. The outbox's
+// mutex guards it.
 type queue struct {
 	name       string
 	target     Target
-	byIncident map[string]*message // ready, flying or parked
+	folds      bool                // see Traits
+	byIncident map[string]*message // ready, flying or parked; a digest under each of its members
+	behind     map[string]*message // newer than what is there, and waits for it to end
 	ready      messageHeap
 	parked     []*message // oldest first
 	bytes      int
@@ -27,7 +30,7 @@ type queue struct {
 }
 
 func newQueue(name string) *queue {
-	return &queue{name: name, byIncident: map[string]*message{}, wake: make(chan struct{}, 1)}
+	return &queue{name: name, byIncident: map[string]*message{}, behind: map[string]*message{}, wake: make(chan struct{}, 1)}
 }
 
 // poke wakes the queue's dispatcher.
@@ -39,9 +42,43 @@ func (q *queue) poke() {
 }
 
 func (q *queue) push(m *message) {
-	q.byIncident[m.Incident] = m
-	q.bytes += len(m.payload)
+	q.own(m)
 	heap.Push(&q.ready, m)
+}
+
+// own enters a message under its incidents.
+func (q *queue) own(m *message) {
+	for _, x := range m.incidents() {
+		q.byIncident[x.Incident] = m
+	}
+	q.bytes += len(m.payload)
+}
+
+// disown is the opposite. What waits behind the message becomes ready.
+func (q *queue) disown(m *message) {
+	q.bytes -= len(m.payload)
+	for _, x := range m.incidents() {
+		if q.byIncident[x.Incident] == m {
+			delete(q.byIncident, x.Incident)
+		}
+		if n := q.behind[x.Incident]; n != nil {
+			delete(q.behind, x.Incident)
+			q.bytes -= len(n.payload)
+			q.push(n)
+		}
+	}
+}
+
+// put makes m wait behind what there is of its incident, and returns the
+// message whose place it takes there, if any.
+func (q *queue) put(m *message) (old *message) {
+	old = q.behind[m.Incident]
+	if old != nil {
+		q.bytes -= len(old.payload)
+	}
+	q.behind[m.Incident] = m
+	q.bytes += len(m.payload)
+	return old
 }
 
 // remove takes out a message that is ready or parked.
@@ -52,25 +89,21 @@ func (q *queue) remove(m *message) {
 	if m.Parked {
 		q.parked = slices.DeleteFunc(q.parked, func(p *message) bool { return p == m })
 	}
-	delete(q.byIncident, m.Incident)
-	q.bytes -= len(m.payload)
+	q.disown(m)
 }
 
-// land takes out a message that was flying, and lets the newer one behind it
-// take its place. It returns that one.
-func (q *queue) land(m *message) *message {
-	delete(q.byIncident, m.Incident)
-	q.bytes -= len(m.payload)
-	n := m.newer
-	if n != nil {
-		q.bytes -= len(n.payload)
-		q.push(n)
+// superseded reports whether a newer revision waits behind a message that
+// tells of one incident.
+func (q *queue) superseded(m *message) bool { return !m.digest() && q.behind[m.Incident] != nil }
+
+// waiting is how many incidents are to be told.
+func (q *queue) waiting() int {
+	n := len(q.byIncident)
+	for _, m := range q.parked {
+		n -= len(m.incidents())
 	}
 	return n
 }
-
-// waiting is how many messages are to be sent.
-func (q *queue) waiting() int { return len(q.byIncident) - len(q.parked) }
 
 // unpark makes what was refused ready again.
 func (q *queue) unpark() {
@@ -84,11 +117,13 @@ func (q *queue) unpark() {
 // all returns every message of the queue, oldest first.
 func (q *queue) all() []*message {
 	var out []*message
-	for _, m := range q.byIncident {
-		out = append(out, m)
-		if m.newer != nil {
-			out = append(out, m.newer)
+	for id, m := range q.byIncident {
+		if !m.digest() || m.Members[0].Incident == id {
+			out = append(out, m)
 		}
+	}
+	for _, m := range q.behind {
+		out = append(out, m)
 	}
 	slices.SortFunc(out, func(x, y *message) int { return cmp.Compare(x.Seq, y.Seq) })
 	return out
@@ -96,7 +131,7 @@ func (q *queue) all() []*message {
 
 // pick takes the next message to send. If there is none now, it returns how
 // long to wait at most; 0 means until woken.
-func (q *queue) pick(now time.Time) (m *message, wait time.Duration) {
+func (q *queue) pick(now time.Time, burst int) (m *message, wait time.Duration) {
 	limit := q.target.Concurrency
 	if q.failures > 0 {
 		limit = 1 // ask a troubled receiver with one message at a time
@@ -112,6 +147,9 @@ func (q *queue) pick(now time.Time) (m *message, wait time.Duration) {
 		return nil, at.Sub(now)
 	}
 	m = heap.Pop(&q.ready).(*message)
+	if parts := q.foldable(m, now, burst); len(parts) > 0 {
+		m = q.fold(append(parts, m))
+	}
 	m.flying = true
 	q.flying++
 	return m, 0

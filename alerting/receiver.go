@@ -52,6 +52,20 @@ type Receiver interface {
 	Notify(ctx context.Context, n Notification) Result
 }
 
+// Traits is a [Receiver] that says how several incidents are to be told to it.
+// A receiver without it gets the incidents of a group of a route with group_by
+// as one digest, and all others one by one, however many they are.
+type Traits interface {
+	Receiver
+	// Keeps says that it keeps one message (ticket, page) an incident and
+	// changes that. It gets incidents one by one also in a group, and the growth
+	// of acknowledged ones, since a change disturbs nobody.
+	Keeps() bool
+	// Folds says that people read it message by message: where very many
+	// incidents wait for it, it gets digests of them instead, see CauseDigest.
+	Folds() bool
+}
+
 // StoreOp is one change of durable state: a nil Value deletes the key.
 type StoreOp struct {
 	Bucket     string
@@ -78,6 +92,8 @@ type Store interface {
 // The buckets that alerting uses.
 const (
 	BucketIncidents = "incidents"
+	BucketSilences  = "silences"
+	BucketGroups    = "groups"
 	BucketShadow    = "shadow"
 	BucketOutbox    = "outbox"
 )

@@ -7,9 +7,16 @@ import (
 	"strconv"
 )
 
+func (inc *incident) resolved() bool { return inc.closed || inc.idle || inc.hand != nil }
+
 func (inc *incident) state() string {
-	if inc.closed || inc.idle {
+	switch {
+	case inc.resolved():
 		return StateResolved
+	case len(inc.silencedBy) > 0:
+		return StateSilenced
+	case inc.acknowledged() != nil:
+		return StateAcknowledged
 	}
 	return StateOpen
 }
@@ -47,6 +54,9 @@ func (b *Book) show(inc *incident) *Incident {
 		out.Group[p.Name] = p.Value
 	}
 	switch {
+	case inc.hand != nil:
+		at := inc.hand.at.UTC()
+		out.ResolvedAt = &at
 	case inc.closed:
 		at := stamp(inc.closedAt)
 		out.ResolvedAt = &at
@@ -57,10 +67,26 @@ func (b *Book) show(inc *incident) *Incident {
 	if inc.approximate {
 		out.Order = "approximate"
 	}
+	b.fillPeople(inc, out)
 	b.fillRules(inc, out)
 	b.fillEvidence(inc, out)
 	b.fillLimits(inc, out)
 	return out
+}
+
+// fillPeople says what people did, and why nobody is told.
+func (b *Book) fillPeople(inc *incident, out *Incident) {
+	if a := inc.acknowledged(); a != nil && !inc.resolved() {
+		by := a.action
+		out.Acknowledged = &by
+	}
+	out.FalsePositive = inc.falsePositive
+	out.Actions = slices.Clone(inc.actions)
+	out.SilencedBy, out.InhibitedBy = slices.Clone(inc.silencedBy), slices.Clone(inc.inhibitedBy)
+	if !inc.silencedUntil.IsZero() {
+		until := inc.silencedUntil
+		out.SilencedUntil = &until
+	}
 }
 
 func (b *Book) fillRules(inc *incident, out *Incident) {

@@ -51,9 +51,22 @@ type incident struct {
 	closeSeq int64
 	closedAt int64
 
+	ack           *ack        // who took it on; see acknowledged
+	hand          *handResult // somebody resolved it, until it opens again
+	falsePositive bool
+	actions       []Action
+
+	silencedBy    []string // see Incident, as of the last Revise
+	silencedUntil time.Time
+	inhibitedBy   []string
+	inhibits      []sourceKey // where it is in the index of inhibiting incidents
+
 	heldCount int
 	told      told
-	shown     *Incident // the snapshot, until the incident changes
+	sent      map[string]*sentTo // by receiver
+	dests     []dest             // by the routing, until the incident changes; nil is unknown
+	wake      time.Time          // Revise looks at it again then, if it waits
+	shown     *Incident          // the snapshot, until the incident changes
 
 	dirty, pending, wanting bool // in the book's lists of that name
 	stored, forgotten       bool
