@@ -1,6 +1,7 @@
 package sigma
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -38,6 +39,7 @@ func (s *Set) Compile(o CompileOptions) (*Index, []Problem) {
 	c := &compiler{
 		set: s, o: o, b: newBuilder(), out: map[*Rule]bool{}, bad: map[*Rule]bool{}, x: &Index{plan: &observation.Plan{}, ipv6Whole: o.IPv6Whole, tuned: map[string][]Change{}},
 		now:   map[*Rule]*Rule{},
+		later: map[*Rule]bool{},
 		kinds: map[string]uint16{}, meanings: map[string]meaning{}, planned: map[*Rule]uint32{}, detOf: map[*Rule]int{},
 	}
 	c.code.b = c.b
@@ -67,6 +69,7 @@ type compiler struct {
 	now      map[*Rule]*Rule // by rule of the set: what tunings made of it
 	out      map[*Rule]bool  // disabled or refused
 	bad      map[*Rule]bool  // refused
+	later    map[*Rule]bool  // refused for nothing but that gatewatch cannot judge it yet
 	problems []Problem
 	triggers [][]uint32         // per atom: dets
 	kinds    map[string]uint16  // by names and meaning
@@ -145,11 +148,17 @@ func (c *compiler) filters(r *Rule) []*node {
 }
 
 // correlations makes the plan: correlations from the lowest to the highest,
-// so that inputs come before what they feed, then plain detections. Only a
-// correlation that loads takes the place of what it is made of.
+// so that inputs come before what they feed, then plain detections. A
+// correlation takes the place of what it is made of, unless it is at fault.
 func (c *compiler) correlations() {
 	consumed := map[*Rule]bool{}
 	generated := map[*Rule]bool{}
+	take := func(r *Rule) {
+		for _, in := range r.corr.inputs {
+			consumed[in] = true
+			generated[in] = generated[in] || r.corr.generate
+		}
+	}
 	for _, r := range c.levels() {
 		p := c.planCorrelation(r)
 		if t := c.tunedRule(r).groupTuned(); p.refused && t != nil {
@@ -167,9 +176,12 @@ func (c *compiler) correlations() {
 			c.drop(r, p)
 			continue
 		}
-		for _, in := range r.corr.inputs {
-			consumed[in] = true
-			generated[in] = generated[in] || r.corr.generate
+		take(r)
+	}
+	for _, r := range c.set.rules {
+		// Leaving a rule out makes no other rule louder.
+		if r.Kind == Correlation && (c.out[r] && !c.bad[r] || c.later[r]) {
+			take(r)
 		}
 	}
 	for r, id := range c.planned {
@@ -189,9 +201,13 @@ func (c *compiler) planCorrelation(r *Rule) *problems {
 	if c.inputsLoad(r, p); p.refused {
 		return p
 	}
-	if c.depth[r] == 1 {
+	spec := c.tunedRule(r).corr
+	switch {
+	case spec.extension():
+		c.checkExtension(r, spec, p)
+	case c.depth[r] == 1:
 		c.overEvents(r, p)
-	} else {
+	default:
 		c.overFindings(r, p)
 	}
 	return p
@@ -223,6 +239,17 @@ func (c *compiler) inputsLoad(r *Rule, p *problems) {
 	}
 }
 
+// lostStep returns a rule that a temporal correlation waits for and that is
+// left out, or nil.
+func (c *compiler) lostStep(r *Rule) *Rule {
+	for _, in := range r.corr.steps {
+		if c.out[in] && !c.bad[in] {
+			return in
+		}
+	}
+	return nil
+}
+
 // levels returns the correlations that are in, lowest depth first, in the
 // order of the set within one depth. Those without inputs are left out.
 func (c *compiler) levels() []*Rule {
@@ -245,6 +272,14 @@ func (c *compiler) levels() []*Rule {
 					d, any = max(d, n), true
 				}
 			}
+		}
+		if in := c.lostStep(r); in != nil {
+			c.depth[r], c.out[r] = 0, true
+			p := &problems{rule: r.ID}
+			p.warn(r.corr.where, in.ID, fmt.Sprintf("disable it too, or take %q out of its rules", in.ID),
+				"the rule waits for %q, which is left out, so it can never fire and is left out too", in.ID)
+			c.problems = append(c.problems, p.list...)
+			return 0
 		}
 		if !any {
 			c.depth[r] = 0
@@ -291,6 +326,7 @@ func (c *compiler) kind(names []string, address []bool, meaning string) uint16 {
 		id = uint16(len(c.x.plan.Kinds))
 		c.kinds[key] = id
 		c.x.plan.Kinds = append(c.x.plan.Kinds, observation.NewKind(names, address))
+		c.x.kindVariants = append(c.x.kindVariants, nil)
 	}
 	return id
 }

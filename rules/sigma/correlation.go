@@ -1,6 +1,8 @@
 package sigma
 
 import (
+	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,13 +24,20 @@ type correlationSpec struct {
 	typ      observation.Type
 	rules    []ref
 	inputs   []*Rule // set by link, in the order of the set, each once
+	steps    []*Rule // set by link for temporal types: the inputs in the order of the document
 	groupBy  []ref
-	fields   []ref // of value_count
+	fields   []ref // of the value types
 	aliases  map[string]alias
 	timespan time.Duration
 	bounds   []observation.Bound
 	generate bool
 	where    place
+
+	spanWhere       place
+	percentile      float64 // 0 where none is written
+	percentileWhere place
+	baseline        *baselineSpec // rate_anomaly
+	walk            *walkSpec     // id_walk
 
 	groupTuned *tuning // that set groupBy, nil for none
 }
@@ -58,7 +67,7 @@ func parseCorrelation(file string, root, n *yaml.Node, p *problems) *correlation
 	}
 	c := &correlationSpec{where: at(file, n), aliases: map[string]alias{}}
 	known := []string{"type", "rules", "group-by", "timespan", "condition", "aliases", "generate"}
-	var cond, typ *yaml.Node
+	var cond, typ, rules *yaml.Node
 	for _, kv := range pairs(n) {
 		v := kv.value
 		switch kv.key.Value {
@@ -66,7 +75,7 @@ func parseCorrelation(file string, root, n *yaml.Node, p *problems) *correlation
 			typ = v
 			c.setType(file, v, p)
 		case "rules":
-			c.rules = refs(file, v, "rules", "write a list of ids or names", p)
+			rules = v
 		case "group-by":
 			if !isNull(v) {
 				c.groupBy = refs(file, v, "group-by", "write a list of fields", p)
@@ -76,7 +85,7 @@ func parseCorrelation(file string, root, n *yaml.Node, p *problems) *correlation
 			if !ok {
 				p.refuse(at(file, v), v.Value, "write a number and s, m, h or d, such as 90m", "the timespan is no length of time")
 			}
-			c.timespan = d
+			c.timespan, c.spanWhere = d, at(file, v)
 		case "condition":
 			cond = v
 		case "aliases":
@@ -95,36 +104,138 @@ func parseCorrelation(file string, root, n *yaml.Node, p *problems) *correlation
 	}
 	missing := func(key, hint string) { p.refuse(c.where, "", hint, "the correlation has no %s", key) }
 	if typ == nil {
-		missing("type", "add type: event_count or value_count")
+		missing("type", "add type: such as event_count or value_count")
 	}
-	if get(n, "rules") == nil {
+	if rules == nil {
 		missing("rules", "add rules: and a list of ids or names")
+	} else {
+		c.setRules(file, rules, p)
 	}
 	if c.timespan == 0 && get(n, "timespan") == nil && get(n, "timeframe") == nil {
 		missing("timespan", "add timespan: such as 5m")
 	}
-	if c.typ == 0 {
+	switch {
+	case typ == nil || c.typ == 0 && !c.extension():
 		return nil // what the condition needs depends on the type
-	}
-	if cond == nil {
+	case c.typ.Steps():
+		c.setStepsCondition(file, cond, p)
+	case cond == nil && c.baseline != nil:
+		missing("condition", "add condition: with factor: or score:")
+	case cond == nil:
 		missing("condition", "add condition: with gte: and a number")
-		return nil
+	case c.baseline != nil:
+		c.setBaseline(file, cond, p)
+	case c.walk != nil:
+		c.setWalk(file, cond, p)
+	default:
+		c.setCondition(file, cond, p)
 	}
-	c.setCondition(file, cond, p)
 	return c
+}
+
+// extension reports whether the type is one of ours.
+func (c *correlationSpec) extension() bool { return c.baseline != nil || c.walk != nil }
+
+// typeName returns the type as the document writes it.
+func (c *correlationSpec) typeName() string {
+	switch {
+	case c.baseline != nil:
+		return typeBaseline
+	case c.walk != nil:
+		return typeWalk
+	default:
+		return c.typ.String()
+	}
+}
+
+// correlationTypes are Sigma's, and ours behind them.
+func correlationTypes() []string {
+	var out []string
+	for t := observation.EventCount; t <= observation.ValuePercentile; t++ {
+		out = append(out, t.String())
+	}
+	return append(out, typeBaseline, typeWalk)
 }
 
 func (c *correlationSpec) setType(file string, v *yaml.Node, p *problems) {
 	switch v.Value {
-	case "event_count":
-		c.typ = observation.EventCount
-	case "value_count":
-		c.typ = observation.ValueCount
-	case "temporal", "temporal_ordered", "value_sum", "value_avg", "value_percentile", "rate_anomaly", "id_walk":
-		p.refuse(at(file, v), v.Value, "use event_count or value_count, or leave the rule out for now", "the correlation type %s is not yet supported", v.Value)
-	default:
-		known := []string{"event_count", "value_count", "temporal", "temporal_ordered", "value_sum", "value_avg", "value_percentile"}
-		p.refuse(at(file, v), v.Value, didYouMean(v.Value, known, "write event_count or value_count"), "unknown correlation type %q", v.Value)
+	case typeBaseline:
+		c.baseline = &baselineSpec{where: at(file, v)}
+		return
+	case typeWalk:
+		c.walk = &walkSpec{where: at(file, v)}
+		return
+	}
+	for t := observation.EventCount; t <= observation.ValuePercentile; t++ {
+		if t.String() == v.Value {
+			c.typ = t
+			return
+		}
+	}
+	known := correlationTypes()
+	hint := didYouMean(v.Value, known, "write one of: "+strings.Join(known, ", "))
+	if v.Value == "value_median" {
+		hint = "write value_percentile, which is the median where condition has no percentile: or 50"
+	}
+	p.refuse(at(file, v), v.Value, hint, "unknown correlation type %q", v.Value)
+}
+
+// setRules reads what the correlation is made of.
+func (c *correlationSpec) setRules(file string, n *yaml.Node, p *problems) {
+	if words, ok := texts(n); ok && c.typ == observation.TemporalOrdered {
+		for i, w := range words {
+			if slices.ContainsFunc(words[:i], func(o *yaml.Node) bool { return o.Value == w.Value }) {
+				p.refuse(at(file, w), w.Value, "name each rule once; a copy of it under another name can stand for the second time",
+					"%q stands twice in the order of a %s", w.Value, c.typ)
+			}
+		}
+		if p.refused {
+			return
+		}
+	}
+	c.rules = refs(file, n, "rules", "write a list of ids or names", p)
+	if !c.typ.Steps() {
+		return
+	}
+	switch {
+	case len(c.rules) > observation.MaxSteps:
+		p.refuse(c.rules[observation.MaxSteps].where, c.rules[observation.MaxSteps].name, "name fewer rules",
+			"a %s waits for at most %d rules, this one names %d", c.typ, observation.MaxSteps, len(c.rules))
+	case len(c.rules) == 1:
+		p.warn(c.rules[0].where, c.rules[0].name, "name a second rule, or write event_count with gte: 1",
+			"a %s of one rule fires whenever that rule does", c.typ)
+	}
+}
+
+// setStepsCondition accepts no condition, or one that says what a temporal
+// type means anyway.
+func (c *correlationSpec) setStepsCondition(file string, n *yaml.Node, p *problems) {
+	switch {
+	case n == nil || isNull(n):
+		return
+	case n.Kind != yaml.MappingNode:
+		p.refuse(at(file, n), n.Value, "remove it; what must not occur can be excepted in the condition of a detection, or by a filter",
+			"a %s waits for all of its rules and takes no expression", c.typ)
+		return
+	}
+	for _, kv := range pairs(n) {
+		key, v := kv.key.Value, kv.value.Value
+		if key == "field" {
+			p.refuse(at(file, kv.key), key, "remove it, or use value_count", "%s waits for rules and takes no field", c.typ)
+			continue
+		}
+		if _, ok := ops()[key]; !ok {
+			p.refuse(at(file, kv.key), key, "remove the condition", "a %s needs no condition, and knows no %q in one", c.typ, key)
+			continue
+		}
+		want := len(c.rules)
+		if key == "gt" {
+			want--
+		}
+		if got, err := strconv.Atoi(v); kv.value.Kind != yaml.ScalarNode || err != nil || key != "gte" && key != "eq" && key != "gt" || got != want {
+			p.refuse(at(file, kv.value), v, fmt.Sprintf("remove the condition, or write gte: %d; for fewer of them write a rule for each combination", len(c.rules)),
+				"a %s waits for all of its %d rules, %s: %s asks for something else", c.typ, len(c.rules), key, v)
+		}
 	}
 }
 
@@ -189,40 +300,34 @@ func ops() map[string]observation.Op {
 	}
 }
 
+// setCondition reads the condition of the types that compare a number.
 func (c *correlationSpec) setCondition(file string, n *yaml.Node, p *problems) {
 	if n.Kind != yaml.MappingNode || len(n.Content) == 0 {
 		p.refuse(at(file, n), n.Value, "write gte: and a number under it", "the condition of %s must be a map", c.typ)
 		return
 	}
 	for _, kv := range pairs(n) {
-		key := kv.key.Value
-		if key == "field" {
-			if c.typ != observation.ValueCount {
+		switch key := kv.key.Value; key {
+		case "field":
+			if c.typ == observation.EventCount {
 				p.refuse(at(file, kv.key), key, "use value_count to count different values", "%s counts events and takes no field", c.typ)
 				continue
 			}
-			c.fields = refs(file, kv.value, "field", "write a field or a list of fields", p)
-			continue
+			c.setFields(file, kv.value, p)
+		case "percentile":
+			c.setPercentile(file, kv, p)
+		default:
+			if b, ok := c.bound(file, kv, p); ok {
+				c.bounds = append(c.bounds, b)
+			}
 		}
-		op, ok := ops()[key]
-		if !ok {
-			known := []string{"gt", "gte", "lt", "lte", "eq", "neq", "field"}
-			p.refuse(at(file, kv.key), key, didYouMean(key, known, "write one of: "+strings.Join(known, ", ")), "unknown comparison %q", key)
-			continue
-		}
-		v, err := strconv.ParseInt(kv.value.Value, 10, 64)
-		if kv.value.Kind != yaml.ScalarNode || err != nil || v < 0 {
-			p.refuse(at(file, kv.value), kv.value.Value, "write a whole number of 0 or more", "%s needs a whole number", key)
-			continue
-		}
-		if v >= observation.MaxKept {
-			p.refuse(at(file, kv.value), kv.value.Value, "shorten the timespan and lower the number", "a window keeps at most %d entries, it cannot be judged against %d", observation.MaxKept, v)
-			continue
-		}
-		c.bounds = append(c.bounds, observation.Bound{Op: op, Value: float64(v)})
 	}
-	if c.typ == observation.ValueCount && get(n, "field") == nil {
-		p.refuse(at(file, n), "", "add field: under condition", "value_count needs the field whose values it counts")
+	if c.typ != observation.EventCount && get(n, "field") == nil {
+		what := "whose values it counts"
+		if c.typ != observation.ValueCount {
+			what = "that it measures"
+		}
+		p.refuse(at(file, n), "", "add field: under condition", "%s needs the field %s", c.typ, what)
 	}
 	if p.refused {
 		return
@@ -234,6 +339,61 @@ func (c *correlationSpec) setCondition(file string, n *yaml.Node, p *problems) {
 	if why, hint := checkBounds(c, c.bounds); why != "" {
 		p.refuse(at(file, n), "", hint, "%s", why)
 	}
+}
+
+func (c *correlationSpec) setFields(file string, n *yaml.Node, p *problems) {
+	c.fields = refs(file, n, "field", "write a field or a list of fields", p)
+	if len(c.fields) > 1 && (c.typ == observation.ValueSum || c.typ == observation.ValueAvg) {
+		p.refuse(c.fields[1].where, c.fields[1].name, "write a rule for each field", "%s measures one field, not several", c.typ)
+	}
+}
+
+// defaultPercentile is the median.
+const defaultPercentile = 50
+
+func (c *correlationSpec) setPercentile(file string, kv pair, p *problems) {
+	v := kv.value
+	if c.typ != observation.ValuePercentile {
+		p.refuse(at(file, kv.key), "percentile", "remove it, or use value_percentile", "%s has no percentile", c.typ)
+		return
+	}
+	f, err := strconv.ParseFloat(v.Value, 64)
+	if v.Kind != yaml.ScalarNode || err != nil || !(f > 0 && f <= 100) {
+		p.refuse(at(file, v), v.Value, "write a number above 0 and up to 100, such as 95", "%q is no percentile", v.Value)
+		return
+	}
+	c.percentile, c.percentileWhere = f, at(file, kv.key)
+}
+
+// bound reads one comparison.
+func (c *correlationSpec) bound(file string, kv pair, p *problems) (b observation.Bound, ok bool) {
+	key, v := kv.key.Value, kv.value
+	op, ok := ops()[key]
+	if !ok {
+		known := []string{"gt", "gte", "lt", "lte", "eq", "neq", "field", "percentile"}
+		p.refuse(at(file, kv.key), key, didYouMean(key, known, "write one of: "+strings.Join(known, ", ")), "unknown comparison %q", key)
+		return b, false
+	}
+	whole := c.typ.Counts() || c.walk != nil
+	f, err := strconv.ParseFloat(v.Value, 64)
+	switch {
+	case v.Kind != yaml.ScalarNode || err != nil || whole && (f < 0 || f != math.Trunc(f) || strings.ContainsAny(v.Value, ".eExXpP_")):
+		if whole {
+			p.refuse(at(file, v), v.Value, "write a whole number of 0 or more", "%s needs a whole number", key)
+		} else {
+			p.refuse(at(file, v), v.Value, "write a number such as 1500 or 2.5", "%s needs a number", key)
+		}
+		return b, false
+	}
+	typ := c.typ
+	if c.walk != nil {
+		typ = observation.ValueCount
+	}
+	if why, hint := checkNumber(typ, f); why != "" {
+		p.refuse(at(file, v), v.Value, hint, "%s", why)
+		return b, false
+	}
+	return observation.Bound{Op: op, Value: f}, true
 }
 
 // overFindings reports whether the inputs are correlations.

@@ -44,6 +44,12 @@ func shown(x *Index, m *Matcher, ev *event.Event) []string {
 			if h.Value != "" {
 				s += ":" + h.Value
 			}
+			if h.Steps != 0 {
+				s += fmt.Sprintf(":%b", h.Steps)
+			}
+			if h.Number != 0 {
+				s += fmt.Sprintf(":%v", h.Number)
+			}
 			if h.N != 1 {
 				s += " WRONG N"
 			}
@@ -221,10 +227,15 @@ correlation:
 	m := x.NewMatcher()
 	ev := failure("bob", "203.0.113.7")
 	ev.User = "alice"
+	// Each detection has its own entity.
+	if diff := cmp.Diff([]string{"client.address+who=203.0.113.7+bob c", "client.address+who=203.0.113.7+alice c"}, shown(x, m, ev)); diff != "" {
+		t.Error(diff)
+	}
+	ev.User = "bob" // the same entity: counted once
 	if diff := cmp.Diff([]string{"client.address+who=203.0.113.7+bob c"}, shown(x, m, ev)); diff != "" {
 		t.Error(diff)
 	}
-	ev.Account = "" // the first detection lacks it, the second has its own
+	ev.User, ev.Account = "alice", "" // the first detection lacks it, the second has its own
 	if diff := cmp.Diff([]string{"client.address+who=203.0.113.7+alice c"}, shown(x, m, ev)); diff != "" {
 		t.Error(diff)
 	}

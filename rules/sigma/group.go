@@ -2,6 +2,7 @@ package sigma
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -9,28 +10,62 @@ import (
 	"gatewatch/event"
 )
 
-// column is one field of a group-by list: its name, and the event field that
-// it is read from for each of a correlation's detections.
+// column is one field of a group-by list or of what a correlation counts: its
+// name, and the event field that it is read from for each of the detections.
 type column struct {
+	ref    ref
 	name   string
 	fields []event.Field // in the order of the detections
 	alias  string        // what the alias means, "" for a plain field
 }
 
-// overEvents plans a correlation whose inputs are detections.
-func (c *compiler) overEvents(r *Rule, p *problems) {
-	spec := c.tunedRule(r).corr
+// address reports whether the column holds addresses; ok is false where it
+// mixes them with texts.
+func (col *column) address() (is, ok bool) {
+	for i, f := range col.fields {
+		if a := f.Kind() == event.KindAddress; i == 0 {
+			is = a
+		} else if is != a {
+			return false, false
+		}
+	}
+	return is, true
+}
+
+// numeric refuses a column that holds something else than numbers.
+func (col *column) numeric(typ string, p *problems) bool {
+	for _, f := range col.fields {
+		if f.Kind() != event.KindNumber {
+			p.refuse(col.ref.where, col.ref.name, "use a field that holds a number, such as http.response.body.size or duration_ms, or value_count to count different values",
+				"%s is no number, %s cannot measure it", f, typ)
+			return false
+		}
+	}
+	return true
+}
+
+// loadedInputs returns the inputs of a correlation that are in.
+func (c *compiler) loadedInputs(spec *correlationSpec) []*Rule {
 	var ins []*Rule
 	for _, in := range spec.inputs {
 		if !c.out[in] {
 			ins = append(ins, in)
 		}
 	}
-	cols := c.columns(r, ins, spec.groupBy, p)
-	vals := c.columns(r, ins, spec.fields, p)
+	return ins
+}
+
+// overEvents plans a correlation whose inputs are detections.
+func (c *compiler) overEvents(r *Rule, p *problems) {
+	spec := c.tunedRule(r).corr
+	ins := c.loadedInputs(spec)
+	cols := c.columns(r, spec, ins, spec.groupBy, p)
+	vals := c.columns(r, spec, ins, spec.fields, p)
 	if len(vals) > maxTuple {
-		p.refuse(spec.fields[maxTuple].where, spec.fields[maxTuple].name, "count fewer fields", "at most %d fields can be counted together", maxTuple)
+		p.refuse(spec.fields[maxTuple].where, spec.fields[maxTuple].name, "name fewer fields", "at most %d fields can be taken together", maxTuple)
 	}
+	pr := c.planRule(c.tunedRule(r))
+	pr.Percentile = c.measured(spec, vals, p)
 	if p.refused {
 		return
 	}
@@ -41,17 +76,22 @@ func (c *compiler) overEvents(r *Rule, p *problems) {
 	for i, col := range cols {
 		names[i] = col.name
 		mean += col.alias
-		for j, f := range col.fields {
-			if is := f.Kind() == event.KindAddress; j == 0 {
-				address[i] = is
-			} else if address[i] != is {
-				p.refuse(spec.aliases[col.name].where, col.name, "map it to addresses only, or to none", "the alias %q mixes addresses and texts", col.name)
-				return
-			}
+		var ok bool
+		if address[i], ok = col.address(); !ok {
+			p.refuse(spec.aliases[col.name].where, col.name, "map it to addresses only, or to none", "the alias %q mixes addresses and texts", col.name)
+			return
 		}
 	}
-	pr := c.planRule(c.tunedRule(r))
 	pr.Kind, pr.Depth = c.kind(names, address, mean), 1
+	for i, v := range vals {
+		if i > 0 {
+			pr.ValueField += ","
+		}
+		pr.ValueField += v.name
+	}
+	for _, s := range spec.steps {
+		pr.Steps = append(pr.Steps, s.ID)
+	}
 	id := c.add(r, pr)
 	feed := make([]string, len(ins))
 	for i, in := range ins {
@@ -60,6 +100,9 @@ func (c *compiler) overEvents(r *Rule, p *problems) {
 			fields[j] = col.fields[i]
 		}
 		s := sink{rule: id, kind: pr.Kind, variant: c.variant(fields), value: -1}
+		if at := slices.Index(spec.steps, in); at >= 0 {
+			s.steps = 1 << at
+		}
 		if len(vals) > 0 {
 			tuple := make([]event.Field, len(vals))
 			for j, v := range vals {
@@ -67,14 +110,79 @@ func (c *compiler) overEvents(r *Rule, p *problems) {
 				c.x.needs = c.x.needs.Add(v.fields[i])
 			}
 			s.value = c.tuple(tuple)
+			s.measures = vals[0].fields[0].Kind() == event.KindNumber && pr.Type.Measures()
+		}
+		if kv := &c.x.kindVariants[pr.Kind]; !slices.Contains(*kv, s.variant) {
+			*kv = append(*kv, s.variant)
 		}
 		d := &c.x.dets[c.detOf[in]]
 		d.sinks = append(d.sinks, s)
-		feed[i] = fmt.Sprintf("%d/%d/%d", c.detOf[in], s.variant, s.value)
+		feed[i] = fmt.Sprintf("%d/%d/%d/%x", c.detOf[in], s.variant, s.value, s.steps)
 	}
 	// Rules that count the same share their window, see observation.Rule.
 	slices.Sort(feed)
 	c.x.plan.Rules[id].Feed = strings.Join(slices.Compact(feed), " ")
+}
+
+// measured checks the field of a type that measures, and returns the
+// percentile that it asks for: 0 where there is none, or where the field is a
+// text and the type ranks its values by rarity.
+func (c *compiler) measured(spec *correlationSpec, vals []column, p *problems) float64 {
+	switch spec.typ {
+	case observation.ValueSum, observation.ValueAvg:
+		for _, v := range vals {
+			v.numeric(spec.typ.String(), p)
+		}
+		return 0
+	case observation.ValuePercentile:
+	default:
+		return 0
+	}
+	numbers, texts := 0, 0
+	for _, v := range vals {
+		for _, f := range v.fields {
+			if f.Kind() == event.KindNumber {
+				numbers++
+			} else {
+				texts++
+			}
+		}
+	}
+	if numbers == 0 || len(vals) > 1 { // several fields are ranked as texts
+		spec.ranks(p)
+		return 0
+	}
+	if texts > 0 {
+		p.refuse(vals[0].ref.where, vals[0].ref.name, "map it to numbers only, or to none", "the alias %q mixes numbers and texts", vals[0].ref.name)
+	}
+	if spec.percentile == 0 {
+		return defaultPercentile
+	}
+	return spec.percentile
+}
+
+// ranks refuses what makes no sense for a rank by rarity.
+func (c *correlationSpec) ranks(p *problems) {
+	if c.percentile != 0 {
+		p.refuse(c.percentileWhere, "percentile", "remove it, or use a field that holds a number",
+			"texts are ranked by how rare they are, which takes no percentile")
+	}
+	r := observation.Rule{Bounds: c.bounds}
+	var samples []float64
+	for _, b := range c.bounds {
+		samples = append(samples, math.Nextafter(b.Value, 0), b.Value, math.Nextafter(b.Value, 101))
+	}
+	samples = slices.DeleteFunc(append(samples, 1e-9, 100), func(v float64) bool { return v <= 0 || v > 100 })
+	holds := 0
+	for _, v := range samples {
+		if r.Holds(v) {
+			holds++
+		}
+	}
+	if holds == 0 || holds == len(samples) {
+		p.refuse(c.fields[0].where, c.fields[0].name, "write such as lte: 1, for values that one event of a hundred has",
+			"the rank of a text is above 0 and up to 100: the condition holds for %s", map[bool]string{true: "none", false: "each"}[holds == 0])
+	}
 }
 
 func (c *compiler) tuple(fields []event.Field) int32 {
@@ -87,10 +195,10 @@ func (c *compiler) tuple(fields []event.Field) int32 {
 }
 
 // columns resolves the names of a group-by list or of counted fields.
-func (c *compiler) columns(r *Rule, ins []*Rule, names []ref, p *problems) []column {
+func (c *compiler) columns(r *Rule, spec *correlationSpec, ins []*Rule, names []ref, p *problems) []column {
 	var out []column
 	for _, name := range names {
-		if a, ok := r.corr.aliases[name.name]; ok {
+		if a, ok := spec.aliases[name.name]; ok {
 			if col, ok := c.aliased(r, ins, name, a, p); ok {
 				out = append(out, col)
 			}
@@ -100,7 +208,7 @@ func (c *compiler) columns(r *Rule, ins []*Rule, names []ref, p *problems) []col
 		if !ok {
 			continue
 		}
-		col := column{name: f.String()}
+		col := column{ref: name, name: f.String()}
 		for range ins {
 			col.fields = append(col.fields, f)
 		}
@@ -130,7 +238,7 @@ func (c *compiler) aliased(r *Rule, ins []*Rule, name ref, a alias, p *problems)
 		p.refuse(a.where, name.name, "give the alias a name that is no field", "the alias %q is also the name of a field", name.name)
 		return column{}, false
 	}
-	col := column{name: name.name}
+	col := column{ref: name, name: name.name}
 	var mean strings.Builder
 	same := true
 	for _, in := range ins {
@@ -167,55 +275,131 @@ func (c *compiler) overFindings(r *Rule, p *problems) {
 	spec := c.tunedRule(r).corr
 	pr := c.planRule(c.tunedRule(r))
 	pr.Depth = c.depth[r]
-	for _, in := range spec.inputs {
-		if !c.out[in] {
-			pr.Inputs = append(pr.Inputs, c.planned[in])
-		}
+	for _, in := range c.loadedInputs(spec) {
+		pr.Inputs = append(pr.Inputs, c.planned[in])
 	}
-	for name, a := range spec.aliases {
-		p.refuse(a.where, name, "use fields that all inputs group by", "aliases over correlations are not yet supported")
+	for _, s := range spec.steps {
+		pr.Steps = append(pr.Steps, s.ID)
 	}
-	carried := func(name ref) string {
-		f, ok := eventField(name, p)
-		if !ok {
-			return ""
-		}
-		if observation.HasCardField(f.String()) {
-			return f.String()
-		}
-		for _, in := range pr.Inputs {
-			if k := c.x.plan.Kinds[c.x.plan.Rules[in].Kind]; !slices.Contains(k.Fields, f.String()) {
-				p.refuse(name.where, name.name, "add it to the group-by of that rule",
-					"a firing of %q does not carry %s: it is not in its group-by", c.x.plan.Rules[in].ID, f)
-				return ""
-			}
-		}
-		return f.String()
-	}
-	var names []string
+	names, address := []string{}, map[string]bool{}
 	for _, g := range spec.groupBy {
-		names = append(names, carried(g))
+		if name, is, ok := c.carried(spec, pr.Inputs, g, p); ok {
+			names, address[name] = append(names, name), is
+		}
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
-	address := make([]bool, len(names))
-	for i, n := range names {
-		if f, ok := event.Lookup(n); ok {
-			address[i] = f.Kind() == event.KindAddress
+	if spec.measuresFirings() {
+		p.refuse(spec.fields[0].where, spec.fields[0].name, "measure over the detections, or count or rank what a firing carries with value_count or value_percentile of a text",
+			"a firing carries no number that %s could measure", spec.typ)
+		return
+	}
+	var values []string
+	for _, f := range spec.fields {
+		if name, _, ok := c.carried(spec, pr.Inputs, f, p); ok {
+			values = append(values, name)
 		}
 	}
-	if len(spec.fields) > 1 {
-		p.refuse(spec.fields[1].where, spec.fields[1].name, "count one field", "a correlation over correlations counts the values of one field, not of several")
+	pr.ValueField = strings.Join(values, ",")
+	if len(spec.fields) > maxTuple {
+		p.refuse(spec.fields[maxTuple].where, spec.fields[maxTuple].name, "name fewer fields", "at most %d fields can be taken together", maxTuple)
 	}
-	if len(spec.fields) == 1 {
-		pr.ValueField = carried(spec.fields[0])
+	if spec.typ == observation.ValuePercentile && !p.refused {
+		spec.ranks(p)
 	}
 	if p.refused {
 		return
 	}
-	if names == nil {
-		names, address = []string{}, []bool{}
+	flags := make([]bool, len(names))
+	for i, n := range names {
+		flags[i] = address[n]
 	}
-	pr.Kind = c.kind(names, address, "")
+	pr.Kind = c.kind(names, flags, "")
 	c.add(r, pr)
+}
+
+// measuresFirings reports whether a correlation over correlations asks for a
+// number, which firings do not have: their status is that of one event.
+func (c *correlationSpec) measuresFirings() bool {
+	switch c.typ {
+	case observation.ValueSum, observation.ValueAvg:
+		return true
+	case observation.ValuePercentile:
+		if len(c.fields) == 1 {
+			src, ok := lookupSource(c.fields[0].name, taxWebserver)
+			return ok && src.kind() == event.KindNumber
+		}
+	}
+	return false
+}
+
+// carried resolves the name of something that the firings of all inputs
+// carry: a field, or an alias that all of them group by.
+func (c *compiler) carried(spec *correlationSpec, inputs []uint32, name ref, p *problems) (carried string, address, ok bool) {
+	if a, ok := spec.aliases[name.name]; ok {
+		return c.carriedAlias(spec, inputs, name, a, p)
+	}
+	_, known := lookupSource(name.name, taxWebserver)
+	carried = name.name
+	if known {
+		f, ok := eventField(name, p)
+		if !ok {
+			return "", false, false
+		}
+		if carried, address = f.String(), f.Kind() == event.KindAddress; observation.HasCardField(carried) {
+			return carried, address, true
+		}
+	}
+	for i, in := range inputs {
+		kind := &c.x.plan.Kinds[c.x.plan.Rules[in].Kind]
+		at := slices.Index(kind.Fields, carried)
+		switch {
+		case at < 0 && !known && !c.isAlias(inputs, carried):
+			eventField(name, p) // says that there is no such field
+			return "", false, false
+		case at < 0:
+			p.refuse(name.where, name.name, "add it to the group-by of that rule",
+				"a firing of %q does not carry %s: it is not in its group-by", c.x.plan.Rules[in].ID, carried)
+			return "", false, false
+		case i > 0 && address != kind.Address[at]:
+			p.refuse(name.where, name.name, "make the alias stand for addresses in all of them, or in none",
+				"%s is an address in some firings and a text in others", carried)
+			return "", false, false
+		}
+		address = kind.Address[at]
+	}
+	return carried, address, true
+}
+
+// isAlias reports whether one of the inputs groups by something of this name.
+func (c *compiler) isAlias(inputs []uint32, name string) bool {
+	return slices.ContainsFunc(inputs, func(in uint32) bool {
+		return slices.Contains(c.x.plan.Kinds[c.x.plan.Rules[in].Kind].Fields, name)
+	})
+}
+
+// carriedAlias resolves an alias that stands for the same field in all
+// inputs. One that does not is refused: findings are filed under the names of
+// their own groups.
+func (c *compiler) carriedAlias(spec *correlationSpec, inputs []uint32, name ref, a alias, p *problems) (carried string, address, ok bool) {
+	plain := *spec
+	plain.aliases = nil
+	for j, in := range c.loadedInputs(spec) {
+		i := slices.IndexFunc(a.fields, func(f aliasField) bool { return c.set.byName[f.rule.name] == in })
+		if i < 0 {
+			p.refuse(a.where, name.name, "add the rule to the alias", "the alias %q has no field for the rule %q", name.name, in.ID)
+			return "", false, false
+		}
+		got, is, ok := c.carried(&plain, inputs[j:j+1], a.fields[i].field, p)
+		if !ok {
+			return "", false, false
+		}
+		if carried != "" && got != carried {
+			p.refuse(a.fields[i].field.where, a.fields[i].field.name, "give both rules an alias of one name, group each by it, and name that alias here",
+				"a firing is filed under the names of its own group: an alias over correlations cannot join %s and %s", carried, got)
+			return "", false, false
+		}
+		carried, address = got, is
+	}
+	return carried, address, true
 }

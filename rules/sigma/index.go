@@ -29,7 +29,9 @@ type Index struct {
 	trigger  []uint32 // dets to look at when an atom is true, see atomInfo
 	always   []uint32 // dets that no atom announces
 	variants []variant
-	values   [][]event.Field // value tuples of value_count rules
+	// kindVariants are, by kind, the ways in which its entity is read.
+	kindVariants [][]uint16
+	values       [][]event.Field // value tuples of value_count rules
 }
 
 // det is a compiled detection.
@@ -48,6 +50,11 @@ type sink struct {
 	kind    uint16
 	variant uint16
 	value   int32 // index into Index.values, -1 for none
+	// measures: the value is a number to be measured, not a text to be counted.
+	measures bool
+	// several: the kind's entity is read in more than one way.
+	several bool
+	steps   uint64 // of a temporal rule: the bit of this detection
 }
 
 // variant is a way to read the entity of a kind: correlations with aliases
@@ -108,6 +115,12 @@ func (x *Index) lay(b *builder, triggers [][]uint32) {
 		a.last = uint32(len(x.trigger))
 	}
 	x.makeRegexes()
+	for i := range x.dets {
+		for j := range x.dets[i].sinks {
+			s := &x.dets[i].sinks[j]
+			s.several = len(x.kindVariants[s.kind]) > 1
+		}
+	}
 	request := step{kind: stepRequest, target: noInput, path: noInput, query: noInput}
 	for i, in := range x.inputs {
 		id := uint16(i)

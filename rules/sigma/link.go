@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"gatewatch/detectors/observation"
 )
 
 // link resolves the names by which documents refer to each other. Documents
@@ -80,7 +82,7 @@ func (s *Set) find(name ref, sev Severity, p *problems) *Rule {
 
 func (s *Set) linkCorrelation(r *Rule, p *problems) {
 	c := r.corr
-	c.inputs = nil
+	c.inputs, c.steps = nil, nil
 	kinds := map[DocumentKind]int{}
 	for _, name := range c.rules {
 		in := s.find(name, Refused, p)
@@ -90,7 +92,13 @@ func (s *Set) linkCorrelation(r *Rule, p *problems) {
 			p.refuse(name.where, name.name, "name a detection or a correlation", "%q is a filter", name.name)
 		case !slices.Contains(c.inputs, in):
 			c.inputs = append(c.inputs, in)
+			if c.typ.Steps() {
+				c.steps = append(c.steps, in)
+			}
 			kinds[in.Kind]++
+		case c.typ == observation.TemporalOrdered:
+			p.refuse(name.where, name.name, "name each rule once; a copy of it under another name can stand for the second time",
+				"%q stands twice in the order of a %s: it is a rule that was named before", name.name, c.typ)
 		}
 	}
 	if kinds[Detection] > 0 && kinds[Correlation] > 0 {

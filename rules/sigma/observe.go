@@ -14,9 +14,12 @@ type hit struct {
 	rule          uint32
 	hash          uint64
 	value         string
+	number        float64
+	steps         uint64
 }
 
-func (h *hit) order() uint64 { return uint64(h.kind)<<32 | uint64(h.rule) }
+// order sorts hits by kind, entity and rule.
+func (h *hit) order() uint64 { return uint64(h.kind)<<48 | uint64(h.variant)<<32 | uint64(h.rule) }
 
 // entity is what the event has for one variant of a kind.
 type entity struct {
@@ -42,50 +45,88 @@ func (m *Matcher) observe(ev *event.Event, b *observation.Batch) {
 	for i := 0; i < len(m.hits); {
 		h := &m.hits[i]
 		e := &m.entities[h.variant]
-		kind := &m.x.plan.Kinds[h.kind]
+		kind, variant := h.kind, h.variant
 		values := m.values[e.lo:e.hi]
 		o := observation.Observation{
-			Kind: h.kind, Hash: kind.Hash(values), Values: b.KeepBytes(values), First: uint32(len(b.Hits)),
+			Kind: kind, Hash: m.x.plan.Kinds[kind].Hash(values), Values: b.KeepBytes(values), First: uint32(len(b.Hits)),
 		}
-		for ; i < len(m.hits) && m.hits[i].kind == o.Kind; i++ {
+		for ; i < len(m.hits) && m.hits[i].kind == kind && m.hits[i].variant == variant; i++ {
 			h := &m.hits[i]
-			b.Hits = append(b.Hits, observation.Hit{Rule: h.rule, N: 1, Hash: h.hash, Value: h.value})
+			b.Hits = append(b.Hits, observation.Hit{Rule: h.rule, N: 1, Hash: h.hash, Value: h.value, Number: h.number, Steps: h.steps})
 			o.Count++
 		}
 		b.Obs = append(b.Obs, o)
 	}
 }
 
-// sink counts the event for one rule, once however many of the rule's
-// detections it matches.
+// sink counts the event for one rule: once for each entity that it gives,
+// however many of the rule's detections it matches.
 func (m *Matcher) sink(ev *event.Event, b *observation.Batch, s *sink) {
-	if m.ruleSeen[s.rule] == m.epoch {
+	// Only aliases give a rule several entities, only steps add to a hit.
+	if m.ruleSeen[s.rule] == m.epoch && !s.several && s.steps == 0 {
 		return
 	}
 	e := &m.entities[s.variant]
 	if e.epoch != m.epoch {
 		m.entity(ev, e, &m.x.variants[s.variant])
 	}
-	h := hit{kind: s.kind, variant: s.variant, rule: s.rule}
-	ok := e.present
-	if ok {
-		if s.value >= 0 {
-			h.hash, h.value, ok = m.counted(ev, b, m.x.values[s.value])
-		}
-		// The first detection that has the group decides, so that all rules of
-		// a kind agree on the entity.
-		m.ruleSeen[s.rule] = m.epoch
-	}
-	if ok {
-		m.hits = append(m.hits, h)
+	if !e.present {
+		m.miss(s.rule)
 		return
 	}
-	if e.present {
-		m.missing[s.rule]++
-	} else if m.missSeen[s.rule] != m.epoch {
-		m.missSeen[s.rule] = m.epoch
-		m.missed = append(m.missed, s.rule)
+	h := hit{kind: s.kind, variant: s.variant, rule: s.rule, steps: s.steps}
+	if s.several {
+		h.variant = m.sameEntity(ev, s.kind, s.variant)
 	}
+	if m.ruleSeen[s.rule] == m.epoch {
+		for i := range m.hits {
+			if o := &m.hits[i]; o.rule == h.rule && o.variant == h.variant {
+				o.steps |= h.steps
+				return
+			}
+		}
+	}
+	if s.value >= 0 {
+		var ok bool
+		if s.measures {
+			var n int64
+			n, ok = ev.Number(m.x.values[s.value][0])
+			h.number = float64(n)
+		} else {
+			h.hash, h.value, ok = m.counted(ev, b, m.x.values[s.value])
+		}
+		if !ok {
+			m.miss(s.rule)
+			return
+		}
+	}
+	m.ruleSeen[s.rule] = m.epoch
+	m.hits = append(m.hits, h)
+}
+
+// miss notes that the event lacks something that a rule groups by or counts.
+// It counts when no other detection of the rule had it all.
+func (m *Matcher) miss(rule uint32) {
+	if m.missSeen[rule] != m.epoch {
+		m.missSeen[rule] = m.epoch
+		m.missed = append(m.missed, rule)
+	}
+}
+
+// sameEntity returns the first of the kind's variants that reads the same
+// entity from the event as the given one: hits of one entity go together.
+func (m *Matcher) sameEntity(ev *event.Event, kind, variant uint16) uint16 {
+	is := &m.entities[variant]
+	for _, v := range m.x.kindVariants[kind] {
+		e := &m.entities[v]
+		if e.epoch != m.epoch {
+			m.entity(ev, e, &m.x.variants[v])
+		}
+		if e.present && string(m.values[e.lo:e.hi]) == string(m.values[is.lo:is.hi]) {
+			return v
+		}
+	}
+	return variant
 }
 
 // entity encodes the values of a group-by list.
