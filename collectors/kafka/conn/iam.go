@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -137,9 +138,7 @@ func presign(r presignRequest, keys awsKeys, now time.Time) map[string]string {
 		"X-Amz-Expires":       fmt.Sprint(int(r.expires.Seconds())),
 		"X-Amz-SignedHeaders": "host",
 	}
-	for k, v := range r.query {
-		q[k] = v
-	}
+	maps.Copy(q, r.query)
 	if keys.session != "" {
 		q["X-Amz-Security-Token"] = keys.session
 	}

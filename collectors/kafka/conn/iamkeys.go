@@ -51,8 +51,10 @@ func (c *awsCredentials) get(ctx context.Context, region string, now time.Time) 
 }
 
 func (c *awsCredentials) env(name string) string {
-	v, _ := c.cfg.Env(name)
-	return v
+	if v, ok := c.cfg.Env(name); ok {
+		return v
+	}
+	return ""
 }
 
 func (c *awsCredentials) configured() (awsKeys, error) {

@@ -46,7 +46,7 @@ func newOAuth(cfg OAuth, timeout time.Duration) (*oauthMechanism, error) {
 	}
 	if cfg.TokenURL != "" {
 		u, err := url.Parse(cfg.TokenURL)
-		if err != nil || u.Host == "" || u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) {
+		if err != nil || u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())) {
 			return nil, errors.New("token_url has to be an https address")
 		}
 		if cfg.ClientID == "" || cfg.ClientSecret == nil {
