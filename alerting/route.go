@@ -62,9 +62,11 @@ type Recipient struct {
 }
 
 // DefaultRoute returns the tree of a configuration without one: every
-// receiver is told of everything at its level, each incident alone.
+// receiver is told of everything at its level, each incident alone. Zero
+// intervals are those of BookOptions.
 func DefaultRoute(targets []Target, groupInterval, repeatInterval time.Duration) Route {
-	r := Route{GroupInterval: groupInterval, RepeatInterval: repeatInterval}
+	o := BookOptions{GroupInterval: groupInterval, RepeatInterval: repeatInterval}.withDefaults()
+	r := Route{GroupInterval: o.GroupInterval, RepeatInterval: o.RepeatInterval}
 	for _, t := range targets {
 		r.Receivers = append(r.Receivers, t.Receiver.Name())
 	}

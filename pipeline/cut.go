@@ -27,6 +27,8 @@ type cut struct {
 	upper []detectors.SlotState
 	book  []storage.Op
 	sent  []alerting.Revision
+	// waiting are closed once the cut is durable.
+	waiting []chan struct{}
 
 	began  time.Time
 	parts  atomic.Int32
@@ -253,6 +255,7 @@ func (f *findingsStage) cut(ctx context.Context, c *cut) {
 		c.book = append(c.book, storage.Op(op))
 	}
 	f.shadow.cut(f, c)
+	c.waiting, f.waiting = f.waiting, nil
 	c.part()
 }
 
@@ -302,6 +305,9 @@ func (p *Pipeline) write(ctx context.Context, m *merger) {
 			return
 		}
 		p.outbox.Committed(seq)
+		for _, w := range c.waiting {
+			close(w)
+		}
 		p.logIncidents(c.sent)
 		m.cuts.took.Store(int64(time.Since(c.began)))
 		p.lastCut.Store(p.o.Now().UnixNano())

@@ -100,6 +100,8 @@ type findingsStage struct {
 	chain  bool              // some rule is chained, so upper has work
 	all    detectors.Findings
 
+	waiting []chan struct{} // closed once the next cut is durable
+
 	evictedAlive uint64 // as told by the last incident of our own
 }
 

@@ -75,7 +75,10 @@ type Options struct {
 	// Checkpoint is the time between two cuts; default 1 s.
 	Checkpoint time.Duration
 	// Outbox configures delivery; its Store is DB. Without a DB nothing is sent.
-	Outbox  alerting.OutboxOptions
+	Outbox alerting.OutboxOptions
+	// Routing says who is told of what; nil tells every target of everything
+	// at its level.
+	Routing *alerting.Routing
 	Notices []Notice
 
 	Now    func() time.Time   // wall clock; default time.Now
@@ -137,7 +140,8 @@ type Pipeline struct {
 	commits   chan *cut
 	queries   chan func(*findingsStage)
 	stageDone chan struct{}
-	afterMu   sync.Mutex // guards the stage once its goroutine has ended
+	ended     chan struct{} // closed when nothing can be committed any more
+	afterMu   sync.Mutex    // guards the stage once its goroutine has ended
 	wantCut   atomic.Bool
 	cancel    context.CancelCauseFunc
 
@@ -171,6 +175,7 @@ func New(o Options) (*Pipeline, error) {
 		commits:   make(chan *cut, 1),
 		queries:   make(chan func(*findingsStage)),
 		stageDone: make(chan struct{}),
+		ended:     make(chan struct{}),
 		stats:     make([]atomic.Pointer[detectors.Stats], o.Workers),
 		started:   o.Now(),
 	}
@@ -199,9 +204,14 @@ func New(o Options) (*Pipeline, error) {
 	if o.DB == nil {
 		return p, nil
 	}
+	routing, err := p.routing(o.Routing, o.Outbox.Targets)
+	if err != nil {
+		return nil, err
+	}
 	if err := p.load(p.merge, p.stage); err != nil {
 		return nil, damaged(o.DB, err)
 	}
+	p.stage.book.SetRouting(routing)
 	return p, p.openOutbox()
 }
 
@@ -295,6 +305,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		close(p.commits)
 	}
 	behind.Wait()
+	close(p.ended)
 	stopOutbox()
 	sending.Wait()
 	if errors.Is(groupErr, errDone) || errors.Is(groupErr, context.Canceled) {

@@ -16,11 +16,14 @@ type Reload struct {
 	Index   *sigma.Index
 	Derive  event.DeriveOptions
 	Targets []alerting.Target
+	Routing *alerting.Routing // nil tells every target of everything
 }
 
 type reloadRequest struct {
-	setup *setup
-	done  chan error
+	setup   *setup
+	targets []alerting.Target
+	routing *alerting.Routing
+	done    chan error
 }
 
 // Reload changes rules, identity and receivers at one place of the merged
@@ -31,7 +34,11 @@ func (p *Pipeline) Reload(ctx context.Context, r Reload) error {
 	if _, err := newStateless(s, p.o.Inputs); err != nil {
 		return err
 	}
-	req := &reloadRequest{setup: s, done: make(chan error, 1)}
+	routing, err := p.routing(r.Routing, r.Targets)
+	if err != nil {
+		return err
+	}
+	req := &reloadRequest{setup: s, targets: r.Targets, routing: routing, done: make(chan error, 1)}
 	select {
 	case p.merge.reload <- req:
 	case <-p.stageDone:
@@ -41,21 +48,12 @@ func (p *Pipeline) Reload(ctx context.Context, r Reload) error {
 	}
 	select {
 	case err := <-req.done:
-		if err != nil {
-			return err
-		}
+		return err
 	case <-p.stageDone:
 		return errDone
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if p.outbox == nil {
-		return nil
-	}
-	if err := p.outbox.SetTargets(r.Targets); err != nil {
-		return fmt.Errorf("change receivers: %w", err)
-	}
-	return nil
 }
 
 // startReload makes the new setup the current one and sends the marker behind
@@ -134,6 +132,14 @@ func (f *findingsStage) reload(req *reloadRequest) {
 		f.shadow.book.SetPlan(f.plan)
 	} else {
 		f.p.fail(fmt.Errorf("change the rules: %w", err))
+	}
+	if f.p.outbox != nil && err == nil {
+		// The queues of new receivers are there before anything is routed to them.
+		if err = f.p.outbox.SetTargets(req.targets); err == nil {
+			f.book.SetRouting(req.routing)
+		} else {
+			err = fmt.Errorf("change receivers: %w", err)
+		}
 	}
 	req.done <- err
 }

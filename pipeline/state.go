@@ -91,8 +91,15 @@ func (p *Pipeline) load(m *merger, f *findingsStage) error {
 	if err := p.loadSlots(m, f); err != nil {
 		return err
 	}
-	if err := f.book.Load(func(each func(k, v []byte) error) error { return db.Scan(storage.Incidents, nil, each) }); err != nil {
-		return err
+	for _, part := range [...]struct {
+		bucket string
+		load   func(scan func(each func(k, v []byte) error) error) error
+	}{
+		{storage.Incidents, f.book.Load}, {storage.Silences, f.book.LoadSilences}, {storage.Groups, f.book.LoadGroups},
+	} {
+		if err := part.load(func(each func(k, v []byte) error) error { return db.Scan(part.bucket, nil, each) }); err != nil {
+			return err
+		}
 	}
 	return f.shadow.load(db)
 }

@@ -34,11 +34,13 @@ const (
 	Incidents = "incidents"
 	Shadow    = "shadow" // incidents of rules that are only watched
 	Outbox    = "outbox"
+	Silences  = "silences"
+	Groups    = "groups" // when groups of incidents were last told
 )
 
 // Buckets returns the names of all buckets.
 func Buckets() []string {
-	return []string{Meta, Sources, Positions, Slots, Incidents, Shadow, Outbox}
+	return []string{Meta, Sources, Positions, Slots, Incidents, Shadow, Outbox, Silences, Groups}
 }
 
 // Schema is the version of the layout that this build reads and writes. It is
