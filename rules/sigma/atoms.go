@@ -219,6 +219,7 @@ func (b *builder) finish() {
 	groupLits := []literal{}
 	for i, in := range b.inputs {
 		var lits []literal
+		clauses := in.chooseClauses(b.patterns)
 		for _, id := range in.patterns {
 			p := &b.patterns[id]
 			switch p.m.op {
@@ -230,7 +231,7 @@ func (b *builder) finish() {
 				continue
 			}
 			if in.src.kind() == event.KindText {
-				lits = append(lits, in.textPattern(uint16(i), id, p.m)...)
+				lits = append(lits, in.textPattern(uint16(i), id, p.m, clauses[id])...)
 			}
 		}
 		switch in.src.kind() {
@@ -278,10 +279,51 @@ func (s source) repeats() bool {
 	}
 }
 
+// chooseClauses returns what announces each text pattern of the input. Of
+// several clauses, those that many patterns share are left out as long as
+// another remains: each would be looked at for all of these patterns wherever
+// it is found.
+func (in *input) chooseClauses(all []pattern) map[uint32][]clause {
+	chosen := map[uint32][]clause{}
+	if in.src.kind() != event.KindText {
+		return chosen
+	}
+	shared := map[string]int{}
+	for _, id := range in.patterns {
+		chosen[id] = all[id].m.required(in.src)
+		for _, c := range chosen[id] {
+			for _, lit := range c.lits {
+				shared[lit]++
+			}
+		}
+	}
+	most := func(c clause) int {
+		n := 0
+		for _, lit := range c.lits {
+			n = max(n, shared[lit])
+		}
+		return n
+	}
+	for id, clauses := range chosen {
+		if len(clauses) < 2 {
+			continue
+		}
+		few := slices.DeleteFunc(slices.Clone(clauses), func(c clause) bool { return most(c) > maxShared })
+		if len(few) == 0 {
+			few = []clause{slices.MinFunc(clauses, func(a, b clause) int { return cmp.Compare(most(a), most(b)) })}
+		}
+		chosen[id] = few
+	}
+	return chosen
+}
+
+// maxShared is how many patterns may be announced by one literal that is not
+// all that they need.
+const maxShared = 16
+
 // textPattern enters a pattern where it is looked up, and returns the
 // literals that announce it.
-func (in *input) textPattern(index uint16, id uint32, m *matcher) []literal {
-	req := m.required(in.src)
+func (in *input) textPattern(index uint16, id uint32, m *matcher, req []clause) []literal {
 	if m.op == opExact {
 		if in.exact == nil {
 			in.exact = map[string][]uint32{}

@@ -1,6 +1,10 @@
 package sigma
 
-import "slices"
+import (
+	"slices"
+
+	"gatewatch/event"
+)
 
 // automaton finds all occurrences of many literals in one pass over a text,
 // whatever the case of its ASCII letters. It is Aho and Corasick's: states
@@ -254,9 +258,11 @@ func (a *automaton) visit(trie []trieNode) []bool {
 	visited := make([]bool, len(trie))
 	t := uint32(0)
 	visited[0] = true
-	for _, c := range []byte(ordinaryText) {
-		t = follow(trie, t, a.class[c])
-		visited[t] = true
+	for _, sample := range fieldSource(event.FieldRaw).ordinary() {
+		for _, c := range []byte(sample) {
+			t = follow(trie, t, a.class[c])
+			visited[t] = true
+		}
 	}
 	return visited
 }

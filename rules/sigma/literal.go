@@ -16,6 +16,7 @@ const (
 	maxClass        = 8   // characters of a class that are written out
 	maxClauses      = 4   // clauses of one pattern
 	maxLiteral      = 64  // characters of a literal that are looked at
+	ordinaryShare   = 0.3 // how many ordinary values are taken to hold a text that is in one of them
 	tooCommon       = 0.6 // a clause that holds oftener announces nothing
 	helpful         = 0.2 // one behind the rarest has to be rarer: finding it costs more than it saves
 )
@@ -286,6 +287,9 @@ func frequency(set []string, src source) float64 {
 			default:
 				p *= 0.0005
 			}
+		}
+		if p < ordinaryShare && isOrdinary(s, src) {
+			p = ordinaryShare
 		}
 		sum += min(p, 1)
 	}
