@@ -67,9 +67,11 @@ func TestParseFull(t *testing.T) {
 		Incidents: Incidents{ResolveAfter: 2 * time.Hour, GroupInterval: time.Minute, RepeatInterval: 24 * time.Hour, Keep: 10},
 		Receivers: []Receiver{
 			{Name: "ops", Level: observation.Medium, Type: "webhook", Settings: &Webhook{
-				URL: Secret{value: "https://hook.example/services/T0/s3cret"}, Secret: Secret{file: "/etc/gw/hook.key"},
-				Timeout: 5 * time.Second,
-				Headers: map[string]Secret{"X-Team": {value: "a$b"}, "Authorization": {file: "/run/secrets/auth"}},
+				HTTP: HTTP{
+					URL: Secret{value: "https://hook.example/services/T0/s3cret"}, Timeout: 5 * time.Second,
+					Headers: map[string]Secret{"X-Team": {value: "a$b"}, "Authorization": {file: "/run/secrets/auth"}},
+				},
+				Secret: Secret{file: "/etc/gw/hook.key"},
 			}},
 		},
 		API: API{Listen: "unix:/etc/gw/gw.sock"},

@@ -1,7 +1,7 @@
 package config
 
 import (
-	"time"
+	"os"
 
 	"gatewatch/alerting/webhook"
 
@@ -10,48 +10,66 @@ import (
 
 // Webhook is a receiver that is called by HTTP.
 type Webhook struct {
-	URL     Secret
-	Secret  Secret // signs the message; may be unset
-	Timeout time.Duration
-	Headers map[string]Secret
+	HTTP
+	Secret      Secret // signs the message; may be unset
+	Method      string // "" for POST
+	ContentType string // "" for application/json
+	Body        string // a template, "" for the incident as it is
 }
-
-// AttemptTimeout returns the timeout of one request.
-func (w *Webhook) AttemptTimeout() time.Duration { return w.Timeout }
 
 // Options returns the options of webhook.New for a receiver of that name;
 // version is gatewatch's own.
 func (w *Webhook) Options(name, version string) webhook.Config {
-	c := webhook.Config{Name: name, URL: w.URL, Timeout: w.Timeout, Version: version}
+	c := webhook.Config{
+		Name: name, URL: w.URL, Headers: w.headers(), Timeout: w.Timeout, TLS: w.TLS.Files(), Proxy: w.proxy(),
+		Version: version, Method: w.Method, ContentType: w.ContentType, Body: w.Body,
+	}
 	if w.Secret.IsSet() {
 		c.Secrets = []webhook.Secret{w.Secret}
-	}
-	for name, s := range w.Headers {
-		if c.Headers == nil {
-			c.Headers = map[string]webhook.Secret{}
-		}
-		c.Headers[name] = s
 	}
 	return c
 }
 
 func readWebhook(d *decoder, n *yaml.Node, name string) ReceiverSettings {
-	before := len(d.problems)
-	w := &Webhook{Timeout: 10 * time.Second}
+	w := &Webhook{}
 	m := d.mapping(n, name)
-	url := m.secret("url", &w.URL)
-	if url != nil && w.URL.value != "" {
-		if err := parseURL(w.URL.value); err != nil {
-			// The value is not repeated: an address often carries a token.
-			d.fail(url, "%s.url: %s", name, err)
+	d.http(m, n, &w.HTTP, "https://host/path")
+	m.secret("secret", &w.Secret)
+	m.oneOf("method", &w.Method, "POST", "PUT", "PATCH")
+	m.text("content_type", &w.ContentType)
+	if at, file := d.template(m, "body", &w.Body); at != nil {
+		if _, err := webhook.ParseTemplate(w.Body, w.ContentType); err != nil {
+			d.fail(at, "%s%s: %s", m.path("body"), file, err)
 		}
 	}
-	m.secret("secret", &w.Secret)
-	m.duration("timeout", &w.Timeout, 100*time.Millisecond, 5*time.Minute)
-	d.headers(m, &w.Headers)
 	m.done()
-	if !w.URL.IsSet() && len(d.problems) == before {
-		d.fail(n, "%s has no url; write url: https://host/path, or url_file with the path of a file that holds it", name)
-	}
 	return w
+}
+
+// template reads a template that stands in the file or, with _file behind the
+// key, in a file of its own. It returns the node of the one that was, and for
+// messages the name of that file.
+func (d *decoder) template(m *mapping, key string, dst *string) (at *yaml.Node, file string) {
+	var path string
+	direct := m.text(key, dst)
+	twin := m.text(key+"_file", &path)
+	switch {
+	case direct != nil && twin != nil:
+		d.fail(twin, "%s has both %s and %s_file; keep one", m.name, key, key)
+		return nil, ""
+	case direct != nil && *dst == "":
+		d.fail(direct, "%s is empty; write a template or remove it", m.path(key))
+		return nil, ""
+	case direct != nil:
+		return direct, ""
+	case twin == nil:
+		return nil, ""
+	}
+	text, err := os.ReadFile(d.path(path))
+	if err != nil {
+		d.fail(twin, "%s_file: %s", m.path(key), err)
+		return nil, ""
+	}
+	*dst = string(text)
+	return twin, "_file " + path
 }

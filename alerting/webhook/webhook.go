@@ -1,44 +1,28 @@
-// Package webhook sends incidents to an HTTP endpoint as JSON, signed in the
-// form of Standard Webhooks. The header webhook-id is "incident id/revision":
-// it never changes between attempts, so an endpoint drops repeats by it.
+// Package webhook sends incidents to an HTTP endpoint: as JSON signed in the
+// form of Standard Webhooks, or in a form of one's own by a template. The header
+// webhook-id is "incident id/revision": it never changes between attempts, so an
+// endpoint drops repeats by it.
 //
 // Nothing secret leaves the package in an error: neither the signing secrets,
 // nor header values, nor any part of the URL but scheme and host.
 package webhook
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"net/url"
-	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"gatewatch/alerting"
+	"gatewatch/alerting/endpoint"
 )
 
-const (
-	// maxSnippet bounds what is read of an answer that is no success, and
-	// maxShown what of it goes into an error.
-	maxSnippet, maxShown = 4096, 200
-	// maxHeader bounds the header of an answer.
-	maxHeader = 64 << 10
-)
-
-// Secret is a value that is asked for each time it is used, so that a file
-// behind it may change. alerting.Secret is one that is always the same.
-type Secret interface {
-	Read() (string, error)
-}
+// Secret is a value that is asked for each time it is used.
+type Secret = endpoint.Secret
 
 // Config is a webhook's configuration. Name and URL are required.
 type Config struct {
@@ -53,9 +37,8 @@ type Config struct {
 	Headers map[string]Secret
 	// Timeout bounds one request with its answer. Default 10 s.
 	Timeout time.Duration
-	// CAFile is a PEM file with the authorities to trust instead of the
-	// system's. It is read by New.
-	CAFile string
+	// TLS says whom to trust, and as whom to call.
+	TLS endpoint.TLS
 	// Proxy is the URL of an HTTP proxy. Default none; the environment is not
 	// asked.
 	Proxy Secret
@@ -63,13 +46,22 @@ type Config struct {
 	MaxRetryAfter time.Duration
 	// Version is gatewatch's own, for the User-Agent.
 	Version string
+
+	// Method is POST, PUT or PATCH. Default POST.
+	Method string
+	// Body is a template of what is sent, see [ParseTemplate]. Default: the
+	// incident as JSON with its envelope.
+	Body string
+	// ContentType is that of Body. Default application/json.
+	ContentType string
 }
 
 // Receiver posts notifications to one endpoint. It may be used by many
 // goroutines.
 type Receiver struct {
 	c      Config
-	client *http.Client
+	body   *Template // nil for the default
+	client *endpoint.Client
 	now    func() time.Time
 }
 
@@ -78,52 +70,28 @@ var _ alerting.Receiver = (*Receiver)(nil)
 // New checks the configuration, reading each secret once, and returns a
 // receiver. Its errors name the field that is wrong, never its value.
 func New(c Config) (*Receiver, error) {
-	c.Timeout = cmp.Or(c.Timeout, 10*time.Second)
-	c.MaxRetryAfter = cmp.Or(c.MaxRetryAfter, time.Hour)
-	c.Version = cmp.Or(c.Version, "dev")
-	if c.Name == "" {
-		return nil, errors.New("webhook: no name")
+	c.Method = cmp.Or(c.Method, "POST")
+	c.ContentType = cmp.Or(c.ContentType, "application/json")
+	switch c.Method {
+	case "POST", "PUT", "PATCH":
+	default:
+		return nil, fmt.Errorf("webhook %s: method %s is none that sends a body; write POST, PUT or PATCH", c.Name, c.Method)
 	}
-	if c.URL == nil {
-		return nil, fmt.Errorf("webhook %s: no url", c.Name)
+	client, err := endpoint.New(endpoint.Options{
+		Kind: "webhook", Name: c.Name, URL: c.URL, Headers: c.Headers, Timeout: c.Timeout, TLS: c.TLS, Proxy: c.Proxy,
+		MaxRetryAfter: c.MaxRetryAfter, Version: c.Version, Reserved: []string{"webhook-"},
+	})
+	if err != nil {
+		return nil, err
 	}
-	r := &Receiver{c: c, now: time.Now}
-	if _, err := r.material(); err != nil {
+	r := &Receiver{c: c, client: client, now: time.Now}
+	if _, _, err := r.keys(); err != nil {
 		return nil, fmt.Errorf("webhook %s: %w", c.Name, err)
 	}
-	transport := &http.Transport{
-		DialContext:            (&net.Dialer{Timeout: c.Timeout, KeepAlive: 30 * time.Second}).DialContext,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:    c.Timeout,
-		ForceAttemptHTTP2:      true,
-		DisableCompression:     true, // an answer is only looked at, never unpacked
-		MaxIdleConns:           4,
-		IdleConnTimeout:        30 * time.Second,
-		MaxResponseHeaderBytes: maxHeader,
-	}
-	if c.CAFile != "" {
-		pem, err := os.ReadFile(c.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("webhook %s: read ca_file: %w", c.Name, err)
+	if c.Body != "" {
+		if r.body, err = ParseTemplate(c.Body, c.ContentType); err != nil {
+			return nil, fmt.Errorf("webhook %s: body: %w", c.Name, err)
 		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("webhook %s: ca_file %s holds no certificate in PEM form", c.Name, c.CAFile)
-		}
-		transport.TLSClientConfig.RootCAs = pool
-	}
-	if c.Proxy != nil {
-		proxy, err := parse(c.Proxy, "proxy")
-		if err != nil {
-			return nil, fmt.Errorf("webhook %s: %w", c.Name, err)
-		}
-		transport.Proxy = http.ProxyURL(proxy)
-	}
-	r.client = &http.Client{
-		Transport: transport,
-		// A redirect would carry the request, with its signature and headers,
-		// to where nobody meant it to go.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return r, nil
 }
@@ -132,9 +100,27 @@ func New(c Config) (*Receiver, error) {
 func (r *Receiver) Name() string { return r.c.Name }
 
 // Close lets go of idle connections. A later Notify opens new ones.
-func (r *Receiver) Close() { r.client.CloseIdleConnections() }
+func (r *Receiver) Close() { r.client.Close() }
 
-// body is what is posted. It is the same for each attempt.
+// keys returns what to sign with, as it is now, and the texts that are not to
+// be shown.
+func (r *Receiver) keys() (keys [][]byte, hidden []string, err error) {
+	for _, s := range r.c.Secrets {
+		text, err := s.Read()
+		if err != nil {
+			return nil, nil, err
+		}
+		key, err := signingKey(text)
+		if err != nil {
+			return nil, nil, err
+		}
+		keys = append(keys, key)
+		hidden = append(hidden, text, strings.TrimPrefix(text, keyPrefix))
+	}
+	return keys, hidden, nil
+}
+
+// body is what is posted without a template. It is the same for each attempt.
 type body struct {
 	Type      string          `json:"type"`
 	Timestamp time.Time       `json:"timestamp"`
@@ -146,143 +132,39 @@ type body struct {
 // 5xx and whatever comes of the network may be tried again; every other answer
 // is final.
 func (r *Receiver) Notify(ctx context.Context, n alerting.Notification) alerting.Result {
-	m, err := r.material()
+	keys, hidden, err := r.keys()
 	if err != nil {
 		// A file may be on its way to being replaced.
 		return alerting.Result{Err: fmt.Errorf("webhook %s: %w", r.c.Name, err), Retry: true, Reason: alerting.ReasonInvalid}
 	}
-	fail := func(reason alerting.Reason, retry bool, after time.Duration, format string, args ...any) alerting.Result {
-		text := m.scrub(fmt.Sprintf(format, args...))
-		return alerting.Result{
-			Err:   fmt.Errorf("webhook %s: post to %s://%s: %s", r.c.Name, m.url.Scheme, m.url.Host, text),
-			Retry: retry, After: after, Reason: reason,
-		}
-	}
-	payload, err := json.Marshal(body{"incident.updated", n.Made.UTC(), n.Cause, n.Payload})
+	payload, err := r.payload(n)
 	if err != nil {
-		return fail(alerting.ReasonInvalid, false, 0, "encode: %v", err)
+		return alerting.Result{Err: fmt.Errorf("webhook %s: %w", r.c.Name, err), Reason: alerting.ReasonInvalid}
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, r.c.Timeout, fmt.Errorf("no answer within %s", r.c.Timeout))
-	defer cancel()
-	req, err := r.request(ctx, m, n.Key, payload)
-	if err != nil {
-		return fail(alerting.ReasonInvalid, false, 0, "%v", err)
-	}
-	res, err := r.client.Do(req)
-	if err != nil {
-		reason, text := classify(ctx, err)
-		return fail(reason, true, 0, "%s", text)
-	}
-	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode/100 == 2 {
-		if res.ContentLength >= 0 && res.ContentLength <= maxSnippet {
-			_, _ = io.Copy(io.Discard, res.Body) // lets the connection be used again
-		}
-		return alerting.Result{Reason: alerting.ReasonOK}
-	}
-	return r.refused(res, m, fail)
-}
-
-// request makes the signed request.
-func (r *Receiver) request(ctx context.Context, m *material, key string, payload []byte) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, m.url.String(), bytes.NewReader(payload))
-	if err != nil {
-		return nil, errors.New("the request cannot be made") // its error would repeat the URL
-	}
-	for name, value := range m.headers {
-		if http.CanonicalHeaderKey(name) == "Host" {
-			req.Host = value
-			continue
-		}
-		req.Header.Set(name, value)
-	}
-	if req.Header.Get("User-Agent") == "" {
-		req.Header.Set("User-Agent", "gatewatch/"+r.c.Version)
-	}
-	req.Header.Set("Content-Type", "application/json")
 	timestamp := strconv.FormatInt(r.now().Unix(), 10)
-	req.Header.Set("Webhook-Id", key)
-	req.Header.Set("Webhook-Timestamp", timestamp)
-	if s := sign(m.keys, key, timestamp, payload); s != "" {
-		req.Header.Set("Webhook-Signature", s)
+	header := map[string]string{"Webhook-Id": n.Key, "Webhook-Timestamp": timestamp}
+	if s := sign(keys, n.Key, timestamp, payload); s != "" {
+		header["Webhook-Signature"] = s
 	}
-	return req, nil
+	return r.client.Do(ctx, endpoint.Call{
+		Method: r.c.Method, ContentType: r.c.ContentType, Body: payload, Header: header, Hidden: hidden,
+	})
 }
 
-// refused says what an answer other than 2xx means.
-func (r *Receiver) refused(res *http.Response, m *material, fail func(alerting.Reason, bool, time.Duration, string, ...any) alerting.Result) alerting.Result {
-	status := fmt.Sprintf("%d %s", res.StatusCode, http.StatusText(res.StatusCode))
-	if res.StatusCode/100 == 3 {
-		return fail(alerting.ReasonRedirect, false, 0,
-			"it answered %s%s; redirects are not followed, write the final address into url", status, target(res))
+func (r *Receiver) payload(n alerting.Notification) ([]byte, error) {
+	if r.body == nil {
+		payload, err := json.Marshal(body{"incident.updated", n.Made.UTC(), n.Cause, n.Payload})
+		if err != nil {
+			return nil, fmt.Errorf("encode: %w", err)
+		}
+		return payload, nil
 	}
-	answer, _ := io.ReadAll(io.LimitReader(res.Body, maxSnippet))
-	text := "it answered " + status
-	if len(answer) > 0 {
-		// Scrubbed before it is cut or quoted: an endpoint may repeat the request.
-		text += fmt.Sprintf(": %.*q", maxShown, m.scrub(string(answer)))
+	payload, err := r.body.render(n)
+	if err != nil {
+		return nil, err
 	}
-	after := retryAfter(res.Header.Get("Retry-After"), r.now(), r.c.MaxRetryAfter)
-	switch {
-	case res.StatusCode == http.StatusTooManyRequests:
-		return fail(alerting.ReasonRateLimited, true, after, "%s", text)
-	case res.StatusCode == http.StatusRequestTimeout || res.StatusCode == http.StatusTooEarly:
-		return fail(alerting.ReasonClientError, true, after, "%s", text)
-	case res.StatusCode >= 500:
-		return fail(alerting.ReasonServerError, true, after, "%s", text)
-	default:
-		return fail(alerting.ReasonClientError, false, 0, "%s", text)
+	if isJSON(r.c.ContentType) && !json.Valid(payload) {
+		return nil, errors.New("body: for this incident the template gives no valid JSON; put each value through json, as in {{json .Incident.Rule.Title}}")
 	}
-}
-
-// target names the host of a redirect, which unlike the rest of it is no secret.
-func target(res *http.Response) string {
-	to, err := res.Location()
-	if err != nil || to.Host == "" {
-		return ""
-	}
-	return fmt.Sprintf(" with a redirect to %s://%s", to.Scheme, to.Host)
-}
-
-// retryAfter reads the header in both its forms; 0 when there is none.
-func retryAfter(value string, now time.Time, limit time.Duration) time.Duration {
-	var d time.Duration
-	if seconds, err := strconv.ParseInt(value, 10, 64); err == nil {
-		d = time.Duration(min(max(seconds, 0), int64(limit/time.Second)+1)) * time.Second
-	} else if at, err := http.ParseTime(value); err == nil {
-		d = at.Sub(now)
-	}
-	return min(max(d, 0), limit)
-}
-
-// classify gives the reason of an error of the client, and its text without
-// the URL that the client puts in front.
-func classify(ctx context.Context, err error) (alerting.Reason, string) {
-	if outer := (*url.Error)(nil); errors.As(err, &outer) {
-		err = outer.Err
-	}
-	var (
-		dns     *net.DNSError
-		op      *net.OpError
-		netErr  net.Error
-		alert   tls.AlertError
-		record  tls.RecordHeaderError
-		certain *tls.CertificateVerificationError
-	)
-	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return alerting.ReasonTimeout, context.Cause(ctx).Error()
-	case ctx.Err() != nil:
-		return alerting.ReasonCanceled, "stopped before an answer came"
-	case errors.As(err, &certain), errors.As(err, &alert), errors.As(err, &record):
-		return alerting.ReasonTLS, err.Error()
-	case errors.As(err, &op) && op.Op == "remote error":
-		return alerting.ReasonTLS, err.Error()
-	case errors.As(err, &netErr) && netErr.Timeout():
-		return alerting.ReasonTimeout, err.Error()
-	case errors.As(err, &dns), errors.As(err, &op), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return alerting.ReasonConnection, err.Error()
-	default:
-		return alerting.ReasonOther, err.Error()
-	}
+	return payload, nil
 }

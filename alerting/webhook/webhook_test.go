@@ -24,6 +24,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"gatewatch/alerting"
+	"gatewatch/alerting/endpoint"
 )
 
 func note() alerting.Notification {
@@ -170,28 +171,6 @@ func TestRedirectIsSaidClearly(t *testing.T) {
 	}
 }
 
-func TestRetryAfter(t *testing.T) {
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	f := func(value string, want time.Duration) {
-		t.Helper()
-		if got := retryAfter(value, now, time.Hour); got != want {
-			t.Errorf("%q: want %s, got %s", value, want, got)
-		}
-	}
-	f("", 0)
-	f("0", 0)
-	f("-5", 0)
-	f("120", 2*time.Minute)
-	f("3600", time.Hour)
-	f("3601", time.Hour)
-	f("9223372036854775807", time.Hour)
-	f("99999999999999999999", 0)
-	f("soon", 0)
-	f("Fri, 02 Jan 2026 03:05:05 GMT", time.Minute)
-	f("Fri, 02 Jan 2026 03:00:00 GMT", 0)
-	f("Sat, 02 Jan 2027 03:00:00 GMT", time.Hour)
-}
-
 func TestTroubleOnTheWay(t *testing.T) {
 	f := func(name string, s *httptest.Server, change func(*Config), want alerting.Reason, wantText string) {
 		t.Helper()
@@ -277,7 +256,7 @@ func TestOwnAuthority(t *testing.T) {
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := receiver(t, s.URL, func(c *Config) { c.CAFile = path })
+	r := receiver(t, s.URL, func(c *Config) { c.TLS.CAFile = path })
 	if res := r.Notify(t.Context(), note()); res.Err != nil {
 		t.Error(res.Err)
 	}
@@ -422,8 +401,8 @@ func TestBadConfiguration(t *testing.T) {
 	f("control characters", "https://host/path", Config{Name: "ops", URL: alerting.Secret("https://x/\x01hidden")})
 	f("base64", "base64", Config{Name: "ops", URL: good, Secrets: []Secret{alerting.Secret("whsec_hidden!")}})
 	f("empty secret", "empty", Config{Name: "ops", URL: good, Secrets: []Secret{alerting.Secret("")}})
-	f("no CA file", "ca_file", Config{Name: "ops", URL: good, CAFile: "/no/such/file"})
-	f("CA file without PEM", "PEM", Config{Name: "ops", URL: good, CAFile: "webhook_test.go"})
+	f("no CA file", "ca_file", Config{Name: "ops", URL: good, TLS: endpoint.TLS{CAFile: "/no/such/file"}})
+	f("CA file without PEM", "PEM", Config{Name: "ops", URL: good, TLS: endpoint.TLS{CAFile: "webhook_test.go"}})
 	f("proxy", "proxy", Config{Name: "ops", URL: good, Proxy: alerting.Secret("hidden")})
 	f("header name", "valid name", header("A b", "x"))
 	f("header value", "control", header("A", "hidden\r\nB: c"))

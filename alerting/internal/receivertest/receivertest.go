@@ -236,7 +236,7 @@ func trouble(t *testing.T, notify func(*testing.T, string, string) alerting.Resu
 		"hang":                     {hang.URL, []alerting.Reason{alerting.ReasonTimeout}},
 		"refused":                  {closed.URL, []alerting.Reason{alerting.ReasonConnection}},
 		"reset":                    {raw("").URL, []alerting.Reason{alerting.ReasonConnection}},
-		"no HTTP":                  {raw("SSH-2.0-OpenSSH_9.9\r\n").URL, []alerting.Reason{alerting.ReasonOther}},
+		"no HTTP":                  {raw("SSH-2.0-OpenSSH_9.9\r\n").URL, []alerting.Reason{alerting.ReasonOther, alerting.ReasonConnection}},
 		"half an answer":           {raw("HTTP/1.1 500 In").URL, []alerting.Reason{alerting.ReasonConnection, alerting.ReasonOther}},
 		"no TLS where it is asked": {strings.Replace(plain.URL, "http:", "https:", 1), []alerting.Reason{alerting.ReasonTLS, alerting.ReasonOther}},
 		"no such host":             {"http://no-such-host.invalid", []alerting.Reason{alerting.ReasonConnection, alerting.ReasonTimeout}},
