@@ -320,7 +320,7 @@ func (r *Receiver) recipients(c *smtp.Client) error {
 // login uses the first way that the server offers and we know.
 func (r *Receiver) login(c *smtp.Client, password string) error {
 	_, offered := c.Extension("AUTH")
-	for _, way := range strings.FieldsSeq(strings.ToUpper(offered)) {
+	for way := range strings.FieldsSeq(strings.ToUpper(offered)) {
 		switch way {
 		case "PLAIN":
 			return c.Auth(guarded{smtp.PlainAuth("", r.c.Username, password, r.host)})
