@@ -21,6 +21,10 @@ type DeriveOptions struct {
 	Routes []RouteRule
 	// IPv6Whole makes each IPv6 address a client of its own instead of its /64.
 	IPv6Whole bool
+	// Classify makes what appends the kinds of attack in a request to a list; one
+	// is made for each Deriver. nil finds none. It is asked only for rules that
+	// look at attack.class or attack.outcome.
+	Classify func() func(ev *Event, classes []string) []string
 }
 
 // Deriver fills the derived fields of events. Its results depend on the event
@@ -31,6 +35,7 @@ type Deriver struct {
 	words   bool
 	routes  []pattern
 	whole6  bool
+	attacks func(*Event, []string) []string
 
 	path   []byte // scratch of unreserved
 	route  []byte // scratch of the template
@@ -46,6 +51,9 @@ func NewDeriver(o DeriveOptions) (*Deriver, error) {
 		whole6: o.IPv6Whole,
 		route:  make([]byte, 0, 512),
 		path:   make([]byte, 0, 512),
+	}
+	if o.Classify != nil {
+		d.attacks = o.Classify()
 	}
 	for _, p := range o.TrustedProxies {
 		if !p.IsValid() {
@@ -109,6 +117,10 @@ func (d *Deriver) Derive(ev *Event, need FieldSet) {
 		ev.Principal = ev.User
 	default:
 		ev.Principal = ""
+	}
+	ev.AttackClass = ev.AttackClass[:0]
+	if d.attacks != nil && (need.Has(FieldAttackClass) || need.Has(FieldAttackOutcome)) {
+		ev.AttackClass = d.attacks(ev, ev.AttackClass)
 	}
 }
 

@@ -61,12 +61,13 @@ type Event struct {
 	Account     string // the account that a login was tried for
 	Login       bool   // the request is a login attempt
 	Outcome     Outcome
+	AttackClass []string     // kinds of attack found in the request, see DeriveOptions.Classify; not to be kept
 	ClientGroup netip.Prefix // the address itself for IPv4, its /64 for IPv6
 }
 
 // Reset makes e an event of which nothing is known.
 func (e *Event) Reset() {
-	*e = Event{RequestSize: -1, BodySize: -1, Duration: -1}
+	*e = Event{RequestSize: -1, BodySize: -1, Duration: -1, AttackClass: e.AttackClass[:0]}
 }
 
 // ClientSource says where Event.Client comes from.

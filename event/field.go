@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"sort"
 	"strconv"
+	"strings"
 )
 
 // Field is one entry of the field table.
@@ -48,6 +49,8 @@ const (
 	FieldAccount
 	FieldLogin
 	FieldOutcome
+	FieldAttackClass
+	FieldAttackOutcome
 	fieldCount
 )
 
@@ -103,6 +106,8 @@ var table = [fieldCount]row{
 	FieldAccount:         {"auth.account", KindText},
 	FieldLogin:           {"auth.login", KindText}, // "true" or "false"
 	FieldOutcome:         {"auth.outcome", KindText},
+	FieldAttackClass:     {"attack.class", KindText},   // a list: one value has to match
+	FieldAttackOutcome:   {"attack.outcome", KindText}, // of a request with an attack.class
 }
 
 // String returns the field's name, such as "url.path".
@@ -115,6 +120,10 @@ func (f Field) String() string {
 
 // Kind returns the type of f's values.
 func (f Field) Kind() Kind { return table[f].kind }
+
+// List reports whether f may have several values, see Event.Texts. Event.Text
+// joins them with commas.
+func (f Field) List() bool { return f == FieldAttackClass }
 
 // Lookup finds a field by its exact name.
 func Lookup(name string) (Field, bool) {
@@ -231,6 +240,12 @@ func (e *Event) Text(f Field) (string, bool) {
 		return yes(e.Login), true
 	case FieldOutcome:
 		return e.Outcome.String(), true
+	case FieldAttackClass:
+		s = strings.Join(e.AttackClass, ",")
+	case FieldAttackOutcome:
+		if len(e.AttackClass) > 0 {
+			s = attackOutcome(e.Status)
+		}
 	case FieldClientPrefix:
 		p := e.Prefix()
 		if !p.IsValid() {
@@ -247,6 +262,31 @@ func (e *Event) Text(f Field) (string, bool) {
 		return "", false
 	}
 	return s, s != ""
+}
+
+// Texts returns the values of a list field. They belong to the event.
+func (e *Event) Texts(f Field) []string {
+	if f == FieldAttackClass {
+		return e.AttackClass
+	}
+	return nil
+}
+
+// attackOutcome says what the answer tells of an attack: refused, passed by
+// without finding what it looked for, answered as any request, or failed at.
+func attackOutcome(status int32) string {
+	switch {
+	case status == 0:
+		return ""
+	case status == 404 || status == 410 || status == 301 || status == 302 || status == 303 || status == 307 || status == 308:
+		return "missed"
+	case status >= 400 && status < 500:
+		return "blocked"
+	case status >= 500:
+		return "failed"
+	default:
+		return "served"
+	}
 }
 
 // Number returns a KindNumber field and whether the event has it.

@@ -64,7 +64,7 @@ type stateless struct {
 }
 
 func newStateless(s *setup, inputs []Input) (*stateless, error) {
-	d, err := event.NewDeriver(s.derive)
+	d, err := event.NewDeriver(WithAttacks(s.derive))
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,390 @@
+package injection
+
+import (
+	"bytes"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// Addresses in values. An address of another site is honest: redirects, links
+// and hooks have them. What is not: schemes that only libraries of transfer
+// know, hosts inside the network in any spelling, and spellings that exist to
+// be read in two ways.
+
+func (a *Analyzer) addresses(s *subject) {
+	t := s.low
+	// A host inside without a scheme: url=localhost/
+	if k := bytes.IndexAny(t, "/:"); k > 3 && k < 60 && inner(t[:k]) && (decimal(t[0]) || letter(t[0])) {
+		if ip, spelled := parseHost(string(t[:k])); !ip.IsValid() || spelled && bytes.IndexByte(t[:k], '.') > 0 {
+			a.hit(SSRF, s.full)
+		}
+	}
+	for at := 0; at < len(t); {
+		i := nextAddress(t, at)
+		if i < 0 {
+			break
+		}
+		u := splitAddress(t[i:])
+		at = i + max(u.length, 2)
+		switch {
+		case u.inside():
+			if !u.callback(s.name) {
+				a.hit(SSRF, s.full)
+			}
+		case i == 0 && u.twoFaced(t, s.once):
+			a.hit(OpenRedirect, s.full)
+		case i == 0 && u.remoteCode(t):
+			a.hit(Inclusion, s.full)
+		}
+	}
+	if oddRedirect(t, s.once) {
+		a.hit(OpenRedirect, s.full)
+	}
+}
+
+// nextAddress finds a scheme, or // at the start.
+func nextAddress(t []byte, from int) int {
+	if from == 0 && len(t) > 2 && (t[0] == '/' || t[0] == '\\') && (t[1] == '/' || t[1] == '\\') {
+		return 0
+	}
+	for i := from; i < len(t); i++ {
+		if t[i] != ':' || i == 0 || !letter(t[i-1]) && !decimal(t[i-1]) {
+			continue
+		}
+		j := i
+		for j > from && (letter(t[j-1]) || decimal(t[j-1]) || t[j-1] == '+' || t[j-1] == '.' || t[j-1] == '-') {
+			j--
+		}
+		if _, ok := schemes[string(t[j:i])]; ok {
+			return j
+		}
+	}
+	return -1
+}
+
+// schemes of addresses; true for those that a browser's user never meets.
+var schemes = map[string]bool{
+	"http": false, "https": false, "ftp": false, "ws": false, "wss": false, "ftps": true, "sftp": true, "gopher": true, "dict": true, "tftp": true, "ldap": true, "ldaps": true, "smb": true,
+	"imap": true, "imaps": true, "pop3": true, "smtp": true, "telnet": true, "netdoc": true, "jar": true, "ssh": true, "scp": true, "rtsp": true, "rtmp": true, "mongodb": true, "redis": true,
+	"news": true, "nntp": true, "svn": true, "rmi": true, "dns": true, "ssh2": true, "mailto": false, "local_file": true, "unix": true, "cvs": true, "finger": true, "hdfs": true, "pop2": true, "snmp": true,
+	"afp": true, "nfs": true, "rsync": true, "xri": true, "irc": true, "acap": true, "ircs": true, "dav": true, "webdav": true, "mvn": true, "sip": true, "sips": true, "udp": true, "tcp": true, "vnc": true, "rdp": true, "mysql": true, "ssl": true, "smtps": true, "pop3s": true, "ssh.exec": true, "git": true, "svn+ssh": true, "feed": true, "turn": true, "stun": true, "url": false, "javascript": false,
+}
+
+// address is an address in a text, as lenient parsers read it.
+type address struct {
+	scheme  string
+	slashes int
+	user    []byte
+	host    []byte
+	port    []byte
+	rest    []byte
+	length  int
+	at      int // how many @ there were
+}
+
+func splitAddress(t []byte) address {
+	var u address
+	i := 0
+	if t[0] != '/' && t[0] != '\\' {
+		i = bytes.IndexByte(t, ':')
+		u.scheme = string(t[:i])
+		i++
+	}
+	for i < len(t) && (t[i] == '/' || t[i] == '\\') {
+		u.slashes++
+		i++
+	}
+	end := i
+	for end < len(t) && t[end] != '/' && t[end] != '?' && t[end] != '#' && t[end] != '\\' && t[end] != '"' && t[end] != '\'' && t[end] != '<' && t[end] != '>' && (!blank(t[end]) || t[end] == '\t' || bytes.ContainsRune(t[end:min(len(t), end+80)], '@')) {
+		end++
+	}
+	// http://google.com#@inside/ : what follows the first end may be the host for another parser
+	host := t[i:end]
+	for k := bytes.IndexByte(host, '@'); k >= 0; k = bytes.IndexByte(host, '@') {
+		u.user = append(u.user, host[:k]...)
+		host = host[k+1:]
+		u.at++
+	}
+	host = bytes.TrimSpace(host)
+	if len(host) > 0 && host[0] == '[' {
+		if k := bytes.IndexByte(host, ']'); k > 0 {
+			u.host, u.port = host[:k+1], bytes.TrimPrefix(host[k+1:], []byte(":"))
+		} else {
+			u.host = host
+		}
+	} else if k := bytes.IndexByte(host, ':'); k >= 0 {
+		u.host, u.port = host[:k], host[k+1:]
+	} else {
+		u.host = host
+	}
+	u.host = bytes.TrimRight(u.host, ".")
+	u.rest, u.length = t[end:], end
+	return u
+}
+
+// innerNames are hosts that mean the machine itself, its cloud, or a name
+// service that answers with any address asked for.
+var innerNames = [...]string{
+	"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "metadata", "metadata.google.internal", "metadata.tencentyun.com", "instance-data", "kubernetes.default",
+	"kubernetes.default.svc", "localtest.me", "lvh.me", "vcap.me", "lacolhost.com", "yoogle.com", "spoofed.burpcollaborator.net", "host.docker.internal", "gateway.docker.internal",
+	"rancher-metadata", "burpcollaborator.net", "loopback", "broadcasthost", "localhost4", "localhost6", "localhost4.localdomain4", "localhost6.localdomain6", "ipv6-localhost",
+	"ipv6-loopback", "host.containers.internal", "metadata.packet.net", "metadata.platformequinix.com", "metadata.azure.internal", "metadata.nicp.net",
+}
+
+// inside reports whether the address makes a server ask where the world cannot.
+func (u *address) inside() bool {
+	if odd := schemes[u.scheme]; odd && (u.slashes > 0 || len(u.host) > 3 && u.scheme != "news" && u.scheme != "url" && u.scheme != "feed" && u.scheme != "git") && len(u.host)+len(u.rest) > 0 {
+		return true
+	}
+	if u.scheme == "mailto" || u.scheme == "javascript" {
+		return false
+	}
+	for _, h := range [...][]byte{u.host, hostIn(u.user), hostIn(u.rest)} {
+		if len(h) == 0 {
+			continue
+		}
+		if inner(h) {
+			return true
+		}
+	}
+	return false
+}
+
+// callback reports whether the address is that of an application on the user's
+// own machine, as RFC 8252 has it for the way back from a login.
+func (u *address) callback(name string) bool {
+	switch strings.ToLower(name) {
+	case "redirect_uri", "redirect_url", "redirecturi", "callback", "callback_url", "callbackurl", "post_logout_redirect_uri", "origin", "returnurl", "return_url", "return_to":
+	default:
+		return false
+	}
+	h := string(u.host)
+	return (u.scheme == "http" || u.scheme == "https") && u.at == 0 && u.slashes == 2 && (h == "localhost" || h == "127.0.0.1" || h == "[::1]")
+}
+
+// hostIn returns the host that another parser would find in what is left of an
+// address: behind @, up to a port or a path.
+func hostIn(t []byte) []byte {
+	k := bytes.LastIndexByte(t, '@')
+	if k < 0 {
+		return nil
+	}
+	t = bytes.TrimLeft(t[k+1:], " ")
+	for i, c := range t {
+		if c == ':' || c == '/' || c == '?' || c == '#' || c == '\\' || blank(c) {
+			return t[:i]
+		}
+	}
+	return t
+}
+
+func inner(h []byte) bool {
+	name := strings.Trim(string(h), ".[]")
+	for _, n := range innerNames {
+		if name == n || strings.HasSuffix(name, "."+n) && strings.IndexByte(n, '.') > 0 {
+			return true
+		}
+	}
+	if strings.HasSuffix(name, ".localhost") || strings.HasSuffix(name, ".internal") || strings.HasSuffix(name, ".nip.io") || strings.HasSuffix(name, ".xip.io") || strings.HasSuffix(name, ".sslip.io") ||
+		strings.HasSuffix(name, ".burpcollaborator.net") || strings.HasSuffix(name, ".oastify.com") || strings.HasSuffix(name, ".interact.sh") || strings.HasSuffix(name, ".svc.cluster.local") {
+		return true
+	}
+	addr, spelled := parseHost(name)
+	if !addr.IsValid() {
+		return len(h) > 0 && h[0] == '[' // no address of the world: they have names
+	}
+	a := addr.Unmap()
+	if a.IsLoopback() || a.IsPrivate() || a.IsUnspecified() || a.IsLinkLocalUnicast() || a.IsMulticast() {
+		return true
+	}
+	if a.Is4() {
+		b := a.As4()
+		switch {
+		case b[0] == 0, b[0] == 127, b[0] == 100 && b[1]&0xC0 == 64, b == [4]byte{168, 63, 129, 16}, b == [4]byte{192, 0, 0, 192}:
+			return true
+		}
+	} else if b := a.As16(); b[0] == 0xfd || b[0] == 0 && b[1] == 0 && b[2] == 0 || b[0] == 0 && b[1] == 0x64 && b[2] == 0xff {
+		return true
+	}
+	return spelled // a number instead of four: nobody writes that honestly
+}
+
+// parseHost reads an address as inet_aton does: one to four parts, each in
+// decimal, octal or hexadecimal. spelled says that it was not the usual form.
+func parseHost(s string) (addr netip.Addr, spelled bool) {
+	if strings.IndexByte(s, ':') >= 0 {
+		if i := strings.IndexByte(s, '%'); i >= 0 {
+			s = s[:i]
+		}
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			return netip.Addr{}, false
+		}
+		return a, false
+	}
+	parts := strings.Split(s, ".")
+	if len(parts) > 4 {
+		return netip.Addr{}, false
+	}
+	var v uint64
+	for i, p := range parts {
+		if p == "" {
+			return netip.Addr{}, false
+		}
+		if !decimal(p[0]) {
+			return netip.Addr{}, false
+		}
+		base, digits := 10, p
+		switch {
+		case len(p) > 2 && p[0] == '0' && p[1] == 'x':
+			base, digits = 16, strings.TrimLeft(p[2:], "0")
+			if digits == "" {
+				digits = "0"
+			}
+			if len(digits) > 8 {
+				digits = digits[len(digits)-8:]
+			}
+			spelled = true
+		case len(p) > 1 && p[0] == '0':
+			base, digits = 8, strings.TrimLeft(p, "0")
+			if digits == "" {
+				digits = "0"
+			}
+			spelled = true
+		}
+		n, err := strconv.ParseUint(digits, base, 64)
+		if err != nil {
+			return netip.Addr{}, false
+		}
+		if i == len(parts)-1 {
+			left := uint(8 * (5 - len(parts)))
+			if left < 64 && n >= 1<<left {
+				if len(parts) == 4 {
+					n &= 0xff
+					spelled = true
+				} else {
+					return netip.Addr{}, false
+				}
+			}
+			v = v<<left | n
+		} else {
+			if n > 255 {
+				n &= 0xff
+				spelled = true
+			}
+			v = v<<8 | n
+		}
+	}
+	if len(parts) < 4 {
+		if len(parts) == 1 && v < 1<<24 && !spelled {
+			return netip.Addr{}, false // a number
+		}
+		spelled = true
+	}
+	b := [4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}
+	return netip.AddrFrom4(b), spelled
+}
+
+// twoFaced reports whether an address at the start of a value is spelled so
+// that a check and a browser read different hosts.
+func (u *address) twoFaced(t, once []byte) bool {
+	switch u.scheme {
+	case "http", "https", "ftp", "":
+	default:
+		return false
+	}
+	if u.scheme == "" {
+		return len(u.host) > 0 && (bytes.IndexByte(u.host, '.') > 0 || u.slashes > 2 || bytes.IndexByte(t, '\\') >= 0) || u.slashes > 2 || u.at > 0
+	}
+	switch {
+	case u.slashes != 2 && len(u.host) > 0 && bytes.IndexByte(u.host, '.') > 0:
+		return true // https:host, https:///host
+	case u.slashes == 0 && len(u.host) > 2, u.slashes > 2:
+		return true
+	case u.at > 0 && bytes.IndexByte(u.user, '.') > 0 && len(u.host) > 0:
+		return true // a host as user name
+	case has(t[:min(len(t), u.length)], "\\"), bytes.HasPrefix(u.rest, []byte("\\")):
+		return true
+	case bytes.HasPrefix(u.rest, []byte("#@")), bytes.HasPrefix(u.rest, []byte("?@")), has(u.rest, "@") && has(u.rest, "\\"):
+		return true
+	}
+	for _, c := range u.host {
+		if c < 0x21 || c == '|' || c == '^' || c == '`' || c == '{' {
+			return true
+		}
+	}
+	// characters in the host that are folded to a dot, a slash or letters
+	return !bytes.Equal(bytes.ToLower(once[:min(len(once), 40)]), t[:min(len(t), 40)]) && look(once[:min(len(once), 40)])&high != 0
+}
+
+// remoteCode reports whether the address asks for a script, or cuts off what an
+// include would append.
+func (u *address) remoteCode(t []byte) bool {
+	if u.scheme != "http" && u.scheme != "https" && u.scheme != "ftp" && u.scheme != "ftps" || len(u.host) == 0 {
+		return false
+	}
+	if bytes.HasSuffix(t, []byte("?")) || u.scheme == "ftp" || u.scheme == "ftps" {
+		return true
+	}
+	path, _, _ := bytes.Cut(u.rest, []byte("?"))
+	ip, _ := parseHost(string(u.host))
+	code := false
+	for _, x := range [...]string{".php", ".txt", ".inc", ".dat", ".sh", ".pl", ".jsp", ".asp", ".aspx", ".exe", ".bin", ".ps1", ".phtml", ".cgi"} {
+		code = code || bytes.HasSuffix(path, []byte(x))
+	}
+	return code && (ip.IsValid() || bytes.HasSuffix(t, []byte("?")) || bytes.HasSuffix(path, []byte(".txt")) || bytes.HasSuffix(path, []byte(".inc"))) || ip.IsValid() && !code && len(path) > 1 && bytes.IndexByte(path, '.') > 0
+}
+
+// oddRedirect finds values that are an address for a browser though they do
+// not look like one.
+func oddRedirect(t, once []byte) bool {
+	if len(t) < 4 {
+		return false
+	}
+	i := 0
+	for i < len(t) && (t[i] == '/' || t[i] == '\\' || blank(t[i]) || t[i] < ' ' || t[i] == ';' || t[i] == '.' && i > 0 && i+1 < len(t) && (t[i+1] == '/' || t[i+1] == '\\')) {
+		i++
+	}
+	lead := t[:i]
+	rest := t[i:]
+	slashes := bytes.Count(lead, []byte("/")) + bytes.Count(lead, []byte("\\"))
+	odd := slashes > 1 || bytes.IndexByte(lead, '\\') >= 0 && slashes > 0 || slashes > 0 && look(lead)&(control|space|semicolon) != 0
+	if odd && hostLike(rest) {
+		return true
+	}
+	if slashes > 0 && hasPrefixAny(rest, "http:", "https:", "javascript:", "http%", "https%") {
+		return true
+	}
+	// @host, .host and their like: appended to the name of the site itself
+	if slashes == 0 && len(t) > 4 && (t[0] == '@') && hostLike(t[1:]) && bytes.IndexByte(t[1:], ' ') < 0 {
+		return false // a name on social sites looks the same
+	}
+	return look(once)&high != 0 && slashes > 0 && hostLike(rest) && !bytes.Equal(bytes.ToLower(once), t)
+}
+
+// hostLike reports whether t begins with a host name of two parts or an address.
+func hostLike(t []byte) bool {
+	if k := bytes.IndexByte(t, '@'); k >= 0 && k < 80 {
+		t = t[k+1:]
+	}
+	n := 0
+	for n < len(t) && (wordByte(t[n]) || t[n] == '.' || t[n] == '-' || t[n] >= 0x80) {
+		n++
+	}
+	h := t[:n]
+	dot := bytes.LastIndexByte(h, '.')
+	if dot <= 0 || dot == len(h)-1 {
+		return false
+	}
+	tld := h[dot+1:]
+	if ip, _ := parseHost(string(h)); ip.IsValid() {
+		return true
+	}
+	for _, c := range tld {
+		if !letter(c) {
+			return false
+		}
+	}
+	return len(tld) >= 2 && !inList([]string{"html", "htm", "php", "js", "css", "png", "jpg", "gif", "svg", "json", "xml", "txt", "jsp", "aspx", "asp", "pdf", "ico", "woff", "map", "md", "do", "action", "webp", "mp4"}, tld)
+}

@@ -1,0 +1,257 @@
+package injection
+
+import (
+	"bytes"
+	"strings"
+	"unsafe"
+)
+
+// subject is a text under judgement, in the forms that the classes look at.
+type subject struct {
+	where Where
+	name  string   // of the parameter, as logged
+	once  []byte   // decoded once: what the application gets
+	full  []byte   // decoded until nothing changes
+	low   []byte   // full in lower case
+	mask  mask     // of full and once
+	how   disguise // what had to be undone
+	depth int      // 1 inside JSON or base64
+}
+
+func (a *Analyzer) analyze(r *Request) Set {
+	a.stats.Requests++
+	a.set, a.request = 0, r
+	suspect := false
+	if p := cut(r.Path); suspectPath(p) {
+		suspect = true
+		a.where, a.name = InPath, ""
+		a.judge(p, false)
+	}
+	if r.Query != "" && a.query(cut(r.Query)) {
+		suspect = true
+	}
+	// Agents of browsers have brackets, semicolons and commas; what an attack
+	// in an agent or a referer needs is more than that.
+	if m := look(r.Agent); m&(quote|angle|curly|dollar|control|pipe|percent|backslash) != 0 {
+		suspect = true
+		a.where, a.name = InAgent, ""
+		a.judge(cut(r.Agent), false)
+	}
+	if m := look(r.Referer); m&(strange|percent) != 0 {
+		suspect = true
+		a.referer(cut(r.Referer))
+	}
+	if suspect {
+		a.stats.Suspects++
+	}
+	return a.set
+}
+
+func cut(s string) string { return s[:min(len(s), maxText)] }
+
+// query judges the parameters of a query, each name and value alone, and those
+// attacks that go over several. It reports whether anything was looked at.
+func (a *Analyzer) query(q string) (suspect bool) {
+	rest, n, split := q, 0, false
+	for rest != "" {
+		var p string
+		if p, rest, split = strings.Cut(rest, "&"); n == maxParams && split {
+			p, rest = p+"&"+rest, ""
+		}
+		n++
+		name, value, _ := strings.Cut(p, "=")
+		if m := look(name); m&(strange|percent) != 0 || len(name) >= 4 && vocabulary.find(bytesOf(name))&(aboutCode|aboutObjects|aboutHosts) != 0 {
+			suspect = true
+			a.where, a.name = InQuery, name
+			a.judge(name, true)
+		}
+		if value == "" {
+			continue
+		}
+		if suspectRaw(value, look(value)) {
+			suspect = true
+			a.where, a.name = InQuery, name
+			a.judge(value, true)
+		}
+		a.parameter(name, value)
+	}
+	if n > 1 && look(q)&(quote|angle|dollar|semicolon|pipe|round) != 0 {
+		// Ampersands that belong to a payload were not encoded: as one text it may
+		// be one after all.
+		if m := look(strings.ReplaceAll(q, "&", "")); m&(quote|angle|dollar|semicolon|round) != 0 && strings.Contains(q, "&&") || m&angle != 0 {
+			a.where, a.name = InQuery, ""
+			a.whole = true
+			a.judge(q, true)
+			a.whole = false
+		}
+	}
+	return suspect
+}
+
+// suspectRaw is suspectValue for a value as logged, where + is a blank.
+func suspectRaw(s string, m mask) bool {
+	return suspectValue(bytesOf(s), m)
+}
+
+// referer judges what another site's address brought along, without what is
+// normal in addresses.
+func (a *Analyzer) referer(s string) {
+	a.where, a.name = InReferer, ""
+	_, q, ok := strings.Cut(s, "?")
+	if !ok {
+		if look(s)&(quote|angle|curly|dollar|control) != 0 || strings.Contains(s, "%") {
+			a.judge(s, false)
+		}
+		return
+	}
+	for p := range strings.SplitSeq(q, "&") {
+		name, value, _ := strings.Cut(p, "=")
+		if m := look(value); suspectRaw(value, m) && m&(quote|angle|curly|dollar|control|percent|semicolon|round) != 0 {
+			a.where, a.name = InReferer, name
+			a.judge(value, true)
+		}
+	}
+}
+
+// judge decodes a text as logged and lets every class look at it.
+func (a *Analyzer) judge(s string, plus bool) {
+	how := a.decode(s, plus)
+	sub := subject{where: a.where, name: a.name, once: a.once, full: a.full, how: how}
+	sub.mask = look(sub.full) | look(sub.once)
+	if a.where == InQuery && !suspectValue(sub.full, sub.mask) && how == 0 {
+		return // it was only encoded
+	}
+	a.classes(&sub)
+	if sub.mask&(curly|square) != 0 && sub.mask&quote != 0 {
+		a.json(&sub)
+	}
+	a.base64(&sub)
+}
+
+// classes runs the analysers whose bytes are there.
+func (a *Analyzer) classes(s *subject) {
+	a.low = appendLower(a.low[:0], s.full)
+	s.low = a.low
+	m := s.mask
+	if m&dollar != 0 && m&curly != 0 {
+		a.log4shell(s)
+	}
+	if m&control != 0 {
+		a.crlf(s)
+	}
+	if m&angle != 0 || s.where != InAgent && m&(quote|round|colon|backslash|square) != 0 {
+		a.xss(s)
+	}
+	if m&angle != 0 || m&percent != 0 {
+		a.markup(s)
+	}
+	if m&(dot|slash|backslash) != 0 {
+		a.files(s)
+	}
+	if m&(colon|slash|backslash) != 0 && s.where == InQuery {
+		a.addresses(s)
+	}
+	if m&(round|quote|dollar|curly|angle|backslash|dot|at|equals|colon|square) != 0 || vocabulary.find(s.low)&(aboutCode|aboutObjects) != 0 {
+		a.code(s)
+	}
+	if m&(curly|angle|dollar|percent|square|at|star|hash) != 0 {
+		a.template(s)
+	}
+	if m&(pipe|semicolon|dollar|quote|control|round|angle|curly|backslash) != 0 || s.where == InQuery && m&space != 0 && m&(slash|dash|dot|percent|star) != 0 {
+		a.command(s)
+	}
+	if s.where == InAgent && m&(quote|control) == 0 {
+		return
+	}
+	if a.whole {
+		return // several parameters are no phrase of a database
+	}
+	if m&(curly|square|dollar|quote|pipe) != 0 {
+		a.nosql(s)
+	}
+	if m&(round|star|slash|pipe) != 0 {
+		a.directory(s)
+	}
+	if m&(quote|round|space|dash|hash|star|equals|semicolon|pipe|at) != 0 {
+		a.sql(s)
+	}
+}
+
+// json judges the strings inside a value that is JSON.
+func (a *Analyzer) json(s *subject) {
+	t := bytes.TrimSpace(s.once)
+	if s.depth > 0 || len(t) < 4 || t[0] != '{' && t[0] != '[' || t[len(t)-1] != '}' && t[len(t)-1] != ']' {
+		return
+	}
+	text := append([]byte(nil), t...) // a.once is used again for what is inside
+	for range 64 {
+		i := bytes.IndexByte(text, '"')
+		if i < 0 {
+			return
+		}
+		text = text[i+1:]
+		end := 0
+		for end < len(text) && text[end] != '"' {
+			if text[end] == '\\' {
+				end++
+			}
+			end++
+		}
+		if end >= len(text) {
+			return
+		}
+		a.unpacked(text[:end], s)
+		text = text[end+1:]
+	}
+}
+
+// unpacked judges a text that was inside another.
+func (a *Analyzer) unpacked(text []byte, outer *subject) {
+	m := look(text)
+	if !suspectValue(text, m) {
+		return
+	}
+	inner := append(a.inner[:0], text...)
+	a.inner = inner
+	how := a.undoAll(inner)
+	sub := subject{where: outer.where, name: outer.name, once: inner, full: a.full, how: how, depth: outer.depth + 1}
+	sub.mask = look(sub.full) | m
+	a.classes(&sub)
+}
+
+func appendLower(dst, s []byte) []byte {
+	for _, c := range s {
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
+
+func has(s []byte, word string) bool { return bytes.Contains(s, []byte(word)) }
+
+func hasAny(s []byte, words ...string) bool {
+	for _, w := range words {
+		if has(s, w) {
+			return true
+		}
+	}
+	return false
+}
+
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c | 0x20
+	}
+	return c
+}
+
+func letter(c byte) bool   { return 'a' <= c|0x20 && c|0x20 <= 'z' }
+func decimal(c byte) bool  { return '0' <= c && c <= '9' }
+func wordByte(c byte) bool { return letter(c) || decimal(c) || c == '_' }
+func blank(c byte) bool    { return c == ' ' || '\t' <= c && c <= '\r' }
+
+// bytesOf views a string as bytes that nobody changes.
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }

@@ -1,0 +1,231 @@
+package injection
+
+import "bytes"
+
+// Files: climbing out of the folder that a name is put behind, names of files
+// that nobody hands to an application honestly, and wrappers that read or run.
+
+func (a *Analyzer) files(s *subject) {
+	t := s.low
+	if s.where == InAgent && s.mask&percent == 0 && !has(t, "../") && !has(t, "/etc/") {
+		return
+	}
+	if climbs(s) {
+		a.hit(Traversal, s.full)
+	} else if s.where != InAgent {
+		a.flat = appendLower(a.flat[:0], s.once)
+		if mangled(a.flat) || mangled(t) {
+			a.hit(Traversal, s.full)
+		}
+	}
+	if s.where == InReferer {
+		return
+	}
+	if included(t, s.where) {
+		a.hit(Inclusion, s.full)
+	}
+}
+
+// climbs counts the steps upwards. One may be a relative link; two, one to a
+// known file, or one that was disguised are an attack.
+func climbs(s *subject) bool {
+	t := s.low
+	steps, strange := 0, false
+	for i := 0; i+1 < len(t); i++ {
+		if t[i] != '.' {
+			continue
+		}
+		// a run of dots, perhaps with something in it that a filter or a decoder drops
+		j, dots := i, 0
+		for j < len(t) {
+			switch {
+			case t[j] == '.':
+				dots++
+			case dots > 0 && dots < 2 && (t[j] == '\\' || t[j] == '%' || t[j] == '?' || t[j] == '*' || t[j] == ';') && j+1 < len(t) && t[j+1] == '.':
+				strange = true
+			default:
+				goto end
+			}
+			j++
+		}
+	end:
+		if dots < 2 {
+			i = max(i, j-1)
+			continue
+		}
+		k := j
+		if bytes.HasPrefix(t[k:], []byte("0x2f")) || bytes.HasPrefix(t[k:], []byte("0x5c")) {
+			steps++
+			strange = true
+			i = k + 3
+			continue
+		}
+		// ..;/ is a step for some servers; so is ..%00/ and .. with blanks
+		for k < len(t) && (t[k] == ';' || t[k] == ' ' || t[k] == '%' || t[k] == '?' || t[k] == 0xc0 || t[k] == 0xc1 || t[k] == 0xef || t[k] == 0xbc) && k-j < 6 {
+			k++
+		}
+		if k < len(t) && (t[k] == '/' || t[k] == '\\') {
+			// text before: x.../ is an ellipsis, a/../ a step
+			if i > 0 && wordByte(t[i-1]) && dots > 2 {
+				i = k
+				continue
+			}
+			steps++
+			if dots > 2 || k > j || t[k] == '\\' {
+				strange = true
+			}
+			for k < len(t) && (t[k] == '/' || t[k] == '\\') {
+				k++
+			}
+			i = k - 1
+			continue
+		}
+		if k == len(t) && i > 0 && (t[i-1] == '/' || t[i-1] == '\\') {
+			steps++
+		}
+		i = j - 1
+	}
+	switch {
+	case steps >= 2:
+		return true
+	case steps == 1:
+		return strange || s.how&(twice|overlong|zero|unicoded) != 0 || knownFile(t) || s.where == InPath && !bytes.Equal(s.once, s.full)
+	default:
+		return s.how&overlong != 0 && hasAny(t, "..", "/", "\\") && has(t, "..")
+	}
+}
+
+// targets are files that lists of payloads end in, in the two parts between
+// which a separator stands.
+var targets = [...][2]string{
+	{"etc", "passwd"},
+	{"etc", "issue"},
+	{"etc", "shadow"},
+	{"etc", "hosts"},
+	{"etc", "group"},
+	{"windows", "system32"},
+	{"winnt", "system32"},
+	{"windows", "win.ini"},
+	{"boot.ini", ""},
+	{"win.ini", ""},
+	{"{file}", ""},
+	{"{knownfile}", ""},
+}
+
+// mangled finds climbing whose dots and separators nobody can read any more: a
+// unit that is repeated before a known file, or a known file whose separator is
+// no separator.
+func mangled(t []byte) bool {
+	for _, f := range targets {
+		i := bytes.Index(t, []byte(f[0]))
+		if i < 0 {
+			continue
+		}
+		if i >= 4 && repeats(t[:i]) {
+			return true
+		}
+		if f[1] == "" {
+			continue
+		}
+		rest := t[i+len(f[0]):]
+		k := bytes.Index(rest[:min(len(rest), 16+len(f[1]))], []byte(f[1]))
+		if k > 1 && look(rest[:k])&(percent|high|control|backslash|dot) != 0 || k == 1 && rest[0] != '/' && rest[0] != '-' && rest[0] != ' ' && rest[0] != '_' {
+			return true
+		}
+	}
+	return false
+}
+
+// repeats reports whether t ends in a unit of strange bytes twice over.
+func repeats(t []byte) bool {
+	for n := 2; n <= 30 && 2*n <= len(t); n++ {
+		unit := t[len(t)-n:]
+		if bytes.Equal(unit, t[len(t)-2*n:len(t)-n]) && look(unit)&(percent|high|control|backslash|dot|slash) != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// known are files and folders of systems and servers that payloads ask for. An
+// entry is looked for where a path can begin or go on.
+var known = [...]string{
+	"etc/passwd", "etc/shadow", "etc/group", "etc/hosts", "etc/issue", "etc/motd", "etc/fstab", "etc/crontab", "etc/resolv.conf", "etc/hostname", "etc/ssh/",
+	"etc/apache", "etc/nginx", "etc/httpd", "etc/mysql", "etc/php", "etc/samba", "etc/sudoers", "etc/profile", "etc/bashrc", "etc/my.cnf", "etc/my.ini", "etc/init.d",
+	"etc/environment", "etc/security", "etc/network", "etc/sysconfig", "etc/redhat-release", "etc/debian_version", "etc/lsb-release", "etc/os-release", "etc/inetd.conf",
+	"etc/proftpd", "etc/vsftpd", "etc/pure-ftpd", "etc/exports", "etc/inittab", "etc/ld.so", "etc/syslog", "etc/logrotate", "etc/aliases", "etc/services", "etc/mtab",
+	"etc/modules", "etc/kubernetes", "etc/cron", "etc/pam", "etc/dhcp", "etc/lighttpd", "etc/mail", "etc/pki", "etc/ssl/",
+	"proc/self", "proc/version", "proc/cmdline", "proc/mounts", "proc/net", "proc/cpuinfo", "proc/meminfo", "proc/sched", "proc/1/", "proc/stat", "proc/interrupts", "proc/",
+	"var/log/", "var/www/", "var/lib/", "var/run/", "var/spool/", "var/mail/", "var/adm/", "var/apache", "var/cpanel", "var/webmin", "var/htmp", "var/nm2", "var/local",
+	"usr/local/", "usr/lib/", "usr/share/", "usr/etc/", "usr/pkg/", "usr/home/", "usr/bin/", "usr/sbin/", "opt/lampp", "opt/apache", "opt/xampp", "opt/nginx", "opt/tomcat", "opt/httpd",
+	"private/etc", "private/var", "library/webserver", "applications/mamp", "applications/xampp", "volumes/", "system32/", "system32\\", "windows/win.ini", "windows\\win.ini",
+	"win.ini", "boot.ini", "winnt/", "winnt\\", "system.ini", "php.ini", "httpd.conf", "apache2.conf", "nginx.conf", "my.cnf", "my.ini", "access.log", "access_log", "error.log", "error_log",
+	".bash_history", ".bashrc", ".ssh/", "id_rsa", "id_dsa", "authorized_keys", ".htpasswd", ".htaccess", ".git/config", ".git/head", ".svn/entries", ".env", ".aws/credentials",
+	"web.config", "web-inf/", "meta-inf/", "wp-config", "global.asa", "autoexec.bat", "config.sys", "ntuser.dat", "ntds.dit", "repair/sam", "config/sam", "config\\sam", "pagefile.sys",
+	"xampp/", "xampp\\", "apache group", "apache software foundation", "inetpub", "program files", "documents and settings", "windows/system", "windows\\system", "windows/repair", "windows/php",
+	"root/.", "root/anaconda", "dev/null", "dev/tcp", "dev/random", "dev/zero", "dev/urandom", "dev/fd", "boot/grub", "tmp/sess", "sess_", "bin/sh", "bin/bash", "cmd.exe", "phpinfo.php", "known_hosts",
+	"localhost_access_log", "catalina.out", "tomcat-users.xml", "server.xml", "logs/", "minint", "mysql/bin", "mysql\\bin", "ftpusers", "wtmp", "utmp", "lastlog",
+}
+
+// knownFile reports whether a known file is named anywhere in t.
+func knownFile(t []byte) bool {
+	for _, f := range known {
+		if has(t, f) {
+			return true
+		}
+	}
+	return false
+}
+
+// wrappers read files, or run what they read, in PHP, Java and libraries of
+// transfer.
+var wrappers = [...]string{
+	"php://", "php:/", "file:/", "expect://", "phar://", "zip://", "zip:/", "data://", "data:;base64", "data:text/plain", "glob://", "ogg://", "rar://", "compress.zlib:", "compress.bzip2:",
+	"ssh2.", "netdoc:", "jar:", "local_file:", "view-source:", "gopher:", "dict:", "tftp:", "ldap://", "ldaps://", "sftp://", "smb://", "php:filter", "input://", "zlib:", "ftp://", "ftps",
+}
+
+// included judges a value that is the name of a file.
+func included(t []byte, where Where) bool {
+	v := bytes.TrimLeft(t, " \t\r\n'\"(;|&`=./\\")
+	climbed := len(t)-len(v) > 1
+	if where != InPath {
+		for _, w := range wrappers {
+			i := bytes.Index(t, []byte(w))
+			if i < 0 || i > 0 && (wordByte(t[i-1]) || t[i-1] == '.') {
+				continue
+			}
+			switch w {
+			case "ftp://", "ftps", "sftp://", "smb://", "ldap://", "ldaps://", "gopher:", "dict:", "tftp:", "netdoc:":
+				continue // addresses, see there
+			}
+			return true
+		}
+		// A whole path of the system: it begins at the root, a drive or after climbing.
+		rooted := len(t) > 1 && (t[0] == '/' || t[0] == '\\' || climbed || len(t) > 3 && letter(t[0]) && t[1] == ':' && (t[2] == '\\' || t[2] == '/'))
+		if rooted && hasPrefixAny(v, "etc/", "etc\\", "proc/", "proc\\", "var/log", "var/www", "var/lib", "var/run", "var/adm", "var/mail", "var/spool", "var/cpanel", "root/", "boot.ini", "windows/", "windows\\", "winnt", "usr/local/", "usr/lib/", "usr/share", "usr/etc", "usr/pkg", "opt/lampp", "opt/xampp", "private/etc", "dev/", "sys/", "autoexec.bat", "inetpub", "program files", "boot/", "{file}", "{knownfile}") {
+			return true
+		}
+		if len(t) > 3 && letter(t[0]) && t[1] == ':' && (t[2] == '\\' || t[2] == '/') && knownFile(t) {
+			return true
+		}
+		if rooted && hasAny(t, "/.ssh/", ".bash_history", "/.aws/", "id_rsa", "/.git/", "/.env", ".htpasswd", ".htaccess") {
+			return true
+		}
+	}
+	for _, f := range [...]string{
+		"etc/passwd", "etc/shadow", "etc/group", "etc/hosts", "etc/issue", "proc/self/", "boot.ini", "win.ini", "windows/system32", "windows\\system32", "winnt/system32", "winnt\\system32", "cmd.exe", "web-inf/", ".ssh/id_", "etc/sudoers",
+		".bash_history", ".htpasswd", "wp-config.php", "global.asa", "etc/crontab", "var/log/", "repair/sam", "config/sam", "system32/config", ".git/config", "etc/php", "httpd.conf", "php.ini", "my.cnf", "etc/apache",
+	} {
+		i := bytes.Index(t, []byte(f))
+		if i < 0 {
+			continue
+		}
+		if where == InPath && !climbed && f != "etc/passwd" && f != "etc/shadow" && f != "boot.ini" && f != "win.ini" && f != "cmd.exe" && f != "etc/hosts" && f != "proc/self/" {
+			continue // exposure rules know whether it was served
+		}
+		if i == 0 || !wordByte(t[i-1]) {
+			return true
+		}
+	}
+	return false
+}

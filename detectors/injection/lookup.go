@@ -1,0 +1,159 @@
+package injection
+
+import "bytes"
+
+// Log4Shell. A lookup of log4j, ${prefix:name}, may hold others, and what they
+// give can spell the one that matters. So lookups are worked out from the
+// inside, as log4j does: ${lower:J} is j, ${::-j} and ${env:NONE:-j} are j.
+
+func (a *Analyzer) log4shell(s *subject) {
+	t := s.low
+	if i := bytes.Index(t, []byte("${")); i < 0 {
+		return
+	}
+	if len(t) > 4096 {
+		t = t[:4096]
+	}
+	out, odd := resolveLookups(t)
+	if has(out, "${jndi:") || has(out, "jndi:ldap:") || has(out, "jndi:rmi:") || has(out, "jndi:dns:") || has(out, "jndi:iiop:") || has(out, "jndi:nis:") || has(out, "jndi:corba:") || has(out, "jndi:http") {
+		a.hit(Log4Shell, s.full)
+		return
+	}
+	// Lookups that only an attack writes: leaks of the environment, or disguises
+	// whose result was cut off.
+	if odd > 1 || hasAny(t, "${jndi", "${env:aws", "${sys:", "${ctx:", "${java:", "${env:", "${docker:", "${k8s:", "${bundle:", "${lower:", "${upper:", "${::-", "${date:", "${main:", "${web:", "${spring:", "${log4j:") && hasAny(t, "}", ":-") {
+		a.hit(Log4Shell, s.full)
+	}
+}
+
+// resolveLookups replaces innermost lookups that stand for text until none is
+// left, and counts them. It looks at each byte a bounded number of times: each
+// replacement is shorter than what it replaces.
+func resolveLookups(t []byte) (out []byte, replaced int) {
+	out = append([]byte(nil), t...)
+	for range 64 {
+		end := -1
+		begin := -1
+		for i := 0; i+1 < len(out); i++ {
+			if out[i] == '$' && out[i+1] == '{' {
+				begin = i
+			} else if out[i] == '}' && begin >= 0 {
+				if !has(out[begin:i], "jndi:") {
+					end = i
+					break
+				}
+				begin = -1
+			}
+		}
+		if end < 0 {
+			return out, replaced
+		}
+		inner := out[begin+2 : end]
+		var value []byte
+		switch {
+		case hasPrefixAny(inner, "lower:", "upper:"):
+			value = inner[6:]
+		case has(inner, ":-"):
+			value = inner[bytes.LastIndex(inner, []byte(":-"))+2:]
+		case hasPrefixAny(inner, "date:'"):
+			value = bytes.Trim(inner[5:], "'")
+		default:
+			value = nil // stands for something that is not known
+			replaced--
+		}
+		replaced++
+		next := append([]byte(nil), out[:begin]...)
+		next = append(next, value...)
+		out = append(next, out[end+1:]...)
+	}
+	return out, replaced
+}
+
+// crlf judges line breaks: a header, a second answer, or a command for a mail
+// server behind one.
+func (a *Analyzer) crlf(s *subject) {
+	t := s.low
+	if bytes.IndexByte(t, 0) >= 0 && s.where == InPath {
+		a.hit(CRLF, s.full)
+	}
+	for i := 0; i < len(t); i++ {
+		if t[i] != '\r' && t[i] != '\n' {
+			continue
+		}
+		for i < len(t) && (t[i] == '\r' || t[i] == '\n') {
+			i++
+		}
+		line := t[i:]
+		if k := bytes.IndexAny(line, "\r\n"); k >= 0 {
+			line = line[:k]
+		}
+		line = bytes.TrimLeft(line, " \t")
+		switch {
+		case s.where == InPath && len(line) > 0:
+			a.hit(CRLF, s.full)
+		case header(line), bytes.HasPrefix(line, []byte("http/")), bytes.HasPrefix(line, []byte("<html")), bytes.HasPrefix(line, []byte("get /")), bytes.HasPrefix(line, []byte("post /")):
+			a.hit(CRLF, s.full)
+		}
+		if mailCommand(line) {
+			a.hit(Mail, s.full)
+		}
+		if assignment(line) {
+			a.hit(CRLF, s.full)
+		}
+	}
+}
+
+// header reports whether a line is a header of HTTP or of mail.
+func header(line []byte) bool {
+	k := bytes.IndexByte(line, ':')
+	if k < 2 || k > 40 {
+		return false
+	}
+	name := line[:k]
+	for _, c := range name {
+		if !wordByte(c) && c != '-' {
+			return false
+		}
+	}
+	return bytes.IndexByte(name, '-') > 0 || inList([]string{"location", "host", "cookie", "refresh", "link", "server", "date", "expires", "status", "to", "cc", "bcc", "subject", "from", "x", "origin", "connection", "pragma", "etag", "allow", "p3p", "header"}, name)
+}
+
+// assignment reports whether a line is name=value and nothing else: settings
+// and sessions kept in files of lines.
+func assignment(line []byte) bool {
+	k := bytes.IndexByte(line, '=')
+	if k < 2 || k > 40 || k == len(line)-1 {
+		return false
+	}
+	for _, c := range line[:k] {
+		if !wordByte(c) && c != '-' {
+			return false
+		}
+	}
+	return bytes.IndexByte(line, ' ') < 0
+}
+
+// mailCommand reports whether a line is a command of SMTP, IMAP or POP3.
+func mailCommand(line []byte) bool {
+	word, rest, _ := bytes.Cut(line, []byte(" "))
+	rest = bytes.TrimSpace(rest)
+	switch string(word) {
+	case "ehlo", "helo", "vrfy", "expn", "apop", "auth", "user", "pass", "retr", "dele", "uidl", "etrn", "top", "list", "turn":
+		return len(rest) > 0 && bytes.Count(rest, []byte(" ")) < 3 && (string(word) != "list" && string(word) != "top" && string(word) != "user" && string(word) != "pass" || len(rest) < 40)
+	case "mail", "rcpt":
+		return hasPrefixAny(rest, "from:", "to:", "from :", "to :")
+	case "data", "quit", "rset", "noop", "stat", "starttls", "capa", "stls", "list\r", "expunge":
+		return len(rest) == 0
+	}
+	// IMAP: a tag and a command
+	if len(word) > 0 && len(word) < 10 && look(word)&digit != 0 {
+		cmd, arg, _ := bytes.Cut(rest, []byte(" "))
+		switch string(cmd) {
+		case "create", "delete", "rename", "select", "examine", "fetch", "store", "copy", "search", "login", "authenticate", "append", "lsub", "list", "status", "subscribe", "unsubscribe", "uid":
+			return len(arg) > 0
+		case "capability", "logout", "expunge", "close", "check", "noop", "starttls":
+			return true
+		}
+	}
+	return string(word) == "." && len(rest) == 0
+}

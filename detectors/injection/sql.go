@@ -1,0 +1,716 @@
+package injection
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/corazawaf/libinjection-go"
+)
+
+// SQL injection. A payload continues a statement that is already under way:
+// after a number, or after the quote that ends a string. So the text is read as
+// SQL three times, starting outside a string, inside '...', and inside "...",
+// and what follows is judged by what a statement would do with it: a condition
+// that no data can change, another SELECT, another statement, the rest commented
+// out. libinjection, which knows thousands of such beginnings by their shape,
+// is asked where our reading found words of SQL but no reason.
+
+type kind uint8
+
+const (
+	tokNumber kind = iota + 1
+	tokString      // quoted, or the rest of a string that was open
+	tokOpen        // a quoted string that does not end
+	tokWord
+	tokCall // a word and its opening bracket
+	tokOp
+	tokLeft
+	tokRight
+	tokComma
+	tokEnd // ;
+	tokComment
+	tokVar // @x, @@x
+)
+
+type token struct {
+	kind kind
+	text []byte
+}
+
+const maxTokens = 256
+
+// sqlContext is where the text begins.
+type sqlContext byte
+
+const (
+	plainSQL  sqlContext = 0
+	insideOne sqlContext = '\''
+	insideTwo sqlContext = '"'
+)
+
+func (a *Analyzer) sql(s *subject) {
+	t := s.low
+	if len(t) > 4096 {
+		t = t[:4096]
+	}
+	if len(t) < 2 {
+		return
+	}
+	var toks [maxTokens]token
+	words, keywords := 0, 0
+	for _, c := range [...]sqlContext{plainSQL, insideOne, insideTwo} {
+		if c != plainSQL && bytes.IndexByte(t, byte(c)) < 0 {
+			continue
+		}
+		list := lexSQL(toks[:0], t, c)
+		r := statement{list, c}
+		if r.attack() {
+			a.hit(SQLi, s.full)
+			return
+		}
+		w, k := r.words()
+		words, keywords = max(words, w), max(keywords, k)
+	}
+	if s.where == InAgent || s.where == InReferer && words < 2 {
+		return
+	}
+	if (keywords > 0 || words > 0 && s.mask&quote != 0) && s.mask&(quote|round|hash|dash|equals|semicolon|pipe|star|at) != 0 && len(t) >= 4 {
+		a.stats.Deep++
+		if ok, print := libinjection.IsSQLi(string(t)); ok && r2(string(print), words, s) {
+			a.hit(SQLi, s.full)
+		}
+	}
+}
+
+// r2 drops shapes of libinjection that prose has too.
+func r2(print string, words int, s *subject) bool {
+	switch print {
+	case "s&n", "s&1", "sos", "s&s", "n&n", "1&1", "n&1", "1&n", "sn", "s&f", "so1", "1o1", "nos", "sns", "nso", "s&sos", "sos&n":
+		return s.mask&quote != 0 && words > 1
+	}
+	return true
+}
+
+// lexSQL cuts t into tokens. Comments of the form /*! are read as what they hide.
+func lexSQL(dst []token, t []byte, c sqlContext) []token {
+	i := 0
+	if c != plainSQL {
+		end := stringEnd(t, 0, byte(c))
+		dst = append(dst, token{tokString, t[:min(end, len(t))]})
+		i = end + 1
+	}
+	for i < len(t) && len(dst) < maxTokens {
+		b := t[i]
+		switch {
+		case blank(b):
+			i++
+		case b == '\'' || b == '"':
+			end := stringEnd(t, i+1, b)
+			k := tokString
+			if end >= len(t) {
+				k = tokOpen
+			}
+			dst = append(dst, token{k, t[min(i+1, len(t)):min(end, len(t))]})
+			i = end + 1
+		case b == '`' || b == '[' && i+1 < len(t) && letter(t[i+1]):
+			closing := byte('`')
+			if b == '[' {
+				closing = ']'
+			}
+			end := bytes.IndexByte(t[i+1:], closing)
+			if end < 0 {
+				i++
+				continue
+			}
+			dst = append(dst, token{tokWord, t[i+1 : i+1+end]})
+			i += end + 2
+		case b == '-' && i+1 < len(t) && t[i+1] == '-':
+			dst = append(dst, token{tokComment, t[i:]})
+			i = endOfLine(t, i)
+		case b == '#':
+			dst = append(dst, token{tokComment, t[i:]})
+			i = endOfLine(t, i)
+		case b == '/' && i+1 < len(t) && t[i+1] == '*':
+			if i+2 < len(t) && t[i+2] == '!' { // MySQL runs what is inside
+				i += 3
+				for i < len(t) && decimal(t[i]) {
+					i++
+				}
+				continue
+			}
+			end := bytes.Index(t[i+2:], []byte("*/"))
+			if end < 0 {
+				dst = append(dst, token{tokComment, t[i:]})
+				return dst
+			}
+			i += end + 4
+		case b == '*' && i+1 < len(t) && t[i+1] == '/':
+			i += 2
+		case decimal(b) || b == '.' && i+1 < len(t) && decimal(t[i+1]):
+			j := i + 1
+			if b == '0' && j < len(t) && t[j] == 'x' {
+				j++
+				for j < len(t) && hexDigit(t[j]) >= 0 {
+					j++
+				}
+			} else {
+				for j < len(t) && (decimal(t[j]) || t[j] == '.') {
+					j++
+				}
+				if j+1 < len(t) && t[j] == 'e' && (decimal(t[j+1]) || j+2 < len(t) && decimal(t[j+2])) {
+					j += 2
+					for j < len(t) && decimal(t[j]) {
+						j++
+					}
+				}
+			}
+			dst = append(dst, token{tokNumber, t[i:j]})
+			i = j
+		case wordByte(b) || b >= 0x80:
+			j := i + 1
+			for j < len(t) && (wordByte(t[j]) || t[j] == '$' || t[j] >= 0x80 || t[j] == '.' && j+1 < len(t) && (wordByte(t[j+1]) || t[j+1] == '.')) {
+				j++
+			}
+			k, next := tokWord, j
+			for next < len(t) && blank(t[next]) {
+				next++
+			}
+			if next < len(t) && t[next] == '(' {
+				k = tokCall
+			}
+			w := token{k, t[i:j]}
+			if k == tokCall && sqlKeyword(w.text) {
+				w.kind = tokWord // or (, in (, union (: the bracket stays a token
+			} else if k == tokCall {
+				j = next + 1
+			}
+			dst = append(dst, w)
+			i = j
+		case b == '@':
+			j := i + 1
+			for j < len(t) && (t[j] == '@' || wordByte(t[j])) {
+				j++
+			}
+			dst = append(dst, token{tokVar, t[i:j]})
+			i = j
+		case b == '(':
+			dst = append(dst, token{tokLeft, t[i : i+1]})
+			i++
+		case b == ')':
+			dst = append(dst, token{tokRight, t[i : i+1]})
+			i++
+		case b == ',':
+			dst = append(dst, token{tokComma, t[i : i+1]})
+			i++
+		case b == ';':
+			dst = append(dst, token{tokEnd, t[i : i+1]})
+			i++
+		default:
+			j := i + 1
+			if j < len(t) && bytes.IndexByte([]byte("=<>|&!:"), t[j]) >= 0 && b != '+' && b != '-' {
+				j++
+				if j < len(t) && t[j] == '>' && b == '<' {
+					j++
+				}
+			}
+			dst = append(dst, token{tokOp, t[i:j]})
+			i = j
+		}
+	}
+	return dst
+}
+
+func endOfLine(t []byte, i int) int {
+	if n := bytes.IndexByte(t[i:], '\n'); n >= 0 {
+		return i + n + 1
+	}
+	return len(t)
+}
+
+// stringEnd returns the place of the quote that ends a string, len(t) for none.
+func stringEnd(t []byte, i int, q byte) int {
+	for ; i < len(t); i++ {
+		switch {
+		case t[i] == '\\':
+			i++
+		case t[i] == q && i+1 < len(t) && t[i+1] == q && i+2 < len(t) && wordByte(t[i+2]):
+			i++ // a doubled quote inside a string
+		case t[i] == q:
+			return i
+		}
+	}
+	return len(t)
+}
+
+var (
+	sqlKeywords = []string{
+		"all", "alter", "and", "as", "asc", "between", "by", "call", "case", "create", "declare", "delete", "desc", "distinct", "div", "drop", "else",
+		"end", "exec", "execute", "exists", "from", "group", "having", "in", "insert", "intersect", "into", "is", "like", "limit", "minus", "not",
+		"null", "offset", "on", "or", "order", "procedure", "regexp", "rlike", "select", "set", "shutdown", "then", "top", "truncate", "union",
+		"update", "using", "values", "waitfor", "when", "where", "xor",
+	}
+	// sqlCalls are functions that only attacks put into a value.
+	sqlCalls = []string{
+		"analyse", "benchmark", "ctxsys.drithsx.sn", "dbms_ldap.init", "dbms_lock.sleep", "dbms_pipe.receive_message", "dbms_utility.sqlid_to_sqlhash",
+		"dbms_xmlgen.getxml", "dbms_java.runjava", "extractvalue", "fn_xe_file_target_read_file", "gtid_subset", "load_file", "make_set", "name_const",
+		"openrowset", "ordsys.ord_dicom.getmappingxpath", "pg_read_file", "pg_sleep", "query_to_xml", "randomblob", "sys_eval", "sys_exec",
+		"to_timestamp_tz", "updatexml", "utl_http.request", "utl_inaddr.get_host_address", "utl_inaddr.get_host_name", "xmltype", "load_extension",
+		"pg_ls_dir", "lo_import", "database_to_xml", "json_keys", "st_latfromgeohash", "gtid_subtract", "polygon", "multipoint", "geometrycollection",
+	}
+	// sqlTables are catalogues that tell an attacker what there is.
+	sqlTables = []string{
+		"information_schema", "sysobjects", "syscolumns", "sysusers", "sqlite_master", "pg_catalog", "pg_user", "pg_shadow", "mysql.user", "mysql.db",
+		"all_tables", "user_tables", "all_tab_columns", "user_tab_columns", "v$version", "rdb$", "msysobjects", "master..", "sys.databases",
+		"sys.tables", "pg_tables", "dba_users", "all_users", "sys.objects", "master.dbo", "syscat.", "sysibm.", "dual",
+	}
+	// sqlInfo are functions that tell who and where one is.
+	sqlInfo = []string{
+		"user", "database", "version", "current_user", "session_user", "system_user", "schema", "char", "chr", "ascii", "substring", "substr", "mid",
+		"concat", "concat_ws", "group_concat", "hex", "unhex", "cast", "convert", "count", "length", "len", "sleep", "ord", "left", "right", "lower",
+		"upper", "if", "iif", "ifnull", "isnull", "nvl", "coalesce", "conv", "md5", "elt", "floor", "rand", "exp", "row", "decode", "encode", "bin",
+		"locate", "instr", "position", "db_name", "host_name", "suser_name", "is_srvrolemember", "pow", "power", "row_count", "last_insert_id", "strcmp",
+		"string_agg", "array_agg", "regexp_substring", "crypt_key", "replicate", "space", "rpad", "lpad", "repeat", "reverse", "least", "greatest",
+		"generate_series", "nullif", "xmlagg", "listagg", "wm_concat", "sqlite_version", "typeof", "likelihood", "load_extension", "case",
+	}
+)
+
+func sqlKeyword(w []byte) bool { return inList(sqlKeywords, w) }
+
+// inList searches a sorted or unsorted short list.
+func inList(list []string, w []byte) bool {
+	return slices.ContainsFunc(list, func(x string) bool { return string(w) == x })
+}
+
+// statement is a text read as SQL from one context.
+type statement struct {
+	t []token
+	c sqlContext
+}
+
+func (s *statement) kind(i int) kind {
+	if i < 0 || i >= len(s.t) {
+		return 0
+	}
+	return s.t[i].kind
+}
+
+func (s *statement) is(i int, words ...string) bool {
+	if i < 0 || i >= len(s.t) || s.t[i].kind != tokWord {
+		return false
+	}
+	return slices.Contains(words, string(s.t[i].text))
+}
+
+func (s *statement) op(i int, ops ...string) bool {
+	if s.kind(i) != tokOp {
+		return false
+	}
+	return slices.Contains(ops, string(s.t[i].text))
+}
+
+// words counts keywords and functions together, and keywords alone.
+func (s *statement) words() (n, keywords int) {
+	for i := range s.t {
+		switch s.t[i].kind {
+		case tokWord:
+			if sqlKeyword(s.t[i].text) {
+				n++
+				keywords++
+			}
+		case tokCall:
+			if inList(sqlInfo, s.t[i].text) || inList(sqlCalls, s.t[i].text) {
+				n++
+			}
+		case tokVar:
+			if len(s.t[i].text) > 2 && s.t[i].text[1] == '@' {
+				n++
+			}
+		}
+	}
+	return n, keywords
+}
+
+// broken reports whether the text begins inside a string and leaves it.
+func (s *statement) broken() bool { return s.c != plainSQL && len(s.t) > 1 }
+
+func (s *statement) attack() bool {
+	if s.broken() && s.afterQuote() {
+		return true
+	}
+	for i := range s.t {
+		switch s.t[i].kind {
+		case tokWord:
+			if s.keyword(i) {
+				return true
+			}
+		case tokCall:
+			if s.call(i) {
+				return true
+			}
+		case tokOp:
+			if s.op(i, "||", "&&", "|", "&") && s.condition(i+1, s.broken()) {
+				return true
+			}
+		case tokEnd:
+			if s.stacked(i + 1) {
+				return true
+			}
+		case tokVar:
+			if t := s.t[i].text; len(t) > 4 && t[1] == '@' && inList([]string{"@@version", "@@servername", "@@hostname", "@@datadir", "@@basedir", "@@global.version"}, t) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// afterQuote judges what follows the quote that ended the string.
+func (s *statement) afterQuote() bool {
+	i := 1
+	for s.kind(i) == tokRight && i < 5 {
+		i++
+	}
+	switch s.kind(i) {
+	case tokComment:
+		// admin'-- : nothing but the quote, and what it hides. A # needs to end the text.
+		return s.t[i].text[0] != '#' || len(s.t[i].text) < 3 || i > 1
+	case tokEnd:
+		return s.kind(i+1) == tokComment || s.stacked(i+1) || i > 1 && s.kind(i+1) == 0
+	case tokOp:
+		next := s.kind(i + 1)
+		if s.op(i, "=", "<", ">", "<>", "!=", "<=", ">=", "||", "+", "-", "*", "/", "^", "%", "&", "|", "&&", "<=>") && (next == tokString || next == tokOpen) {
+			// '=' , '-' , '||'x : both sides are strings, the first closed by force.
+			return s.kind(i+2) == 0 || s.kind(i+2) == tokComment || s.op(i, "=", "||", "<=>") || s.kind(i+2) == tokOp
+		}
+		if s.op(i, "||", "+", "|") && (next == tokCall || next == tokLeft) {
+			return true
+		}
+		if s.op(i, "=", "<", ">", "!=", "<>", "^", "<=>") && next == tokNumber && (s.kind(i+2) == 0 || s.kind(i+2) == tokComment) {
+			return true
+		}
+		return s.op(i, "||", "&&", "&", "|") && s.condition(i+1, true)
+	case tokWord:
+		switch {
+		case s.is(i, "order", "group") && s.is(i+1, "by"):
+			return true
+		case s.is(i, "union", "intersect", "minus", "except", "procedure", "waitfor") && s.kind(i+1) != 0:
+			return s.is(i+1, "all", "select", "distinct", "delay", "time") || s.kind(i+1) != tokWord
+		case s.is(i, "having", "where", "limit", "like", "rlike", "regexp", "between", "div", "mod", "is"):
+			k := s.kind(i + 1)
+			return k == tokNumber || k == tokString || k == tokOpen || k == tokLeft || s.is(i+1, "null", "not")
+		case s.is(i, "in") && s.kind(i+1) == tokLeft:
+			return true
+		case s.is(i, "into") && s.is(i+1, "outfile", "dumpfile"):
+			return true
+		}
+	case tokCall:
+		return false
+	}
+	return false
+}
+
+// operand returns the token behind an operand at i: a literal, a name, a call
+// or something in brackets. literal says that no data can change it.
+func (s *statement) operand(i int) (next int, literal, ok bool) {
+	for n := 0; n < 6 && (s.op(i, "!", "~", "-", "+", "--", "!!", "~!") || s.is(i, "not", "binary")); n++ {
+		i++
+	}
+	switch s.kind(i) {
+	case tokNumber, tokString, tokOpen, tokVar:
+		return i + 1, true, true
+	case tokWord:
+		if s.is(i, "select", "case", "exists", "from", "where") {
+			return i + 1, true, true
+		}
+		return i + 1, s.is(i, "true", "false", "null"), true
+	case tokCall, tokLeft:
+		depth := 1
+		if s.is(i+1, "select") {
+			literal = true
+		}
+		if s.kind(i) == tokCall && (inList(sqlInfo, s.t[i].text) || inList(sqlCalls, s.t[i].text)) {
+			literal = true
+		}
+		lit := s.kind(i+1) == tokNumber || s.kind(i+1) == tokString
+		for j := i + 1; j < len(s.t); j++ {
+			switch s.t[j].kind {
+			case tokLeft, tokCall:
+				depth++
+			case tokRight:
+				if depth--; depth == 0 {
+					return j + 1, literal || lit, true
+				}
+			case tokWord:
+				literal = literal || s.is(j, "select")
+			}
+		}
+		return len(s.t), literal || lit, true
+	}
+	return i, false, false
+}
+
+func (s *statement) comparison(i int) (next int, ok bool) {
+	switch {
+	case s.op(i, "=", "==", "<", ">", "<>", "!=", "<=", ">=", "<=>", "=<", "!<", "!>", ":="):
+		return i + 1, true
+	case s.is(i, "like", "rlike", "regexp", "in", "between", "glob", "similar", "sounds"):
+		return i + 1, true
+	case s.is(i, "not") && s.is(i+1, "like", "in", "between", "regexp", "rlike"):
+		return i + 2, true
+	case s.is(i, "is"):
+		if s.is(i+1, "not") {
+			return i + 2, true
+		}
+		return i + 1, true
+	}
+	return i, false
+}
+
+// condition judges what follows AND, OR and their like at i. quoted says that
+// a string was closed before, which honest text does not do.
+func (s *statement) condition(i int, quoted bool) bool {
+	for s.kind(i) == tokLeft && !s.is(i+1, "select") {
+		i++
+	}
+	if s.kind(i) == tokLeft || s.is(i, "exists") && s.kind(i+1) == tokLeft || s.is(i, "not") && s.is(i+1, "exists") {
+		return true // or (select ...
+	}
+	if s.is(i, "select", "case") && s.kind(i+1) != 0 {
+		return s.kind(i+1) != tokWord || s.is(i+1, "when") || quoted
+	}
+	j, left, ok := s.operand(i)
+	if !ok {
+		return false
+	}
+	k, compared := s.comparison(j)
+	if !compared {
+		if !left {
+			return false
+		}
+		if s.kind(i) == tokCall && (inList(sqlCalls, s.t[i].text) || string(s.t[i].text) == "sleep") {
+			return true
+		}
+		end := s.kind(j)
+		if quoted && (end == 0 || end == tokComment || end == tokRight || end == tokEnd) {
+			return s.kind(i) != tokString || s.kind(i) == tokOpen || end != 0 || true
+		}
+		return !quoted && (end == tokComment || end == tokRight && s.kind(j+1) == tokComment) && s.kind(i) != tokString
+	}
+	_, right, ok := s.operand(k)
+	if !ok {
+		return quoted && left
+	}
+	if left && right {
+		return true
+	}
+	if quoted {
+		return true // ' and password = ...
+	}
+	// and name = 'x' -- , or id = id
+	if same(s, i, k) {
+		return true
+	}
+	return (left || right) && s.tail(k)
+}
+
+// same reports whether two operands are the same word.
+func same(s *statement, i, k int) bool {
+	return s.kind(i) == tokWord && s.kind(k) == tokWord && bytes.Equal(s.t[i].text, s.t[k].text)
+}
+
+// tail reports whether the rest from i on ends in a comment.
+func (s *statement) tail(i int) bool {
+	n := len(s.t)
+	return n > i && s.t[n-1].kind == tokComment
+}
+
+func (s *statement) keyword(i int) bool {
+	switch {
+	case s.is(i, "and", "or", "xor", "having", "where", "not", "when") && (i > 0 || s.c == plainSQL):
+		return s.condition(i+1, s.broken() && i <= 4)
+	case s.is(i, "union", "intersect", "except", "minus"):
+		j := i + 1
+		for s.is(j, "all", "distinct", "distinctrow") || s.kind(j) == tokLeft {
+			j++
+		}
+		if !s.is(j, "select", "values") {
+			return false
+		}
+		k := s.kind(j + 1)
+		return k != 0 && (k != tokWord || s.kind(j+2) == tokComma || s.is(j+1, "null", "all", "distinct", "top") || s.is(j+2, "from")) || s.broken()
+	case s.is(i, "select"):
+		return s.selects(i)
+	case s.is(i, "order", "group") && s.is(i+1, "by"):
+		p := s.kind(i - 1)
+		if p == tokNumber || p == tokRight || p == tokString {
+			j := i + 2
+			k := s.kind(j)
+			e := s.kind(j + 1)
+			return k == tokNumber && (e == 0 || e == tokComment || e == tokComma) || s.is(j+1, "having")
+		}
+	case s.is(i, "into") && s.is(i+1, "outfile", "dumpfile"):
+		return true
+	case s.is(i, "case") && s.is(i+1, "when"):
+		return s.comparedLater(i+2) || s.kind(i+2) == tokLeft
+	case s.is(i, "procedure") && s.kind(i+1) == tokCall && string(s.t[i+1].text) == "analyse":
+		return true
+	case i == 0 || s.kind(i-1) == tokEnd || s.kind(i-1) == tokRight || s.broken():
+		return s.stacked(i)
+	}
+	return false
+}
+
+func (s *statement) comparedLater(i int) bool {
+	for ; i < len(s.t); i++ {
+		if _, ok := s.comparison(i); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// selects judges SELECT ... FROM, which prose has too.
+func (s *statement) selects(i int) bool {
+	j := i + 1
+	for s.is(j, "distinct", "all", "top") || s.kind(j) == tokNumber && s.is(j-1, "top") {
+		j++
+	}
+	strong := s.kind(j) == tokVar || s.op(j, "*") || s.kind(j) == tokCall && inList(sqlInfo, s.t[j].text) || s.kind(j) == tokCall && inList(sqlCalls, s.t[j].text)
+	before := s.kind(i-1) == tokLeft || s.kind(i-1) == tokCall || s.kind(i-1) == tokOp || s.kind(i-1) == tokEnd || s.broken()
+	commas := 0
+	for k := j; k < len(s.t); k++ {
+		switch {
+		case s.t[k].kind == tokComma:
+			commas++
+		case s.is(k, "from"):
+			table := s.kind(k+1) == tokWord || s.kind(k+1) == tokLeft || s.kind(k+1) == tokCall
+			if !table {
+				return false
+			}
+			if strong || before || catalogue(s.t[k+1].text) {
+				return true
+			}
+			after := s.is(k+2, "where", "limit", "order", "group", "union", "having", "join") || s.kind(k+2) == tokComment || s.kind(k+2) == tokEnd
+			return after && (s.comparedLater(k+2) || s.is(k+3, "by") || s.kind(k+3) == tokNumber || s.kind(k+2) == tokComment)
+		}
+	}
+	if !strong && !before {
+		return commas > 0 && s.numbers(j)
+	}
+	if s.op(j, "*") {
+		return before && s.kind(j+1) != 0
+	}
+	return before || s.kind(j) == tokVar || s.kind(j) == tokCall && len(s.t) > j+1 && (inList(sqlCalls, s.t[j].text) || s.kind(j+1) == tokNumber || s.kind(j+1) == tokRight)
+}
+
+// numbers reports whether the list at i is of literals, as in SELECT 1,2,3.
+func (s *statement) numbers(i int) bool {
+	n := 0
+	for ; i < len(s.t); i++ {
+		switch s.t[i].kind {
+		case tokNumber, tokString:
+			n++
+		case tokComma:
+		case tokWord:
+			if !s.is(i, "null") {
+				return n > 2
+			}
+			n++
+		default:
+			return n > 1
+		}
+	}
+	return n > 1
+}
+
+func catalogue(w []byte) bool {
+	for _, t := range sqlTables {
+		if bytes.HasPrefix(w, []byte(t)) && t != "dual" || string(w) == t {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *statement) call(i int) bool {
+	w := s.t[i].text
+	if inList(sqlCalls, w) || bytes.HasPrefix(w, []byte("xp_")) || bytes.HasPrefix(w, []byte("dbms_")) || bytes.HasPrefix(w, []byte("utl_")) {
+		return s.kind(i+1) != 0 && s.kind(i+1) != tokRight || bytes.IndexByte(w, '.') > 0
+	}
+	switch string(w) {
+	case "sleep":
+		return s.kind(i+1) == tokNumber && (i > 0 || s.kind(i+3) == tokComment || s.kind(i+3) == tokOp) || s.kind(i+1) == tokLeft
+	case "char", "chr":
+		// char(65,66) or chr(65)||chr(66): text spelled in numbers
+		return s.kind(i+1) == tokNumber && (s.kind(i+2) == tokComma || s.op(i+3, "||", "+", "|")) && s.kind(i+3) != 0
+	case "if", "iif":
+		j, _, ok := s.operand(i + 1)
+		if !ok {
+			return false
+		}
+		if k, cmp := s.comparison(j); cmp {
+			_, _, ok := s.operand(k)
+			return ok && s.hasInfo()
+		}
+	case "exec", "execute":
+		return s.kind(i+1) == tokVar || s.kind(i+1) == tokString
+	}
+	return false
+}
+
+// hasInfo reports whether a telling function is called.
+func (s *statement) hasInfo() bool {
+	for i := range s.t {
+		if s.t[i].kind == tokCall && (inList(sqlCalls, s.t[i].text) || inList([]string{"sleep", "ascii", "substring", "substr", "mid", "user", "database", "version", "char"}, s.t[i].text)) {
+			return true
+		}
+		if s.is(i, "select") {
+			return true
+		}
+	}
+	return false
+}
+
+// stacked judges a statement that begins at i.
+func (s *statement) stacked(i int) bool {
+	k := s.kind(i + 1)
+	behind := i > 0 // something was ended before
+	switch {
+	case s.is(i, "select"):
+		return behind && k != 0 && (k != tokWord || s.is(i+2, "from") || s.kind(i+2) == tokComma)
+	case s.is(i, "insert") && s.is(i+1, "into"):
+		return s.is(i+3, "values", "select", "set") || s.kind(i+2) == tokCall || s.kind(i+3) == tokLeft || s.kind(i+3) == tokCall
+	case s.is(i, "update"):
+		if s.is(i+2, "set") {
+			return s.op(i+4, "=") || s.kind(i+4) == tokOp
+		}
+	case s.is(i, "delete") && s.is(i+1, "from"):
+		return behind || s.is(i+3, "where") || s.kind(i+3) == tokComment || s.kind(i+3) == tokEnd
+	case s.is(i, "drop", "truncate") && s.is(i+1, "table", "database", "view", "user", "schema", "index", "procedure", "function", "column"):
+		return s.kind(i+2) != 0
+	case s.is(i, "create") && s.is(i+1, "table", "database", "user", "function", "procedure", "view", "trigger", "or", "login", "alias"):
+		return behind && s.kind(i+2) != 0 || s.kind(i+2) == tokCall
+	case s.is(i, "alter") && s.is(i+1, "table", "database", "user", "login", "system", "session"):
+		return s.kind(i+2) != 0 && (behind || s.kind(i+3) != 0)
+	case s.is(i, "exec", "execute"):
+		return s.kind(i+1) == tokVar || s.kind(i+1) == tokWord && (catalogue(s.t[i+1].text) || bytes.HasPrefix(s.t[i+1].text, []byte("xp_")) ||
+			bytes.HasPrefix(s.t[i+1].text, []byte("sp_")) || s.is(i+1, "immediate")) || behind && (k == tokLeft || k == tokCall || k == tokString)
+	case s.is(i, "declare"):
+		return k == tokVar || behind && k == tokWord
+	case s.is(i, "waitfor"):
+		return s.is(i+1, "delay", "time")
+	case s.is(i, "shutdown"):
+		return behind && (k == 0 || k == tokComment || s.is(i+1, "with") || k == tokEnd)
+	case s.is(i, "grant", "revoke"):
+		return behind && k == tokWord
+	case s.is(i, "copy") && behind:
+		return s.is(i+2, "from", "to") || k == tokLeft
+	case s.is(i, "load") && s.is(i+1, "data"):
+		return s.is(i+2, "infile", "local")
+	case s.is(i, "bulk") && s.is(i+1, "insert"), s.is(i, "backup") && s.is(i+1, "database"), s.is(i, "attach") && s.is(i+1, "database"):
+		return true
+	case s.is(i, "begin", "set", "use", "call", "handler", "rename", "replace", "do", "prepare") && behind && s.kind(i-1) == tokEnd:
+		return k == tokVar || k == tokCall || s.is(i+1, "table", "declare", "into", "master") && k == tokWord || s.is(i+2, "open", "from")
+	}
+	return false
+}

@@ -1,0 +1,286 @@
+package injection
+
+import "bytes"
+
+// Templates and expression languages: text between the marks of a template
+// that calculates, calls or reaches for an object.
+
+var marks = [...]struct{ open, closing string }{
+	{"{{", "}}"}, {"${", "}"}, {"#{", "}"}, {"*{", "}"}, {"@{", "}"}, {"~{", "}"}, {"<%", "%>"}, {"{%", "%}"}, {"{#", "#}"}, {"%{", "}"}, {"@(", ")"}, {"[[", "]]"}, {"{$", "}"}, {"[%", "%]"}, {"{php}", "{/php}"}, {"$(", ")"}, {"<#", ">"}, {"#set(", ")"}, {"{=", "}"}, {"{{=", "}}"},
+}
+
+func (a *Analyzer) template(s *subject) {
+	t := s.low
+	if s.where == InAgent && !hasAny(t, "{{", "${", "<%", "%{") {
+		return
+	}
+	for _, m := range marks {
+		for from := 0; ; {
+			i := bytes.Index(t[from:], []byte(m.open))
+			if i < 0 {
+				break
+			}
+			i += from + len(m.open)
+			from = i
+			end := bytes.Index(t[i:], []byte(m.closing))
+			inner := t[i:]
+			if end >= 0 {
+				inner = t[i : i+end]
+			}
+			if expression(inner, m.open, end >= 0) {
+				a.hit(Template, s.full)
+				return
+			}
+		}
+	}
+	if hasAny(t, "#set($", "#foreach", "<#assign", "${t(", "*{t(", "__class__", "__mro__", "__subclasses__", "self.__", "config.items()", "cycler.__init__", "lipsum.__", "getruntime", "freemarker.template.utility", "@(1+", "|attr(", "request.application", "#evaluate(", "$class.inspect", "{php}") {
+		a.hit(Template, s.full)
+	}
+}
+
+// expression judges what stands between marks. A bare name is a placeholder
+// that was not filled in, which happens to honest pages every day.
+func expression(e []byte, open string, closed bool) bool {
+	e = bytes.TrimSpace(e)
+	if len(e) == 0 || len(e) > 2000 {
+		return false
+	}
+	if !closed && open != "<%" && open != "{%" && open != "{{" {
+		return false
+	}
+	switch open {
+	case "<%", "{%", "[%":
+		e = bytes.TrimLeft(e, "=-@! ")
+		return len(e) > 0 && (look(e)&(digit|quote|round|star|equals) != 0 || hasPrefixAny(e, "if", "for", "set", "include", "import", "debug", "end", "raw", "extends", "print", "system", "load"))
+	case "$(", "@(":
+		return arithmetic(e) || bytes.IndexByte(e, '(') > 0 && open == "@("
+	case "[[", "{=", "{$":
+		return arithmetic(e) || hasAny(e, "${", "t(java", "smarty", "self::", "::") && bytes.IndexByte(e, '(') >= 0 || hasPrefixAny(e, "smarty.")
+	case "#{", "@{", "%{", "*{", "~{":
+		return arithmetic(e) || look(e)&(round|quote|square) != 0 && (bytes.IndexByte(e, '(') >= 0 || bytes.IndexByte(e, '[') >= 0 || open == "%{" || open == "#{") || hasAny(e, "::", "@java", "#context", "session", "application", "param", "header")
+	}
+	if arithmetic(e) {
+		return true
+	}
+	if bytes.IndexByte(e, '(') >= 0 && bytes.IndexByte(e, ')') > 0 {
+		return true
+	}
+	return hasAny(e, "__", ".constructor", "config", "self.", "request.", "request[", "|attr", "| attr", "''.", "\"\".", "[].", "settings.", "_self", "dump", "app.", "|safe", "|filter", "|map", "['", "[\"", "$on", "@", "#this", "class.", "param.", "header.", "cookie.", "initparam", "applicationscope", "sessionscope", "requestscope", "pagecontext")
+}
+
+// arithmetic finds a calculation of numbers, the first thing that is tried.
+func arithmetic(e []byte) bool {
+	for i := 1; i+1 < len(e); i++ {
+		switch e[i] {
+		case '*', '+', '-', '/', '%', '^':
+		default:
+			continue
+		}
+		l, r := i-1, i+1
+		for l > 0 && (blank(e[l]) || e[l] == '\'' || e[l] == '"') {
+			l--
+		}
+		for r < len(e)-1 && (blank(e[r]) || e[r] == '\'' || e[r] == '"' || e[r] == e[i]) {
+			r++
+		}
+		if decimal(e[l]) && decimal(e[r]) {
+			return true
+		}
+	}
+	return false
+}
+
+// nosql judges operators and scripts of document databases.
+func (a *Analyzer) nosql(s *subject) {
+	t := s.low
+	if s.where == InAgent || s.where == InReferer {
+		return
+	}
+	if operator(t) || hasAny(t, "db.getcollection", "db.injection", ".mapreduce(", "db.stores", "db.users", "sleep(5000)", "this.password", "mapreduce:", "this.constructor.constructor", "tojson(", "tojsononeline", "db.collection", "function() {return", "db.version", "{ $", "{$ne", "{$gt", "[$ne", "[$gt", "[$regex", "{\"$", "$where") && s.mask&(quote|round|curly|square|dollar) != 0 {
+		a.hit(NoSQL, s.full)
+		return
+	}
+	// '; return true; var x='a : JavaScript behind a closed string
+	for _, w := range [...]string{"return", "var ", "while(", "if("} {
+		for from := 0; ; {
+			i := bytes.Index(t[from:], []byte(w))
+			if i < 0 {
+				break
+			}
+			i += from
+			from = i + len(w)
+			b := bytes.TrimRight(t[:i], " \t\n(){}")
+			if len(b) > 0 && (b[len(b)-1] == ';' || b[len(b)-1] == '\'' || b[len(b)-1] == '"') && bytes.ContainsAny(b, "'\"}") {
+				a.hit(NoSQL, s.full)
+				return
+			}
+		}
+	}
+	// '||'1'=='1 , ' && this.a.match(/.*/)//
+	if hasAny(t, "'||'", "' || '", "\"||\"", "||1==1", "|| 1==1", "'==", "\"==", "&& this.", "&&this.", "|| this.", "||this.", "'%00", "//+%00", "' && '", "1==1//", "'a'=='a", "/.*/", "==''", "'||1") && s.mask&quote != 0 && hasAny(t, "||", "&&", "==", "this.") {
+		a.hit(NoSQL, s.full)
+	}
+}
+
+// operator finds an operator of a query: $ne, $where and the like where a key can stand.
+func operator(t []byte) bool {
+	for i := 0; i+2 < len(t); i++ {
+		if t[i] != '$' || i > 0 && (wordByte(t[i-1]) || t[i-1] == '/') {
+			continue
+		}
+		j := i + 1
+		for j < len(t) && letter(t[j]) {
+			j++
+		}
+		switch string(t[i+1 : j]) {
+		case "ne", "gt", "gte", "lt", "lte", "in", "nin", "regex", "where", "or", "and", "not", "nor", "exists", "eq", "func", "size", "type", "elemmatch", "mod", "all", "expr", "jsonschema", "slice", "comment", "accumulator", "function", "lookup", "unionwith", "out", "merge":
+			var before, after byte
+			if i > 0 {
+				before = t[i-1]
+			}
+			for k := j; k < len(t); k++ {
+				if !blank(t[k]) {
+					after = t[k]
+					break
+				}
+			}
+			if before == '[' && after == ']' || (before == '"' || before == '\'') && (after == '"' || after == '\'') || (before == '{' || before == ',' || before == ' ') && after == ':' || after == ':' && j < len(t) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// directory judges filters of LDAP and expressions of XPath.
+func (a *Analyzer) directory(s *subject) {
+	t := s.low
+	if s.where == InAgent || s.where == InReferer || s.where == InPath && s.mask&(star|pipe) == 0 {
+		return
+	}
+	if ldap(t) {
+		a.hit(LDAP, s.full)
+	}
+	if xpath(t) {
+		a.hit(XPath, s.full)
+	}
+}
+
+// ldap looks for a bracket that ends a filter and one that begins another.
+func ldap(t []byte) bool {
+	if hasAny(t, "*)(", ")(|", ")(&", ")(!", "(|(", "(&(", "(!(", "*))%00", "*)|", "*)&", "*))", "|(mail=", "|(uid=", "|(cn=", "objectclass=*", "objectclass=", "(cn=*", "(uid=*", "userpassword=", "admin*)", "(gidnumber", "(uidnumber") && bytes.ContainsAny(t, "()") {
+		if unbalanced(t) && !hasAny(t, "http") || hasAny(t, "objectclass=", "userpassword=") {
+			return true
+		}
+	}
+	// test)(x=y) , value)(cn=
+	for i := 0; i+3 < len(t); i++ {
+		if t[i] != ')' {
+			continue
+		}
+		j := i + 1
+		for j < len(t) && blank(t[j]) {
+			j++
+		}
+		if j >= len(t) || t[j] != '(' {
+			continue
+		}
+		k := j + 1
+		for k < len(t) && (blank(t[k]) || t[k] == '|' || t[k] == '&' || t[k] == '!') {
+			k++
+		}
+		from := k
+		for k < len(t) && (wordByte(t[k]) || t[k] == '-') {
+			k++
+		}
+		if t[j+1:] != nil && from > j+1 && k == len(t) {
+			return true
+		}
+		if k > from && k < len(t) && (t[k] == '=' || t[k] == '<' || t[k] == '>' || t[k] == '~' || t[k] == ':') && unbalanced(t) {
+			return true
+		}
+	}
+	return false
+}
+
+// unbalanced reports whether more brackets close than open before them.
+func unbalanced(t []byte) bool {
+	n := 0
+	for _, c := range t {
+		switch c {
+		case '(':
+			n++
+		case ')':
+			if n--; n < 0 {
+				return true
+			}
+		}
+	}
+	return n != 0
+}
+
+func xpath(t []byte) bool {
+	if hasAny(t, "count(/", "name(/", "string-length(name", "substring(name(", "//user[", "//*[", "/child::", "/descendant::", "ancestor::", "following-sibling::", "self::node", "position()=", "position() =", "last()", "doc(concat", "doc('", "doc(\"", "text()='", "text()=\"", "]|//", "] | //", "'] | //", "name()='", "name()=\"", "/*[1]", "node()", "namespace-uri(", "normalise-space(", "starts-with(", "system-property(", "unparsed-text(", "comment()") {
+		return hasAny(t, "(", "[") && !hasAny(t, "text/", "select=")
+	}
+	return false
+}
+
+// sessionNames are parameters and cookies that carry a session.
+var sessionNames = []string{
+	"jsessionid", "jservsession", "jwsession", "jsessionidsso", "phpsessid", "phpsession", "phpsessionid", "aspsessionid", "asp.net_sessionid", "aspsession", "cfid", "cftoken", "cfsid", "sessionid", "session_id", "session-id", "sessid", "sid", "viewstate", "zend_session_id", "connect.sid", "symfony", "laravel_session",
+	"ci_session", "flask", "rack.session", "_session_id", "koa.sess", "koa.sid", "play_session", "meteor_login_token", "weblogicsession", "websession", "xoops_session", "django_session", "_gitlab_session", "express.sid", "session", "jsession", "servlet_session", "sails.sid", "token_session", "play_flash", "_flask_session",
+	"sess", "auth_session", "ssid",
+}
+
+// parameter judges what a parameter is called, beside what it holds: a session
+// that came with a link from another site.
+func (a *Analyzer) parameter(name, value string) {
+	r := a.request
+	if len(name) < 3 || len(name) > 40 {
+		return
+	}
+	if look(name)&(percent|round|quote|angle) != 0 {
+		return
+	}
+	var buf [40]byte
+	low := appendLower(buf[:0], []byte(name))
+	if len(value) > 3 && r.Referer != "" && inList(sessionNames, low) && elsewhere(r.Referer, r.Host) {
+		a.where, a.name = InQuery, name
+		a.hit(Fixation, bytesOf(value))
+	}
+}
+
+// elsewhere reports whether a referer is of another site than host.
+func elsewhere(referer, host string) bool {
+	i := indexString(referer, "://")
+	if i < 0 || host == "" {
+		return false
+	}
+	h := referer[i+3:]
+	for k := range len(h) {
+		if h[k] == '/' || h[k] == '?' || h[k] == ':' || h[k] == '#' {
+			h = h[:k]
+			break
+		}
+	}
+	if k := indexString(host, ":"); k >= 0 {
+		host = host[:k]
+	}
+	return h != "" && site(h) != site(host)
+}
+
+// site returns the last two labels of a host name.
+func site(h string) string {
+	dots := 0
+	for i := len(h) - 1; i >= 0; i-- {
+		if h[i] == '.' {
+			if dots++; dots == 2 {
+				return h[i+1:]
+			}
+		}
+	}
+	return h
+}
+
+func indexString(s, sub string) int { return bytes.Index(bytesOf(s), bytesOf(sub)) }

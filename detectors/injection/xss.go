@@ -1,0 +1,318 @@
+package injection
+
+import (
+	"bytes"
+
+	"github.com/corazawaf/libinjection-go"
+)
+
+// Cross-site scripting. The text is read as HTML would be in three places: as
+// content, where a tag begins an element; inside an attribute, which a quote
+// leaves; and inside a script, which a quote leaves too. What runs code is
+// looked for: elements that do, attributes of events, addresses of scripts, and
+// calls behind a closed string.
+
+func (a *Analyzer) xss(s *subject) {
+	t := s.low
+	if s.mask&angle != 0 && (a.tags(t) || s.where != InAgent && brokenTag(t)) {
+		a.hit(XSS, s.full)
+		return
+	}
+	if s.mask&colon != 0 && scriptAddress(t) || s.mask&equals != 0 && s.mask&(quote|space|slash|angle) != 0 && eventAttribute(t) {
+		a.hit(XSS, s.full)
+		return
+	}
+	if s.where != InAgent && s.mask&(round|quote|square) != 0 && script(t) {
+		a.hit(XSS, s.full)
+		return
+	}
+	if s.mask&angle != 0 && s.where != InAgent && len(t) >= 4 {
+		a.stats.Deep++
+		if libinjection.IsXSS(string(s.full)) {
+			a.hit(XSS, s.full)
+		}
+	}
+}
+
+// activeTags run code, load it, or change what the page around them means. The
+// others are dangerous only by their attributes.
+var activeTags = []string{
+	"script", "iframe", "frame", "frameset", "object", "embed", "applet", "meta", "base", "svg", "math", "link", "style", "xss", "isindex", "layer",
+	"ilayer", "bgsound", "form", "portal", "fencedframe", "noscript", "template", "xmp", "plaintext", "xml", "comment", "body", "html", "marquee",
+	"video", "audio", "img", "image", "input", "textarea", "button", "select", "keygen", "details", "dialog", "animate", "set", "foreignobject",
+	"table", "td", "noembed", "vmlframe", "import", "listing", "handler", "listener",
+}
+
+// quietTags are what people write in comments and searches.
+var quietTags = []string{
+	"b", "i", "u", "em", "strong", "p", "br", "hr", "li", "ul", "ol", "h1", "h2", "h3", "h4", "code", "pre", "span", "div", "a", "td", "tr", "table",
+	"img", "button", "select", "input", "form", "body", "html", "textarea", "video", "audio", "details", "dialog", "template", "comment", "link", "title",
+}
+
+// tags reports whether an element begins that runs code.
+func (a *Analyzer) tags(t []byte) bool {
+	for i := range t {
+		if t[i] != '<' {
+			continue
+		}
+		j := i + 1
+		for j < len(t) && (t[j] == '/' || t[j] == '<' || blank(t[j]) || t[j] == '\\') {
+			j++
+		}
+		if j < len(t) && (t[j] == '!' || t[j] == '?') {
+			if bytes.HasPrefix(t[j:], []byte("!--")) && has(t[j:], "-->") || bytes.HasPrefix(t[j:], []byte("!doctype html")) || bytes.HasPrefix(t[j:], []byte("?import")) {
+				return true
+			}
+			continue
+		}
+		from := j
+		for j < len(t) && (wordByte(t[j]) || t[j] == '-' || t[j] == ':') {
+			j++
+		}
+		name := t[from:j]
+		if len(name) == 0 || !letter(name[0]) {
+			continue
+		}
+		if k := bytes.IndexByte(name, ':'); k >= 0 {
+			name = name[k+1:]
+		}
+		if len(name) == 0 {
+			continue
+		}
+		end := bytes.IndexByte(t[j:], '>')
+		attrs := t[j:]
+		if end >= 0 {
+			attrs = t[j : j+end]
+		}
+		quiet := inList(quietTags, name)
+		if !quiet && inList(activeTags, name) && (end >= 0 || len(attrs) == 0 || blank(attrs[0]) || attrs[0] == '/' || attrs[0] == '<') {
+			return true
+		}
+		if eventAttribute(attrs) || eventAttribute(t[j:]) || scriptAddress(attrs) || hasAny(attrs, "style=", "srcdoc", "formaction", "xlink:href", "expression(", "dynsrc", "lowsrc", "background=", "fscommand") {
+			return true
+		}
+		if quiet && inList([]string{"img", "input", "form", "body", "html", "video", "audio", "details", "textarea", "button", "a", "link", "title", "select", "dialog"}, name) &&
+			len(bytes.TrimSpace(attrs)) > 1 && (bytes.IndexByte(attrs, '=') >= 0) {
+			return true
+		}
+		if !quiet && end >= 0 && bytes.IndexByte(attrs, '=') >= 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// brokenTag finds a script that only begins or ends.
+func brokenTag(t []byte) bool {
+	return hasAny(t, "<script", "</script", "script>", "<svg", "<iframe", "<!--#", "<%2fscript", "scr<script", "<img src", "<img/src", "<body on", "]]>", "\"><", "'><", "--><", "><s")
+}
+
+// eventAttribute finds onNAME= where an attribute can begin: behind a blank, a
+// slash or a quote.
+func eventAttribute(t []byte) bool {
+	for i := 0; i+4 < len(t); i++ {
+		if t[i] != 'o' || t[i+1] != 'n' {
+			continue
+		}
+		if i > 0 && !blank(t[i-1]) && t[i-1] != '/' && t[i-1] != '"' && t[i-1] != '\'' && t[i-1] != '`' && t[i-1] != ';' && t[i-1] != '>' && t[i-1] != '\\' && t[i-1] >= ' ' {
+			continue
+		}
+		j := i + 2
+		for j < len(t) && letter(t[j]) {
+			j++
+		}
+		name := t[i+2 : j]
+		for j < len(t) && (blank(t[j]) || t[j] < ' ') {
+			j++
+		}
+		if j < len(t) && t[j] == '=' && len(name) >= 3 && eventName(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// eventName reports whether on... is an event: by its beginning, as browsers
+// have some two hundred and add more.
+func eventName(n []byte) bool {
+	for _, p := range [...]string{
+		"abort", "activate", "after", "animation", "auxclick", "before", "begin", "blur", "bounce", "can", "cell", "change", "click", "close", "context",
+		"control", "copy", "cue", "cut", "data", "dblclick", "deactivate", "drag", "drop", "duration", "emptied", "end", "error", "filter", "finish",
+		"focus", "form", "fullscreen", "gesture", "got", "hash", "help", "input", "invalid", "key", "layout", "load", "lose", "lost", "media", "message",
+		"mouse", "move", "mutation", "offline", "online", "out", "page", "paste", "pause", "play", "pointer", "popstate", "progress", "property", "rate",
+		"readystate", "redo", "repeat", "reset", "resize", "resume", "reverse", "row", "scroll", "search", "seek", "select", "show", "slot", "stalled",
+		"start", "stop", "storage", "submit", "suspend", "sync", "time", "toggle", "touch", "track", "transition", "undo", "unhandled", "unload", "url",
+		"volume", "waiting", "webkit", "wheel", "zoom", "location", "orientation", "device", "security", "beforeprint", "ended", "x",
+	} {
+		if bytes.HasPrefix(n, []byte(p)) {
+			return true
+		}
+	}
+	return false
+}
+
+// scriptAddress finds addresses that run: javascript:, vbscript:, data: with a
+// type that does. Browsers skip control characters and blanks in the scheme.
+func scriptAddress(t []byte) bool {
+	for i := bytes.IndexByte(t, ':'); i >= 0; {
+		var w [12]byte
+		n := len(w)
+		j := i - 1
+		for ; j >= 0 && n > 0; j-- {
+			c := t[j]
+			if c <= ' ' || c == '\\' || c == '+' && false {
+				continue
+			}
+			if !letter(c) && c != '-' {
+				break
+			}
+			n--
+			w[n] = c
+		}
+		switch scheme := w[n:]; {
+		case bytes.HasSuffix(scheme, []byte("javascript")), bytes.HasSuffix(scheme, []byte("vbscript")), bytes.HasSuffix(scheme, []byte("livescript")),
+			bytes.HasSuffix(scheme, []byte("mocha")) && has(t[i:], "("):
+			rest := bytes.TrimLeft(t[i+1:], " \t\r\n")
+			if len(rest) > 0 && !bytes.HasPrefix(rest, []byte("void(0)")) {
+				return true
+			}
+		case bytes.HasSuffix(scheme, []byte("data")):
+			rest := bytes.TrimLeft(t[i+1:], " \t\r\n,;")
+			if hasPrefixAny(rest, "text/html", "image/svg", "text/xml", "application/x", "text/javascript", "application/javascript", "%3c", "<", "base64,p") {
+				return true
+			}
+		case bytes.HasSuffix(scheme, []byte("moz-binding")), bytes.HasSuffix(scheme, []byte("behavior")) && has(t[i:], "url("):
+			return true
+		}
+		next := bytes.IndexByte(t[i+1:], ':')
+		if next < 0 {
+			return false
+		}
+		i += 1 + next
+	}
+	return false
+}
+
+func hasPrefixAny(s []byte, words ...string) bool {
+	for _, w := range words {
+		if bytes.HasPrefix(s, []byte(w)) {
+			return true
+		}
+	}
+	return false
+}
+
+// sinks are calls and objects by which a script shows that it runs.
+var sinks = [...]string{
+	"alert", "prompt", "confirm", "eval", "settimeout", "setinterval", "fetch", "import", "document.write", "document.writeln", "atob", "string.fromcharcode",
+	"fromcharcode", "execscript", "window.open", "open", "importscripts", "expression", "function", "constructor", "location.replace", "location.assign", "unescape", "throw",
+	"find", "$.getscript", "reflect.apply", "console.log", "msgbox", "print", "write", "showmodaldialog",
+}
+
+// objects of the page that payloads read or set.
+var pageObjects = [...]string{
+	"document.cookie", "document.location", "document.domain", "document.body", "document.forms", "document[", "window.location", "window[", "self[", "top[", "this[",
+	"parent[", "frames[", "location.hash", "location.href", "location=", "localstorage", "sessionstorage", "document.write", "innerhtml", "outerhtml", ".cookie",
+	"globalthis", "window.name", "document.url", "document.referrer", "navigator.sendbeacon", "xmlhttprequest", "document.createelement", "document.getelement",
+	"string.fromcharcode", "fromcharcode(", "self.", "top.", "window.onerror", "onerror=", "__proto__", "constructor.constructor", "[].constructor", "document.queryselector",
+}
+
+// script judges text as it would stand inside a script: a telling call behind
+// something that ends what was before, or at the start.
+func script(t []byte) bool {
+	for _, w := range sinks {
+		for from := 0; ; {
+			i := bytes.Index(t[from:], []byte(w))
+			if i < 0 {
+				break
+			}
+			i += from
+			from = i + len(w)
+			if i > 0 && (wordByte(t[i-1]) && !bytes.HasPrefix(t[i-1:], []byte("n"+w)) || t[i-1] == '-' && i > 1 && letter(t[i-2])) {
+				continue
+			}
+			rest := bytes.TrimLeft(t[from:], " \t\r\n\\?.")
+			called := len(rest) > 0 && (rest[0] == '(' || rest[0] == '`')
+			switch w {
+			case "alert", "prompt", "confirm", "eval", "string.fromcharcode", "fromcharcode", "execscript", "importscripts", "document.write", "document.writeln", "msgbox", "$.getscript", "showmodaldialog":
+				if called && len(rest) > 1 {
+					return true
+				}
+				if (w == "alert" || w == "prompt" || w == "confirm") && len(rest) > 0 && (rest[0] == ')' || rest[0] == ',' || rest[0] == ']') && hasAny(t, "window", "self", "top", "onerror", "[", "=alert", "(alert", ".map", ".find", "throw") {
+					return true
+				}
+			case "settimeout", "setinterval", "fetch", "import", "atob", "unescape", "reflect.apply", "location.replace", "location.assign", "window.open":
+				if called && len(rest) > 2 && (rest[1] == '\'' || rest[1] == '"' || rest[1] == '`' || rest[1] == '/' || rest[0] == '`' || hasAny(t, "document", "window", "eval", "location")) {
+					return true
+				}
+			case "function", "constructor":
+				if called && hasAny(t, ")()", ")(", "``", "return", "=>") && hasAny(t, "alert", "eval", "document", "constructor(", "constructor`", "function(\"", "function('", "function`") {
+					return true
+				}
+			}
+		}
+	}
+	for _, w := range pageObjects {
+		i := bytes.Index(t, []byte(w))
+		if i < 0 {
+			continue
+		}
+		if i > 0 && wordByte(t[i-1]) {
+			continue
+		}
+		switch w {
+		case "self.", "top.", "location=", "this[", "window[", "document[", "self[", "top[", "parent[", "frames[":
+			if hasAny(t, "alert", "eval", "cookie", "javascript", "document", "location", "atob", "\"+\"", "'+'", "http") && hasAny(t, "(", "=", "`") && t[0] != 'h' {
+				return true
+			}
+		default:
+			if hasAny(t, "=", "(", "+", ";", "`", "[") {
+				return true
+			}
+		}
+	}
+	return jsNoise(t)
+}
+
+// jsNoise recognises scripts written without letters.
+func jsNoise(t []byte) bool {
+	if len(t) < 24 {
+		return false
+	}
+	n := 0
+	for _, c := range t {
+		switch c {
+		case '[', ']', '(', ')', '!', '+', '{', '}', '$', '_', '~', '=', ';', '"', '\'', '\\':
+			n++
+		}
+	}
+	return n*10 > len(t)*8 && hasAny(t, "![]", "+[]", "[]+", "!+[]", "[$]", "(![]", "$={", "~[]", "[_", "!''+", "''+", "_=")
+}
+
+// markup judges declarations and includes: XML with a document type or an
+// entity, server-side and edge-side includes.
+func (a *Analyzer) markup(s *subject) {
+	t := s.low
+	if hasAny(t, "<!--#", "<esi:", "<!--esi", "<!-#", "<!#") {
+		a.hit(SSI, s.full)
+	}
+	if xml(t) {
+		a.hit(XXE, s.full)
+	}
+}
+
+func xml(t []byte) bool {
+	switch {
+	case has(t, "<!entity"), has(t, "<!doctype") && (hasAny(t, "[", "system", "public") && !has(t, "//w3c//")), has(t, "<!element"), has(t, "<!attlist"):
+		return true
+	case has(t, "<![cdata["), has(t, "]]>") && has(t, "<!["):
+		return true
+	case has(t, "<?xml"):
+		return true
+	case hasAny(t, "xi:include", "xinclude", "<xsl:", "xmlns:xi", "xsi:schemalocation", "xsi:nonamespaceschemalocation", "<soap", "xmlns:"):
+		return true
+	}
+	// a reference to an entity of one's own inside an element
+	i := bytes.IndexByte(t, '&')
+	return i >= 0 && has(t, "</") && bytes.IndexByte(t[i:], ';') > 1 && letter(t[i+1])
+}
