@@ -240,7 +240,6 @@ func hasAny(s []byte, words ...string) bool {
 	return false
 }
 
-
 func lower(c byte) byte {
 	if 'A' <= c && c <= 'Z' {
 		return c | 0x20
