@@ -16,8 +16,13 @@ import (
 type pattern struct {
 	m     *matcher
 	input uint16
-	regex uint16   // 1 + index in Index.regexes, 0 for none
-	atoms []uint32 // atoms that are true when the pattern matches
+	regex uint16 // 1 + index in Index.regexes, 0 for none
+	ref   uint16 // the input that a field is compared with
+	// postponed patterns are common and make no detection a candidate; they
+	// are tested when a candidate asks for them, instead of being found in
+	// every other event.
+	postponed bool
+	atoms     []uint32 // atoms that are true when the pattern matches
 }
 
 // atom is one distinct leaf: true when one of its patterns matches one of the
@@ -27,6 +32,8 @@ type atom struct {
 	patterns []uint32
 	lazy     []uint32 // patterns that no literal announces; tested when asked for
 	cost     float64  // how often the atom is thought to be true, for choosing triggers
+	triggers bool     // a detection is looked at when the atom is true
+	asked    float64  // how often a detection that asks for the atom is looked at
 }
 
 // input is one source that leaves ask for, with its lookup structures.
@@ -85,12 +92,7 @@ func (b *builder) atom(l *leaf) uint32 {
 }
 
 func (b *builder) makeAtom(l *leaf) uint32 {
-	in, ok := b.bySource[l.src]
-	if !ok {
-		in = uint16(len(b.inputs))
-		b.bySource[l.src] = in
-		b.inputs = append(b.inputs, &input{src: l.src, plus: plusOf(l.src)})
-	}
+	in := b.inputOf(l.src)
 	ids := make([]uint32, 0, len(l.any))
 	for _, m := range l.any {
 		key := string(binary.BigEndian.AppendUint16(nil, in)) + m.key()
@@ -99,6 +101,9 @@ func (b *builder) makeAtom(l *leaf) uint32 {
 			id = uint32(len(b.patterns))
 			b.byKey[key] = id
 			b.patterns = append(b.patterns, pattern{m: m, input: in})
+			if m.op == opFieldRef {
+				b.patterns[id].ref = b.inputOf(m.ref)
+			}
 			b.inputs[in].patterns = append(b.inputs[in].patterns, id)
 		}
 		ids = append(ids, id)
@@ -127,12 +132,25 @@ func (b *builder) makeAtom(l *leaf) uint32 {
 	return id
 }
 
+// inputOf returns the input of a source, making it on first sight.
+func (b *builder) inputOf(src source) uint16 {
+	in, ok := b.bySource[src]
+	if !ok {
+		in = uint16(len(b.inputs))
+		b.bySource[src] = in
+		b.inputs = append(b.inputs, &input{src: src, plus: plusOf(src)})
+	}
+	return in
+}
+
 // isLazy reports whether nothing announces the pattern.
 func (b *builder) isLazy(p uint32) bool {
 	m := b.patterns[p].m
 	switch m.op {
-	case opExists, opAbsent, opNumEq, opNumGte, opNumLte, opCIDR:
+	case opExists, opAbsent, opNumEq, opNumGte, opNumLte, opCIDR, opNever:
 		return false
+	case opFieldRef:
+		return true
 	}
 	switch b.inputs[b.patterns[p].input].src.kind() {
 	case event.KindAddress:
@@ -219,6 +237,7 @@ func (b *builder) finish() {
 	groupLits := []literal{}
 	for i, in := range b.inputs {
 		var lits []literal
+		b.postpone(in)
 		clauses := in.chooseClauses(b.patterns)
 		for _, id := range in.patterns {
 			p := &b.patterns[id]
@@ -230,7 +249,7 @@ func (b *builder) finish() {
 				in.absent = append(in.absent, p.atoms...)
 				continue
 			}
-			if in.src.kind() == event.KindText {
+			if in.src.kind() == event.KindText && !p.postponed {
 				lits = append(lits, in.textPattern(uint16(i), id, p.m, clauses[id])...)
 			}
 		}
@@ -278,6 +297,30 @@ func (s source) repeats() bool {
 		return true
 	}
 }
+
+// postpone takes from the input's search what it would find often, and what
+// only detections ask for that seldom get so far.
+func (b *builder) postpone(in *input) {
+	if in.src.kind() != event.KindText {
+		return
+	}
+	for _, id := range in.patterns {
+		p := &b.patterns[id]
+		req := p.m.required(in.src)
+		if len(req) == 0 || p.m.op == opExact || frequency(req[0].lits, in.src) < common ||
+			slices.ContainsFunc(p.atoms, func(a uint32) bool { return b.atoms[a].triggers || b.atoms[a].asked > common }) {
+			continue
+		}
+		p.postponed = true
+		for _, a := range p.atoms {
+			b.atoms[a].lazy = append(b.atoms[a].lazy, id)
+		}
+	}
+}
+
+// common is the share of ordinary values from which finding a text costs more
+// than it saves.
+const common = 0.01
 
 // chooseClauses returns what announces each text pattern of the input. Of
 // several clauses, those that many patterns share are left out as long as

@@ -96,13 +96,38 @@ func (g *programmer) lazies(n *node) int {
 
 // trigger is a set of atoms of which at least one is true whenever the
 // condition is, with the sum of their likelihoods. A nil set means that there
-// is none: the condition can hold while every atom is false.
+// is none: the condition can hold while every atom is false. What triggers
+// has to be announced, see builder.postpone.
 type trigger struct {
 	atoms []uint32
 	cost  float64
 }
 
 func (b *builder) trigger(n *node, negated bool) *trigger {
+	t := b.triggerOf(n, negated)
+	often := 1.0
+	if t != nil {
+		often = t.cost
+		for _, a := range t.atoms {
+			b.atoms[a].triggers = true
+		}
+	}
+	b.askedFor(n, often)
+	return t
+}
+
+// askedFor notes at the atoms of a condition how often it is evaluated.
+func (b *builder) askedFor(n *node, often float64) {
+	if n.op == nodeLeaf {
+		a := &b.atoms[b.atom(n.leaf)]
+		a.asked = max(a.asked, often)
+	}
+	for _, k := range n.kids {
+		b.askedFor(k, often)
+	}
+}
+
+func (b *builder) triggerOf(n *node, negated bool) *trigger {
 	switch n.op {
 	case nodeLeaf:
 		id := b.atom(n.leaf)
@@ -111,7 +136,7 @@ func (b *builder) trigger(n *node, negated bool) *trigger {
 		}
 		return &trigger{[]uint32{id}, b.atoms[id].cost}
 	case nodeNot:
-		return b.trigger(n.kids[0], !negated)
+		return b.triggerOf(n.kids[0], !negated)
 	}
 	// How many children have to be true (or false, when negated)?
 	need := 1
@@ -126,7 +151,7 @@ func (b *builder) trigger(n *node, negated bool) *trigger {
 	}
 	var found []*trigger
 	for _, k := range n.kids {
-		if t := b.trigger(k, negated); t != nil {
+		if t := b.triggerOf(k, negated); t != nil {
 			found = append(found, t)
 		}
 	}
