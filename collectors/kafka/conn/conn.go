@@ -183,7 +183,7 @@ func (c *Cluster) secure(ctx context.Context, nc net.Conn, address string) (net.
 		nc = secured
 	}
 	if c.mechanism == nil {
-		return nc, nil
+		return nc, c.greet(nc, address)
 	}
 	number, err := strconv.Atoi(port)
 	if err != nil {
