@@ -82,9 +82,14 @@ func NewMatcher(name string, op MatchOp, value string) (Matcher, error) {
 	}
 	switch op {
 	case MatchRegexp, MatchNotRegexp:
+		// By itself first: the error would show what we add, and a) | (b is not
+		// made right by being put into parentheses.
+		if _, err := regexp.Compile(value); err != nil {
+			return m, fmt.Errorf("%s is no regular expression: %s", strconv.Quote(value), strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+		}
 		re, err := regexp.Compile("^(?:" + value + ")$")
 		if err != nil {
-			return m, fmt.Errorf("%s is no regular expression: %s", strconv.Quote(value), strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+			return m, fmt.Errorf("%s is too large a regular expression", strconv.Quote(shorten(value)))
 		}
 		m.re = re
 		return m, nil

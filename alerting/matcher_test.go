@@ -42,7 +42,7 @@ func TestParseMatchers(t *testing.T) {
 	f(`level>=loud`, `column 8: "loud" is no level; write informational, low, medium, high or critical`)
 	f(`level=loud`, `column 7: "loud" is no level; write informational, low, medium, high or critical`)
 	f(`family>=x`, `column 9: >= compares levels; write level>=high, or family with = != =~ or !~`)
-	f(`rule=~"("`, `column 7: "(" is no regular expression: missing closing ): `+"`^(?:()$`")
+	f(`rule=~"("`, `column 7: "(" is no regular expression: missing closing ): `+"`(`")
 	f(`a="b" c="d"`, `column 7: "c=\"d\"" does not belong here; write a comma between matchers, and quotes around values with blanks or commas`)
 	f(`{a="b"`, `column 7: the brace is not closed; write } at the end`)
 	f(`a="b`, `column 3: the quote is not closed`)

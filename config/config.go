@@ -12,6 +12,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"time"
+
+	"gatewatch/alerting"
 )
 
 // Config is a whole configuration. It is complete: what the file does not say
@@ -32,6 +34,8 @@ type Config struct {
 	State          State
 	Incidents      Incidents
 	Receivers      []Receiver
+	Route          *alerting.Route // nil tells every receiver of everything at its level
+	InhibitRules   []alerting.InhibitRule
 	API            API
 	Log            Log
 }
@@ -86,6 +90,14 @@ type Incidents struct {
 // API holds the settings of the HTTP server.
 type API struct {
 	Listen string // "host:port" or "unix:/path"
+	// Socket is the absolute path of a Unix socket that is served as well; ""
+	// for none.
+	Socket string
+	// Token has to be shown by who does not come by a socket. Unset, nobody
+	// has to show one to read, and nobody can change anything but by a socket.
+	Token Secret
+	// Hosts are the names by which the API may be called besides addresses.
+	Hosts []string
 }
 
 // Log holds the settings of gatewatch's own log.

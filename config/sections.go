@@ -58,10 +58,15 @@ func (d *decoder) config(c *Config, root *yaml.Node) {
 	d.merge(c, m.take("merge"))
 	d.state(c, m.take("state"))
 	d.incidents(c, m.take("incidents"))
+	m.boolean("allow_exec", &d.allowExec)
 	if d.reading {
-		m.take("receivers")
+		for _, key := range [...]string{"receivers", "route", "time_intervals", "inhibit_rules"} {
+			m.take(key)
+		}
 	} else {
+		receivers := m.keys["receivers"][1]
 		d.receivers(c, m)
+		d.routing(c, m, receivers)
 	}
 	d.api(c, m.take("api"))
 	d.log(c, m.take("log"))
@@ -205,6 +210,19 @@ func (d *decoder) incidents(c *Config, n *yaml.Node) {
 func (d *decoder) api(c *Config, n *yaml.Node) {
 	m := d.mapping(n, "api")
 	at := m.text("listen", &c.API.Listen)
+	if socket := m.text("socket", &c.API.Socket); socket != nil {
+		c.API.Socket = join(c.Dir, strings.TrimPrefix(c.API.Socket, "unix:"))
+		if c.API.Socket == "" {
+			d.fail(socket, "api.socket is empty; write the path of a socket, such as /run/gatewatch/api.sock, or remove the key")
+		}
+	}
+	d.apiToken(m, c)
+	m.texts("hosts", &c.API.Hosts, func(s string) error {
+		if !hostName.MatchString(s) {
+			return fmt.Errorf("%s is no name of a host; write one such as gatewatch.example.com, without a port", quote(s))
+		}
+		return nil
+	})
 	m.done()
 	if at == nil {
 		return
@@ -226,6 +244,26 @@ func (d *decoder) api(c *Config, n *yaml.Node) {
 		d.fail(at, "api.listen is %s; write host:port such as 127.0.0.1:9377, or unix:/path/to/socket", quote(c.API.Listen))
 	}
 }
+
+// hostName is what a Host header may hold besides an address.
+var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?$`)
+
+// apiToken reads api.token. Who only reads may do so without the variable that
+// holds it: a command finds its own way to the token.
+func (d *decoder) apiToken(m *mapping, c *Config) {
+	before := len(d.problems)
+	at := m.secret("token", &c.API.Token)
+	if d.reading {
+		d.problems = d.problems[:before]
+		return
+	}
+	if at != nil && c.API.Token.value != "" && len(c.API.Token.value) < leastToken {
+		d.fail(at, "api.token is shorter than %d characters; make one with: openssl rand -hex 32", leastToken)
+	}
+}
+
+// leastToken is how long a token has to be, so that nobody guesses it.
+const leastToken = 16
 
 func (d *decoder) log(c *Config, n *yaml.Node) {
 	m := d.mapping(n, "log")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,7 +71,7 @@ func (a *app) check(out outputFormat, path string, rulePaths []string) error {
 	var set *ruleSet
 	c, err := a.loadConfig(path, rulePaths)
 	if err == nil {
-		to, faults := targets(c)
+		to, faults := targets(c, slog.New(slog.DiscardHandler))
 		closeTargets(to)
 		problems = append(problems, fromError(faults)...)
 		set, err = loadRules(c)
@@ -159,6 +160,9 @@ func advice(c *config.Config) []string {
 	}
 	if len(c.Receivers) == 0 {
 		out = append(out, "no receivers: nobody is told of incidents; 'gatewatch incidents list' shows them")
+	}
+	for _, name := range c.Unrouted() {
+		out = append(out, fmt.Sprintf("receivers: no route leads to %s, so it is told of nothing", name))
 	}
 	if dir := filepath.Dir(c.State.Path); !isFolder(dir) {
 		out = append(out, fmt.Sprintf("state.path: the folder %s does not exist; make it before run", dir))

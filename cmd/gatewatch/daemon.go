@@ -119,11 +119,15 @@ func (d *daemon) tryReload(ctx context.Context) (*ruleSet, error) {
 	if len(refused) > 0 {
 		return nil, fmt.Errorf("%s: %w", count(len(refused), "rule problem", "rule problems"), errors.Join(refused...))
 	}
-	to, err := targets(c)
+	to, err := targets(c, d.logger)
 	if err != nil {
 		return nil, err
 	}
-	if err := d.pipeline.Reload(ctx, pipeline.Reload{Index: set.index, Derive: c.Derive(), Targets: to}); err != nil {
+	routing, err := c.Routing(to)
+	if err == nil {
+		err = d.pipeline.Reload(ctx, pipeline.Reload{Index: set.index, Derive: c.Derive(), Targets: to, Routing: routing})
+	}
+	if err != nil {
 		closeTargets(to)
 		return nil, err
 	}
@@ -158,10 +162,13 @@ func keepFixed(old, now *config.Config) []string {
 	keep("ipv6_group", old.IPv6Group == now.IPv6Group)
 	keep("merge", old.Merge == now.Merge)
 	keep("state", old.State == now.State)
-	keep("incidents", old.Incidents == now.Incidents)
-	keep("api", old.API == now.API)
+	incidents := old.Incidents
+	// Routes have them, and routes can change.
+	incidents.GroupInterval, incidents.RepeatInterval = now.Incidents.GroupInterval, now.Incidents.RepeatInterval
+	keep("incidents", incidents == now.Incidents)
+	keep("api", reflect.DeepEqual(old.API, now.API))
 	keep("log", old.Log == now.Log)
 	now.Sources, now.IPv6Group, now.Merge, now.State = old.Sources, old.IPv6Group, old.Merge, old.State
-	now.Incidents, now.API, now.Log = old.Incidents, old.API, old.Log
+	now.Incidents, now.API, now.Log = incidents, old.API, old.Log
 	return names
 }

@@ -94,12 +94,16 @@ func (d *daemon) open(stop *stack) error {
 	}
 	d.logRules(set)
 	d.set = set
-	to, err := targets(d.config)
+	to, err := targets(d.config, d.logger)
 	if err != nil {
 		return err
 	}
 	d.to = to
 	stop.push("close the receivers", d.closeReceivers)
+	routing, err := d.config.Routing(to)
+	if err != nil {
+		return err
+	}
 	inputs, err := d.inputs()
 	if err != nil {
 		return err
@@ -108,8 +112,9 @@ func (d *daemon) open(stop *stack) error {
 		Inputs: inputs, Derive: d.config.Derive(), Index: set.index, Book: d.config.Book(), Live: true,
 		MergeWait: d.config.Merge.Wait, MergeHold: d.config.Merge.Hold,
 		Budget: d.config.State.Budget, Checkpoint: d.config.State.Checkpoint,
-		Outbox: alerting.OutboxOptions{Targets: to, Metrics: d.counts, AttemptTimeout: attemptTimeout(d.config)},
-		Now:    d.app.now, Logger: d.logger, Hook: d.app.hook, Observe: d.observe,
+		Outbox:  alerting.OutboxOptions{Targets: to, Metrics: d.counts, AttemptTimeout: attemptTimeout(d.config)},
+		Routing: routing,
+		Now:     d.app.now, Logger: d.logger, Hook: d.app.hook, Observe: d.observe,
 	}
 	options.Book.Metrics = d.counts
 	if err := d.openState(options, stop); err != nil {
