@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -26,7 +27,8 @@ func PlanTable(p *observation.Plan) []byte {
 	for i := range p.Rules {
 		b = binary.LittleEndian.AppendUint64(b, p.Identity(i))
 		b = binary.AppendUvarint(b, uint64(shares.rules[i].leader))
-		b = append(b, shares.rules[i].bit)
+		b = binary.AppendUvarint(b, uint64(shares.rules[i].bit))
+		b = binary.AppendUvarint(b, uint64(shares.kept(i)))
 	}
 	return b
 }
@@ -42,8 +44,7 @@ type Mapping struct {
 
 // mappedRule is a rule of the current plan and the bit that it had before.
 type mappedRule struct {
-	rule uint32
-	bit  uint8
+	rule, bit uint32
 }
 
 var errState = errors.New("state record is damaged")
@@ -64,10 +65,11 @@ func (e *Engine) MapTable(table []byte) (*Mapping, error) {
 		identities[e.plan.Identity(i)] = i
 	}
 	m.windows = map[uint64][]mappedRule{}
-	m.rules = uint64(r.count(10))
+	m.rules = uint64(r.count(11))
 	for range m.rules {
 		i, ok := identities[r.uint64()]
-		leader, bit := r.uvarint(), r.byte()
+		leader, bit := r.uvarint(), r.uint32()
+		r.uint32()
 		if ok {
 			m.windows[leader] = append(m.windows[leader], mappedRule{uint32(i), bit})
 		}
@@ -214,26 +216,37 @@ type loadedNode struct {
 
 func (e *Engine) loadWindow(s *slot, id uint32, ent *entity, r *reader, m *Mapping, cards []observation.Card, touched int64) []observation.Card {
 	old := r.uvarint()
-	flags, fired := r.byte(), r.byte()
+	flags, fired := r.byte(), r.uint32()
+	lost := int64(0)
+	if flags&diskLost != 0 {
+		lost = touched - r.varint()
+	}
 	n := r.count(8)
-	if r.err != nil || old >= m.rules {
+	if r.err != nil || old >= m.rules || flags >= diskValues<<1 {
 		r.fail()
 		return cards
+	}
+	if flags&diskBehind != 0 {
+		fired |= windowBehind
 	}
 	nodes := make([]loadedNode, 0, n)
 	t := touched
 	line, offset := int64(0), int64(0)
 	for range n {
 		t -= r.varint()
-		count := r.uvarint()
-		l := loadedNode{node: node{time: uint32(t), counted: uint8(count & (1<<maxMembers - 1)), source: uint16(r.uvarint())}}
-		l.hit.N = uint32(count >> maxMembers)
+		l := loadedNode{node: node{time: uint32(t)}}
+		size := r.uvarint()
+		l.hit.N = uint32(size >> 1)
+		if size&1 != 0 {
+			l.counted = r.uint32()
+		}
+		l.source = uint16(r.uvarint())
 		offset += r.varint()
 		line += r.varint()
 		l.offset, l.line, l.length = offset, uint32(line), uint32(r.uvarint())
 		cards, l.card = r.card(cards)
 		l.client = r.addr()
-		if flags&windowValues != 0 {
+		if flags&diskValues != 0 {
 			l.hit.Hash, l.hit.Value = r.uint64(), r.text()
 		}
 		nodes = append(nodes, l)
@@ -248,15 +261,23 @@ func (e *Engine) loadWindow(s *slot, id uint32, ent *entity, r *reader, m *Mappi
 		leaders[l] = append(leaders[l], mr)
 	}
 	for _, l := range slices.Sorted(maps.Keys(leaders)) {
-		e.restore(s, id, ent, l, flags, fired, nodes, leaders[l])
+		e.restore(s, id, ent, l, loadedWindow{fired, uint32(lost), nodes, leaders[l]})
 	}
 	return cards
 }
 
+// loadedWindow is a window as it was read, with those of its rules that now
+// share one.
+type loadedWindow struct {
+	fired, lost uint32
+	nodes       []loadedNode
+	members     []mappedRule
+}
+
 // restore makes a leader's window of what was read.
-func (e *Engine) restore(s *slot, id uint32, ent *entity, leader uint32, flags, fired uint8, nodes []loadedNode, members []mappedRule) {
-	bits := func(old uint8) (b uint8) {
-		for _, mr := range members {
+func (e *Engine) restore(s *slot, id uint32, ent *entity, leader uint32, l loadedWindow) {
+	bits := func(old uint32) (b uint32) {
+		for _, mr := range l.members {
 			if old&mr.bit != 0 {
 				b |= e.rules[mr.rule].bit
 			}
@@ -270,9 +291,9 @@ func (e *Engine) restore(s *slot, id uint32, ent *entity, leader uint32, flags, 
 		return // rules that did not count the same before now do; the first one's window goes on
 	}
 	v := view{s: s, ent: ent, id: wid, w: w, r: r}
-	w.flags, w.fired = flags&^windowValues, bits(fired)
-	for i := range nodes {
-		l := &nodes[i]
+	w.fired, w.lost = bits(l.fired)|l.fired&windowBehind, l.lost
+	for i := range l.nodes {
+		l := &l.nodes[i]
 		nd := l.node
 		nd.counted = bits(nd.counted)
 		nd.card = e.cards.acquire(&l.card)
@@ -294,8 +315,9 @@ func (e *Engine) restore(s *slot, id uint32, ent *entity, leader uint32, flags, 
 // settle fits a window to a rule whose bounds may have changed since it was
 // written: the state that people were told of is kept while it is still true.
 func (e *Engine) settle(v view) {
-	e.trim(v)
-	v.w.fired = e.stillFired(v, v.r.typ.number(e, v))
+	at := int64(v.w.tailTime)
+	e.trim(v, at)
+	v.w.fired &= e.truth(v, at) | windowBehind
 }
 
 // Reload goes over to a new plan. Windows of rules whose identity stays the
@@ -369,6 +391,15 @@ func (r *reader) varint() int64 {
 	}
 	r.b = r.b[n:]
 	return v
+}
+
+func (r *reader) uint32() uint32 {
+	v := r.uvarint()
+	if v > math.MaxUint32 {
+		r.fail()
+		return 0
+	}
+	return uint32(v)
 }
 
 func (r *reader) uint64() uint64 {

@@ -17,7 +17,7 @@ import (
 //	entity := kind hash values place order touched window*
 //
 // Cards are written once a chunk and referred to by number after that.
-const stateVersion = 1
+const stateVersion = 2
 
 const (
 	opClear = iota + 1
@@ -109,7 +109,7 @@ func (e *Engine) noteRemoval(s *slot, ent *entity, dropped bool) {
 
 func (e *Engine) appendValues(b []byte, ent *entity) []byte {
 	if ent.size == longValues {
-		return observation.AppendText(b, e.values.entries[ent.long].value.text)
+		return observation.AppendText(b, e.values.entries[ent.long()].value.text)
 	}
 	b = append(b, ent.size)
 	return append(b, ent.inline[:ent.size]...)
@@ -278,13 +278,31 @@ func (e *Engine) put(s *slot, ent *entity) {
 	s.out.buf = b
 }
 
+// Flags of a window on disk.
+const (
+	diskBehind = 1 << iota // window.fired has windowBehind
+	diskLost               // window.lost follows
+	diskValues             // entries carry values
+)
+
 func (e *Engine) putWindow(b []byte, s *slot, w *window, base int64) []byte {
-	flags, r := w.flags, &e.rules[w.rule]
+	r := &e.rules[w.rule]
+	flags := byte(0)
+	if w.fired&windowBehind != 0 {
+		flags |= diskBehind
+	}
+	if w.lost != 0 {
+		flags |= diskLost
+	}
 	if r.values {
-		flags |= windowValues
+		flags |= diskValues
 	}
 	b = binary.AppendUvarint(b, uint64(w.rule))
-	b = append(b, flags, w.fired)
+	b = append(b, flags)
+	b = binary.AppendUvarint(b, uint64(w.fired&^windowBehind))
+	if w.lost != 0 {
+		b = binary.AppendVarint(b, base-int64(w.lost))
+	}
 	n := 0
 	for id := w.head; id != 0; id = e.nodes.at(id).next {
 		n++
@@ -295,7 +313,12 @@ func (e *Engine) putWindow(b []byte, s *slot, w *window, base int64) []byte {
 		nd := e.nodes.at(id)
 		b = binary.AppendVarint(b, base-int64(nd.time))
 		base = int64(nd.time)
-		b = binary.AppendUvarint(b, uint64(r.typ.size(nd))<<maxMembers|uint64(nd.counted))
+		if nd.counted == 0 {
+			b = binary.AppendUvarint(b, uint64(r.typ.size(nd))<<1)
+		} else {
+			b = binary.AppendUvarint(b, uint64(r.typ.size(nd))<<1|1)
+			b = binary.AppendUvarint(b, uint64(nd.counted))
+		}
 		b = binary.AppendUvarint(b, uint64(nd.source))
 		b = binary.AppendVarint(b, nd.offset-offset)
 		b = binary.AppendVarint(b, int64(nd.line)-line)
@@ -307,7 +330,7 @@ func (e *Engine) putWindow(b []byte, s *slot, w *window, base int64) []byte {
 		} else {
 			b = addrBytes(b, e.clients.entries[nd.client].value)
 		}
-		if flags&windowValues != 0 {
+		if flags&diskValues != 0 {
 			v := &e.values.entries[nd.what].value
 			b = binary.LittleEndian.AppendUint64(b, v.hash)
 			b = observation.AppendText(b, v.text)

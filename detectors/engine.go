@@ -8,6 +8,7 @@
 package detectors
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"strings"
 
@@ -62,14 +63,18 @@ type Stats struct {
 
 // Engine owns slots and their windows.
 type Engine struct {
-	plan  *observation.Plan
-	rules []rule
-	slots [observation.Slots]*slot
-	opts  Options
+	plan     *observation.Plan
+	byClient []bool // by kind: grouped by client.address alone
+	rules    []rule
+	slots    [observation.Slots]*slot
+	opts     Options
 
 	entities arena[entity]
 	windows  arena[window]
+	lookup   windowTable // windows of entities that have more than a few
 	nodes    arena[node]
+	series   arena[series]
+	cursors  arena[cursor]
 	cards    dict[observation.Card]
 	values   dict[counted]
 	clients  dict[netip.Addr]
@@ -84,7 +89,7 @@ type Engine struct {
 	stats   Stats
 	victims []victim
 	value   counted  // for asking values: a local would be allocated
-	touch   touch    // the observation at work: a local would be allocated
+	touch   touch    // the record at work: a local would be allocated
 	ahead   []uint32 // see Apply
 	touched uint32   // keeps the loads of lookUp from being optimised away
 	upper   upper
@@ -94,24 +99,30 @@ type Engine struct {
 type rule struct {
 	*observation.Rule
 	typ     windowType
-	values  bool // entries are values
-	keep    uint32
+	values  bool    // entries are values
+	own     uint32  // entries that the rule's bounds need
 	gte     float64 // the bound where there is only gte or gt, else -1
 	expires bool    // also judged when entries expire
 	empty   bool    // true of an empty window
 	byValue bool    // values are found through Engine.byValue
 
-	// Rules that count the same over the same time share one window, that of
-	// the first of them, which keeps what the highest bound needs. bit is the
-	// rule's own in window.fired and node.counted; members, of a leader, are
-	// all that share, itself first.
-	leader  uint32
-	bit     uint8
-	members []uint32
-}
+	// Rules that count the same share one window, that of their leader; bit is
+	// the rule's own in window.fired and node.counted.
+	leader uint32
+	bit    uint32
+	span   uint8 // index into the leader's spans
 
-// maxMembers is how many rules share a window: bits of node.counted.
-const maxMembers = 6
+	// Of a leader. least is the lowest bound, where every rule of the window has
+	// just one and is judged by what the window reaches of it; 0 where the one
+	// rule of the window is judged by its number.
+	members  []uint32 // by bit
+	least    uint32
+	keep     uint32 // newest entries to keep within the longest timespan
+	most     uint32 // within any
+	reach    int64  // the longest timespan
+	shortest int64
+	spans    []span
+}
 
 type slot struct {
 	number    int
@@ -133,7 +144,6 @@ type slot struct {
 // entity is a group-by list with its values, and all its rules' windows.
 type entity struct {
 	hash       uint64
-	long       uint32 // index into Engine.values where the encoded values do not fit inline
 	windows    uint32
 	prev, next uint32
 	touched    uint32 // window time of the last observation
@@ -141,12 +151,18 @@ type entity struct {
 	kind       uint16
 	place      uint8
 	mark       uint8
-	size       uint8 // of inline; longValues where long is used
-	inline     [19]byte
+	size       uint8 // of inline; longValues where long stands for the values
+	many       uint8 // windows, up to fewWindows+1
+	inline     [18]byte
 	own        window // the first window, here so that most observations touch one place
 }
 
 const longValues = 255
+
+// long is the index into Engine.values where the encoded values do not fit inline.
+func (ent *entity) long() uint32 { return binary.LittleEndian.Uint32(ent.inline[:]) }
+
+func (ent *entity) setLong(index uint32) { binary.LittleEndian.PutUint32(ent.inline[:], index) }
 
 const (
 	placeNone = iota
@@ -187,53 +203,23 @@ func (e *Engine) setPlan(plan *observation.Plan) {
 	e.rules = make([]rule, len(plan.Rules))
 	for i := range plan.Rules {
 		r := &plan.Rules[i]
-		c := rule{Rule: r, typ: typeOf(r.Type), values: r.Type == observation.ValueCount, keep: uint32(r.Keep()), gte: -1, expires: r.TrueWhenFewer(), empty: r.Holds(0)}
-		if len(r.Bounds) == 1 && !c.expires && r.Type.Counts() {
-			c.gte = r.Bounds[0].Value
-			if r.Bounds[0].Op == observation.Gt {
-				c.gte++
-			}
+		c := rule{
+			Rule: r, typ: typeOf(r.Type), values: r.Type == observation.ValueCount, own: uint32(r.Keep()), gte: -1,
+			expires: r.TrueWhenFewer(), empty: r.Holds(0), keep: uint32(r.Keep()), reach: r.Timespan,
 		}
-		c.leader, c.bit, c.members = uint32(i), 1, []uint32{uint32(i)}
+		if r.Type.Counts() && !c.expires && !c.empty {
+			c.least, c.gte = c.own, float64(c.own)
+		}
 		e.rules[i] = c
 	}
-	e.share()
+	e.byClient = make([]bool, len(plan.Kinds))
+	for i := range plan.Kinds {
+		f := plan.Kinds[i].Fields
+		e.byClient[i] = len(f) == 1 && f[0] == "client.address"
+	}
+	e.share(plan)
 	e.upper = newUpper(plan)
 }
-
-// share puts rules that count the same into one window.
-func (e *Engine) share() {
-	type what struct {
-		kind     uint16
-		kindOf   observation.Type
-		timespan int64
-		feed     string
-	}
-	leaders := map[what]uint32{}
-	for i := range e.rules {
-		r := &e.rules[i]
-		if r.Feed == "" || r.expires || r.empty || r.Plain || r.Depth != 1 {
-			continue
-		}
-		key := what{r.Kind, r.Type, r.Timespan, r.Feed}
-		l, ok := leaders[key]
-		if !ok || len(e.rules[l].members) == maxMembers {
-			leaders[key] = uint32(i)
-			continue
-		}
-		leader := &e.rules[l]
-		r.leader, r.bit, r.members = l, 1<<len(leader.members), nil
-		leader.members = append(leader.members, uint32(i))
-		leader.keep = max(leader.keep, r.keep)
-	}
-	for i := range e.rules {
-		r := &e.rules[i]
-		r.byValue = r.Type == observation.ValueCount && r.keep > manyValues
-	}
-}
-
-// own is how many entries the rule itself needs; its window may keep more.
-func (r *rule) own() uint32 { return uint32(r.Keep()) }
 
 func (r *rule) holds(n float64) bool {
 	if r.gte >= 0 {
@@ -316,6 +302,10 @@ func (e *Engine) judge(run Run, from, to int, out *Findings) {
 		if e.timers.due(rec.Window) {
 			e.Advance(rec.Window, out)
 		}
+		t := &e.touch
+		t.rec = rec
+		t.key = observation.Key{Time: rec.Window, Rank: run.Rank, Offset: rec.Offset}
+		t.ref = observation.Ref{Source: run.Source, Offset: rec.Offset, Line: rec.Line, Length: rec.Length}
 		obs := b.Of(rec)
 		for j := range obs {
 			o := &obs[j]
@@ -325,31 +315,23 @@ func (e *Engine) judge(run Run, from, to int, out *Findings) {
 			}
 			id := e.ahead[next]
 			next++
-			e.observe(s, cause{
-				rec: rec,
-				key: observation.Key{Time: rec.Window, Rank: run.Rank, Offset: rec.Offset},
-				ref: observation.Ref{Source: run.Source, Offset: rec.Offset, Line: rec.Line, Length: rec.Length},
-			}, o, id, b.HitsOf(o), out)
+			e.observe(s, t, o, id, b.HitsOf(o), out)
 		}
+		e.unlook(t)
 	}
 }
 
-// cause is the record behind an observation.
-type cause struct {
-	rec *observation.Record
-	key observation.Key
-	ref observation.Ref
-}
-
-// observe judges one observation. id is its entity as looked up some time
-// before, 0 for none.
-func (e *Engine) observe(s *slot, c cause, o *observation.Observation, id uint32, hits []observation.Hit, out *Findings) {
-	if c.rec.Late && !e.anyPlain(hits) {
+// observe judges one observation of t's record. id is its entity as looked up
+// some time before, 0 for none. The caller calls unlook when it is done with
+// the record.
+func (e *Engine) observe(s *slot, t *touch, o *observation.Observation, id uint32, hits []observation.Hit, out *Findings) {
+	rec := t.rec
+	if rec.Late && !e.anyPlain(hits) {
 		e.stats.Late += uint64(len(hits))
 		return
 	}
-	if c.rec.Window > s.now {
-		s.now = c.rec.Window
+	if rec.Window > s.now {
+		s.now = rec.Window
 		e.maybeSweep(s)
 	}
 	if id == 0 || !e.is(e.entities.at(id), o) {
@@ -363,18 +345,17 @@ func (e *Engine) observe(s *slot, c cause, o *observation.Observation, id uint32
 	}
 	ent := e.entities.at(id)
 	e.change(s, id, ent)
-	ent.touched = uint32(c.rec.Window)
-	t := &e.touch
-	*t = touch{cause: c, o: o, s: s, id: id, ent: ent}
+	ent.touched = uint32(rec.Window)
+	t.s, t.o, t.id, t.ent = s, o, id, ent
+	e.look(t)
 	for i := range hits {
 		h := &hits[i]
-		if c.rec.Late && !e.rules[h.Rule].Plain {
+		if rec.Late && !e.rules[h.Rule].Plain {
 			e.stats.Late++
 			continue
 		}
 		e.hit(t, h, out)
 	}
-	e.unlook(t)
 	if s.entries > e.entriesCap {
 		e.shed(s, id)
 	}
@@ -411,7 +392,7 @@ func (e *Engine) is(ent *entity, o *observation.Observation) bool {
 
 func (e *Engine) sameValues(ent *entity, values string) bool {
 	if ent.size == longValues {
-		return e.values.entries[ent.long].value.text == values
+		return e.values.entries[ent.long()].value.text == values
 	}
 	return string(ent.inline[:ent.size]) == values
 }
@@ -419,7 +400,7 @@ func (e *Engine) sameValues(ent *entity, values string) bool {
 // entityValues returns the encoded values of an entity as a string of its own.
 func (e *Engine) entityValues(ent *entity) string {
 	if ent.size == longValues {
-		return e.values.entries[ent.long].value.text
+		return e.values.entries[ent.long()].value.text
 	}
 	return string(ent.inline[:ent.size])
 }
@@ -440,12 +421,12 @@ func (e *Engine) enter(s *slot, kind uint16, hash uint64, values *string) uint32
 	} else {
 		ent.size = longValues
 		e.value = counted{text: *values}
-		ent.long = e.values.acquire(&e.value)
+		ent.setLong(e.values.acquire(&e.value))
 	}
 	if s.table.full() {
 		e.finishWhole(s)
 	}
-	s.table.insert(hash, id, func(id uint32) uint64 { return e.entities.at(id).hash })
+	s.table.insert(hash, id)
 	return id
 }
 

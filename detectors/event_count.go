@@ -6,7 +6,7 @@ import "gatewatch/detectors/observation"
 // entry: node.what is how many they are.
 type eventCount struct{}
 
-func (eventCount) add(e *Engine, v view, t *touch, h *observation.Hit, counted uint8) uint32 {
+func (eventCount) add(e *Engine, v view, t *touch, h *observation.Hit, counted uint32) uint32 {
 	v.w.total += h.N
 	if id := v.w.tail; id != 0 && int64(v.w.tailTime) == t.rec.Window {
 		nd := e.nodes.at(id)
@@ -29,5 +29,7 @@ func (eventCount) enter(e *Engine, v view, id uint32, h *observation.Hit) {
 func (eventCount) leave(*Engine, view, uint32) {}
 
 func (eventCount) number(_ *Engine, v view) float64 { return float64(v.w.total) }
+
+func (eventCount) clear(e *Engine, v view) { e.dropSeries(v.w) }
 
 func (eventCount) size(nd *node) uint32 { return nd.what }

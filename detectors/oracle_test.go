@@ -247,13 +247,26 @@ func oracleSequence(t *testing.T, seed uint64) {
 
 func oracleClient(i int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}) }
 
-// shareWindow adds rules that count the same as the first with other bounds.
+// shareWindow adds rules that count the same as the first with other bounds,
+// and often over another time.
 func shareWindow(r *rand.Rand, plan *observation.Plan) {
 	plan.Rules[0].Feed = "same"
-	for i := range 1 + r.IntN(8) {
+	n := 1 + r.IntN(8)
+	if r.IntN(10) == 0 {
+		n = 40
+	}
+	spans := []int64{plan.Rules[0].Timespan}
+	for range r.IntN(5) {
+		spans = append(spans, 1+r.Int64N(30))
+	}
+	for i := range n {
 		ru := plan.Rules[0]
 		ru.ID = fmt.Sprint("s", i)
+		ru.Timespan = spans[r.IntN(len(spans))]
 		ru.Bounds = []observation.Bound{{Op: observation.Gte, Value: float64(1 + r.Int64N(8))}}
+		if r.IntN(4) == 0 {
+			ru.Bounds[0].Op = observation.Gt
+		}
 		plan.Rules = append(plan.Rules, ru)
 	}
 }

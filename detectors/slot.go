@@ -25,14 +25,14 @@ func (t *table) after(i int) int { return (i + 1) & (len(t.ids) - 1) }
 // full reports whether the next insert makes the table anew.
 func (t *table) full() bool { return (t.n+1)*4 > len(t.ids)*3 }
 
-func (t *table) insert(hash uint64, id uint32, hashOf func(uint32) uint64) {
+func (t *table) insert(hash uint64, id uint32) {
 	if t.full() {
-		old := t.ids
-		n := max(8, 2*len(old))
+		ids, tags := t.ids, t.tags
+		n := max(8, 2*len(ids))
 		t.ids, t.tags = make([]uint32, n), make([]uint32, n)
-		for _, id := range old {
+		for i, id := range ids {
 			if id != 0 {
-				t.place(hashOf(id), id)
+				t.place(uint64(tags[i]), id)
 			}
 		}
 	}
@@ -214,24 +214,20 @@ const ScoreFiring = 255
 // score says how near the entity's nearest rule is to firing.
 func (e *Engine) score(s *slot, ent *entity) uint8 {
 	var best uint32
-	for id := ent.windows; id != 0; id = e.window(id).next {
+	for id := ent.windows; id != 0 && best < ScoreFiring; id = e.window(id).next {
 		w := e.window(id)
-		r := &e.rules[w.rule]
-		n := e.unexpired(w, r, s.now)
-		v := view{s: s, ent: ent, id: id, w: w, r: r}
-		if n == 0 {
+		v := view{s: s, ent: ent, id: id, w: w, r: &e.rules[w.rule]}
+		if v.r.least != 0 {
+			best = max(best, e.nearSeries(v))
 			continue
 		}
-		if r.Plain {
-			// Nothing is lost with it: the next match fires into the same incident.
-			best = max(best, 1)
-			continue
-		}
-		if e.stillFired(v, float64(n)) != 0 {
-			return ScoreFiring
-		}
-		for _, m := range r.members {
-			best = max(best, max(1, min(ScoreFiring-1, n*(ScoreFiring-1)/e.rules[m].own())))
+		n := e.unexpired(w, v.r, s.now)
+		switch {
+		case n == 0:
+		case w.fired&^windowBehind != 0 && v.r.holds(float64(n)):
+			best = ScoreFiring
+		default:
+			best = max(best, 1, min(ScoreFiring-1, n*(ScoreFiring-1)/v.r.own))
 		}
 	}
 	return uint8(best)
@@ -285,20 +281,11 @@ func (e *Engine) maybeSweep(s *slot) {
 func (e *Engine) remove(s *slot, id uint32, dropped bool) {
 	ent := e.entities.at(id)
 	e.noteRemoval(s, ent, dropped)
-	e.clearWindows(s, ent)
+	e.clearWindows(s, id, ent)
 	e.unlink(s.part(ent.place), id)
 	s.table.remove(ent.hash, id)
 	if ent.size == longValues {
-		e.values.release(ent.long)
+		e.values.release(ent.long())
 	}
 	e.entities.release(id)
-}
-
-func (e *Engine) clearWindows(s *slot, ent *entity) {
-	for w := ent.windows; w != 0; {
-		next := e.window(w).next
-		e.dropWindow(s, ent, w)
-		w = next
-	}
-	ent.windows = 0
 }

@@ -75,24 +75,22 @@ func (e *Engine) expired(x timer, out *Findings) {
 		return
 	}
 	s := e.slots[observation.Slot(ent.hash)]
-	for wid := ent.windows; wid != 0; wid = e.window(wid).next {
-		w := e.window(wid)
-		if w.rule != x.rule {
-			continue
-		}
-		if w.timer != uint32(x.at) {
-			return
-		}
-		w.timer = 0
-		r := &e.rules[w.rule]
-		if w.head != 0 && int64(w.headTime) <= x.at-r.Timespan {
-			e.change(s, x.entity, ent)
-			e.judgeExpiry(view{s: s, ent: ent, id: wid, w: w, r: r}, x.at, out)
-		}
-		if w.head != 0 {
-			e.arm(w, r, x.entity, x.hash)
-		}
+	wid := e.findWindow(x.entity, ent, x.rule)
+	if wid == 0 {
 		return
+	}
+	w := e.window(wid)
+	if w.timer != uint32(x.at) {
+		return
+	}
+	w.timer = 0
+	r := &e.rules[w.rule]
+	if w.head != 0 && int64(w.headTime) <= x.at-r.Timespan {
+		e.change(s, x.entity, ent)
+		e.judgeExpiry(view{s: s, ent: ent, id: wid, w: w, r: r}, x.at, out)
+	}
+	if w.head != 0 {
+		e.arm(w, r, x.entity, x.hash)
 	}
 }
 
@@ -103,9 +101,9 @@ func (e *Engine) judgeExpiry(v view, at int64, out *Findings) {
 	e.expire(v, at)
 	switch holds := r.holds(r.typ.number(e, v)); {
 	case holds && !was:
-		v.w.fired = r.bit
+		v.w.fired |= r.bit
 		e.fire(out, v, v.w.rule, observation.Key{Time: at, Rank: -1}, e.entityValues(v.ent), nil)
 	case !holds:
-		v.w.fired = 0
+		v.w.fired &^= r.bit
 	}
 }

@@ -12,7 +12,7 @@ type windowType interface {
 	// add takes an observation into the window and returns the entry that
 	// stands for it. counted has the bits of the rules for which a finding tells
 	// of the observation at once.
-	add(e *Engine, v view, t *touch, h *observation.Hit, counted uint8) uint32
+	add(e *Engine, v view, t *touch, h *observation.Hit, counted uint32) uint32
 	// enter is told of an entry that is read back from disk, before it is put
 	// behind those that were there.
 	enter(e *Engine, v view, id uint32, h *observation.Hit)
@@ -20,6 +20,8 @@ type windowType interface {
 	leave(e *Engine, v view, id uint32)
 	// number is what the bounds are compared with, of what the window keeps.
 	number(e *Engine, v view) float64
+	// clear forgets what window.side stands for; the window has no entries.
+	clear(e *Engine, v view)
 	// size is how many events or values an entry stands for.
 	size(nd *node) uint32
 }
@@ -42,13 +44,17 @@ type view struct {
 	r   *rule
 }
 
-// touch is an observation at work, with what all its hits share.
+// touch is a record at work, and the one of its observations that is judged.
 type touch struct {
-	cause
-	o            *observation.Observation
-	s            *slot
-	id           uint32 // of the entity
-	ent          *entity
-	held         bool // card and client are looked up, and a reference to each is held
-	card, client uint32
+	rec  *observation.Record
+	key  observation.Key
+	ref  observation.Ref
+	card uint32 // of the record, with a reference; 0 until it is needed
+	addr uint32 // its client, likewise
+
+	o      *observation.Observation
+	s      *slot
+	id     uint32 // of the entity
+	ent    *entity
+	client uint32 // addr, or 0 where the entity tells it
 }

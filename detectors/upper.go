@@ -69,9 +69,8 @@ func (e *Engine) feed(f observation.Finding, out *Findings) {
 	}
 	e.settleClient(&f, &last.Card)
 	rec := observation.Record{Time: f.Key.Time, Window: f.Key.Time, Offset: f.Key.Offset, Line: last.Ref.Line, Length: last.Ref.Length, Behind: f.Behind, Card: last.Card}
-	c := cause{rec: &rec, key: f.Key, ref: last.Ref}
-	if c.rec.Card.Digest == 0 {
-		c.rec.Card.Sum()
+	if rec.Card.Digest == 0 {
+		rec.Card.Sum()
 	}
 	u.batch.Reset()
 	for _, index := range u.fed[f.Rule] {
@@ -90,12 +89,15 @@ func (e *Engine) feed(f observation.Finding, out *Findings) {
 		}
 		e.upperHit(r.Kind, values, hit)
 	}
+	t := &e.touch
+	t.rec, t.key, t.ref = &rec, f.Key, last.Ref
 	for i := range u.batch.Obs {
 		o := &u.batch.Obs[i]
 		// The values outlive the batch in findings that are told of later.
 		o.Values = cloneString(&o.Values)
-		e.observe(e.slots[observation.Slot(o.Hash)], c, o, 0, u.batch.HitsOf(o), out)
+		e.observe(e.slots[observation.Slot(o.Hash)], t, o, 0, u.batch.HitsOf(o), out)
 	}
+	e.unlook(t)
 }
 
 // settleClient makes the client of a firing the one that its entity names,

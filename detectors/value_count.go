@@ -13,10 +13,11 @@ const manyValues = 32
 // valueKey finds the node of a value in a window that keeps many.
 type valueKey struct{ window, value uint32 }
 
-func (c valueCount) add(e *Engine, v view, t *touch, h *observation.Hit, _ uint8) uint32 {
+func (c valueCount) add(e *Engine, v view, t *touch, h *observation.Hit, _ uint32) uint32 {
 	e.value = counted{h.Hash, h.Value}
 	value := e.values.acquire(&e.value)
 	if id := c.find(e, v, value); id != 0 {
+		e.renewed(v.w, id)
 		v.w.total--
 		e.dropNode(v, id)
 	}
@@ -60,5 +61,7 @@ func (valueCount) leave(e *Engine, v view, id uint32) {
 }
 
 func (valueCount) number(_ *Engine, v view) float64 { return float64(v.w.total) }
+
+func (valueCount) clear(e *Engine, v view) { e.dropSeries(v.w) }
 
 func (valueCount) size(*node) uint32 { return 1 }

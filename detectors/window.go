@@ -2,33 +2,41 @@ package detectors
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"net/netip"
 
 	"gatewatch/detectors/observation"
 )
 
-// window is what one rule keeps of one entity.
+// window is what one rule, or several that count the same, keep of one entity.
 type window struct {
-	rule       uint32
+	rule       uint32 // the leader of the rules
 	next       uint32 // next window of the entity
 	head, tail uint32 // nodes, oldest first
-	total      uint32 // events or distinct values in the nodes
+	total      uint32 // events or values in the nodes
 	// The times of head and tail, here so that an observation that neither
 	// expires nor joins a node costs no look at one.
 	headTime, tailTime uint32
 	// fired has the bits of the rules whose condition is true and a finding
-	// told so; emptiness makes one true without.
-	fired uint8
-	flags uint8
+	// told so, emptiness makes one true without; and windowBehind.
+	fired uint32
 	// timer is when the timer of a rule that is judged at expiries goes off; 0
 	// while the window is empty. A timer of another time is of a former window.
 	timer uint32
+	side  uint32 // what there is besides the entries: a number for the window's type
+	lost  uint32 // time of the newest entry that was let go for want of room
 }
 
-const (
-	windowBehind = 1 << iota // something in it came behind the merge
-	windowValues             // on disk only: the entries carry values
-)
+// windowBehind says that something in the window came behind the merge.
+const windowBehind = 1 << observation.MaxShared
+
+// empty forgets what holds as long as a window has entries.
+func (e *Engine) emptied(v view) {
+	v.w.fired &^= windowBehind
+	if v.w.side != 0 {
+		v.r.typ.clear(e, v)
+	}
+}
 
 // node is a kept entry: a time, what it is the time of, and where the text is.
 type node struct {
@@ -39,8 +47,8 @@ type node struct {
 	client     uint32 // index into Engine.clients; 0 where the entity tells it
 	line       uint32
 	length     uint32
+	counted    uint32 // bits of the rules for which a finding told of it
 	source     uint16
-	counted    uint8 // bits of the rules for which a finding told of it
 	offset     int64
 }
 
@@ -51,105 +59,102 @@ func (e *Engine) hit(t *touch, h *observation.Hit, out *Findings) {
 	if r.leader != h.Rule {
 		return // the leader's hit comes with it
 	}
+	now := t.rec.Window
 	v := view{s: t.s, ent: t.ent, id: e.windowOf(t.id, t.ent, h.Rule), r: r}
 	w := e.window(v.id)
 	v.w = w
-	e.expire(v, t.rec.Window)
-	var was uint8
-	for _, m := range r.members {
-		if e.rules[m].holds(r.typ.number(e, v)) {
-			was |= e.rules[m].bit
-		}
-	}
-	w.fired &= was
+	e.expire(v, now)
 	if t.rec.Behind {
-		w.flags |= windowBehind
+		w.fired |= windowBehind
 	}
-	e.look(t)
-	added := r.typ.add(e, v, t, h, e.stillFired(v, float64(w.total+h.N)))
+	if w.fired&^windowBehind == 0 && w.total+h.N < r.least {
+		r.typ.add(e, v, t, h, 0)
+		return // far from any bound, and so from any limit
+	}
+	was := e.truth(v, now)
+	w.fired &= was | windowBehind
+	added := r.typ.add(e, v, t, h, e.stillTrue(v, h))
 	if r.expires && w.timer == 0 {
 		e.arm(w, r, t.id, t.ent.hash)
 	}
-	number := r.typ.number(e, v)
-	for _, m := range r.members {
-		member := &e.rules[m]
-		switch {
-		case !member.holds(number):
-			w.fired &^= member.bit
-		case w.fired&member.bit != 0:
-			e.nodes.at(added).counted |= member.bit
-			e.grow(out, v, m, t, h)
-		case was&member.bit == 0 || !member.empty:
-			// Also where a reload lowered the bound below what the window already holds.
-			w.fired |= member.bit
-			e.fire(out, v, m, t.key, t.o.Values, t.rec)
-		}
+	is := e.truth(v, now)
+	grown := w.fired & is
+	// Rules fire that were false, also where a reload lowered the bound below
+	// what the window already holds; not those that are true of nothing, and still are.
+	fresh := is &^ w.fired
+	if r.empty {
+		fresh &^= was
 	}
-	e.trim(v)
+	w.fired = w.fired&windowBehind | grown | fresh
+	for b := grown; b != 0; b &= b - 1 {
+		e.grow(out, v, r.members[bits.TrailingZeros32(b)], t, h)
+	}
+	if grown != 0 {
+		e.nodes.at(added).counted |= grown
+	}
+	for b := fresh; b != 0; b &= b - 1 {
+		e.fire(out, v, r.members[bits.TrailingZeros32(b)], t.key, t.o.Values, t.rec)
+	}
+	e.trim(v, now)
 }
 
-// stillFired returns the bits of the fired rules that hold of n.
-func (e *Engine) stillFired(v view, n float64) (bits uint8) {
-	if v.w.fired == 0 {
+// truth returns the bits of the rules whose condition holds at now of what the
+// window keeps.
+func (e *Engine) truth(v view, now int64) uint32 {
+	if v.r.least != 0 {
+		return e.reached(v, now)
+	}
+	if v.r.holds(v.r.typ.number(e, v)) {
+		return 1
+	}
+	return 0
+}
+
+// stillTrue returns the bits of the rules that are true and stay so with a
+// further observation, so that findings tell of it at once.
+func (e *Engine) stillTrue(v view, h *observation.Hit) uint32 {
+	fired := v.w.fired &^ windowBehind
+	if fired != 0 && v.r.expires && !v.r.holds(float64(v.w.total+h.N)) {
 		return 0
 	}
-	for _, m := range v.r.members {
-		if member := &e.rules[m]; v.w.fired&member.bit != 0 && member.holds(n) {
-			bits |= member.bit
-		}
-	}
-	return bits
-}
-
-// ownWindow marks the number of a window that is inside its entity.
-const ownWindow = 1 << 31
-
-// window returns a window by its number.
-func (e *Engine) window(id uint32) *window {
-	if id&ownWindow != 0 {
-		return &e.entities.at(id &^ ownWindow).own
-	}
-	return e.windows.at(id)
-}
-
-// windowOf returns the entity's window for a rule and makes it if need be.
-func (e *Engine) windowOf(id uint32, ent *entity, rule uint32) uint32 {
-	for wid := ent.windows; wid != 0; wid = e.window(wid).next {
-		if e.window(wid).rule == rule {
-			return wid
-		}
-	}
-	if ent.windows == 0 {
-		ent.windows = id | ownWindow
-		ent.own = window{rule: rule}
-		return ent.windows
-	}
-	wid := e.windows.alloc()
-	w := e.windows.at(wid)
-	w.rule, w.next = rule, ent.own.next
-	ent.own.next = wid
-	return wid
+	return fired
 }
 
 // expire removes what is no longer in (now - timespan, now].
 func (e *Engine) expire(v view, now int64) {
 	w := v.w
-	for w.head != 0 && int64(w.headTime) <= now-v.r.Timespan {
+	if w.head == 0 || int64(w.headTime) > now-v.r.reach {
+		return
+	}
+	for w.head != 0 && int64(w.headTime) <= now-v.r.reach {
 		e.dropHead(v)
 	}
 	if w.head == 0 {
-		w.flags &^= windowBehind
+		e.emptied(v)
 	}
 }
 
-// trim keeps the newest times or values that the rule needs.
-func (e *Engine) trim(v view) {
-	w := v.w
-	for w.total > v.r.keep {
+// trim keeps the newest times or values that the rules need.
+func (e *Engine) trim(v view, now int64) {
+	w, r := v.w, v.r
+	for w.total > r.keep {
+		keep := r.keep
+		if r.most > keep {
+			for i := range r.spans {
+				if s := &r.spans[i]; int64(w.headTime) > now-s.timespan {
+					keep = max(keep, s.keep)
+				}
+			}
+			if w.total <= keep {
+				return
+			}
+		}
+		w.lost = w.headTime
 		nd := e.nodes.at(w.head)
-		if over := w.total - v.r.keep; v.r.typ.size(nd) > over {
+		if over := w.total - keep; r.typ.size(nd) > over {
 			nd.what -= over
-			w.total = v.r.keep
+			w.total -= over
+			e.headGone(w, over)
 			return
 		}
 		e.dropHead(v)
@@ -158,52 +163,52 @@ func (e *Engine) trim(v view) {
 
 // dropHead takes out the oldest entry.
 func (e *Engine) dropHead(v view) {
-	v.w.total -= v.r.typ.size(e.nodes.at(v.w.head))
+	n := v.r.typ.size(e.nodes.at(v.w.head))
+	v.w.total -= n
+	if v.r.least != 0 {
+		e.headGone(v.w, n)
+	}
 	e.dropNode(v, v.w.head)
 }
 
-// look finds the card of the observation, once for all its hits. The client is left
-// out where the entity holds it.
+// look finds the card of the record, once for all its observations. The client
+// is left out where the entity tells it.
 func (e *Engine) look(t *touch) {
-	if t.held {
-		return
-	}
-	t.held = true
 	c := &t.rec.Card
-	t.card, t.client = e.cards.acquire(c), 0
+	if t.card == 0 {
+		t.card = e.cards.acquire(c)
+	}
+	t.client = 0
 	if c.Client.IsValid() && !e.tellsClient(t.ent, c.Client) {
-		t.client = e.clients.acquire(&c.Client)
+		if t.addr == 0 {
+			t.addr = e.clients.acquire(&c.Client)
+		}
+		t.client = t.addr
 	}
 }
 
 // unlook gives back what look holds.
 func (e *Engine) unlook(t *touch) {
-	if t.held {
-		e.cards.release(t.card)
-		e.clients.release(t.client)
-	}
+	e.cards.release(t.card)
+	e.clients.release(t.addr)
+	t.card, t.addr = 0, 0
 }
 
 // tellsClient reports whether the entity is this one client: grouped by an
 // IPv4 client.address alone.
 func (e *Engine) tellsClient(ent *entity, a netip.Addr) bool {
-	if !a.Is4() || ent.size != 5 || ent.inline[0] != 4 || !e.clientKind(ent.kind) {
+	if !a.Is4() || ent.size != 5 || ent.inline[0] != 4 || !e.byClient[ent.kind] {
 		return false
 	}
 	v := a.As4()
 	return [4]byte(ent.inline[1:5]) == v
 }
 
-func (e *Engine) clientKind(kind uint16) bool {
-	f := e.plan.Kinds[kind].Fields
-	return len(f) == 1 && f[0] == "client.address"
-}
-
 func (e *Engine) clientOf(ent *entity, nd *node) netip.Addr {
 	if nd.client != 0 {
 		return e.clients.entries[nd.client].value
 	}
-	if ent.size == 5 && ent.inline[0] == 4 && e.clientKind(ent.kind) {
+	if ent.size == 5 && ent.inline[0] == 4 && e.byClient[ent.kind] {
 		return netip.AddrFrom4([4]byte(ent.inline[1:5]))
 	}
 	return netip.Addr{}
@@ -265,6 +270,7 @@ func (e *Engine) dropWindow(s *slot, ent *entity, wid uint32) {
 	for w.head != 0 {
 		e.dropNode(v, w.head)
 	}
+	e.emptied(v)
 	if wid&ownWindow != 0 {
 		*w = window{}
 		return
@@ -272,22 +278,24 @@ func (e *Engine) dropWindow(s *slot, ent *entity, wid uint32) {
 	e.windows.release(wid)
 }
 
-// fire reports that a condition became true, with all that the window keeps.
+// fire reports that a condition became true, with all that the window keeps
+// within the rule's timespan.
 func (e *Engine) fire(out *Findings, v view, index uint32, key observation.Key, values string, rec *observation.Record) {
-	w, bit := v.w, e.rules[index].bit
+	r := &e.rules[index]
+	first, number := e.part(v, r.span)
 	n := 0
-	for id := w.head; id != 0; id = e.nodes.at(id).next {
+	for id := first; id != 0; id = e.nodes.at(id).next {
 		n++
 	}
 	items := out.items(n)
-	for id := w.head; id != 0; id = e.nodes.at(id).next {
+	for id := first; id != 0; id = e.nodes.at(id).next {
 		nd := e.nodes.at(id)
-		items = append(items, e.item(v, nd, bit))
-		nd.counted |= bit
+		items = append(items, e.item(v, nd, r.bit))
+		nd.counted |= r.bit
 	}
 	f := observation.Finding{
 		Key: key, Rule: index, Kind: v.ent.kind, Hash: v.ent.hash, Values: values,
-		Fired: true, Behind: w.flags&windowBehind != 0, Number: int64(w.total), Items: items,
+		Fired: true, Behind: v.w.fired&windowBehind != 0, Number: int64(number), Items: items,
 	}
 	if rec != nil {
 		f.Late = rec.Late
@@ -297,14 +305,15 @@ func (e *Engine) fire(out *Findings, v view, index uint32, key observation.Key, 
 
 // grow reports an observation that came while the condition was true.
 func (e *Engine) grow(out *Findings, v view, index uint32, t *touch, h *observation.Hit) {
+	_, number := e.part(v, e.rules[index].span)
 	it := observation.Item{Time: t.rec.Window, N: h.N, Ref: t.ref, Card: t.rec.Card, Value: h.Value}
 	out.List = append(out.List, observation.Finding{
 		Key: t.key, Rule: index, Kind: v.ent.kind, Hash: v.ent.hash, Values: t.o.Values,
-		Late: t.rec.Late, Behind: v.w.flags&windowBehind != 0, Number: int64(v.w.total), Items: append(out.items(1), it),
+		Late: t.rec.Late, Behind: v.w.fired&windowBehind != 0, Number: int64(number), Items: append(out.items(1), it),
 	})
 }
 
-func (e *Engine) item(v view, nd *node, bit uint8) observation.Item {
+func (e *Engine) item(v view, nd *node, bit uint32) observation.Item {
 	it := observation.Item{
 		Time: int64(nd.time), N: v.r.typ.size(nd), Counted: nd.counted&bit != 0,
 		Ref: observation.Ref{Source: uint32(nd.source), Offset: nd.offset, Line: int64(nd.line), Length: nd.length},

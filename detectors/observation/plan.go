@@ -146,7 +146,7 @@ type Rule struct {
 
 	// Feed names what events the rule counts and how: rules of depth 1 with the
 	// same Feed get the same hits for the same entities, always together. If
-	// type and timespan are the same too they share one window. "" shares none.
+	// their type is the same they can share one window, see Shares. "" shares none.
 	Feed string
 
 	// ResolveAfter is the rule's own resolve time in seconds, 0 for the default.
@@ -214,6 +214,12 @@ func (r *Rule) TrueWhenFewer() bool {
 	return false
 }
 
+// shared reports whether the rule's window can be that of other rules as well:
+// it counts, more only ever makes it true, and it is not true of nothing.
+func (r *Rule) shared() bool {
+	return r.Feed != "" && r.Depth == 1 && !r.Plain && r.Type.Counts() && !r.TrueWhenFewer() && !r.Holds(0)
+}
+
 // Plan is what the detectors keep and judge: the compiled rule set without
 // its matching half. It is immutable once made.
 type Plan struct {
@@ -221,6 +227,41 @@ type Plan struct {
 	Rules []Rule
 	// IPv6Whole keeps IPv6 clients apart by their whole address instead of their /64.
 	IPv6Whole bool
+}
+
+// MaxShared is how many rules can share one window: bits of Share.Bit.
+const MaxShared = 31
+
+// Share says in whose window a rule counts.
+type Share struct {
+	Leader uint32 // index into Plan.Rules: the rule itself where it shares no window or comes first
+	Bit    uint32 // the rule's own among those of its window
+}
+
+// Shares puts rules that count the same into one window, whatever their bounds
+// and timespans. Engines take the hits of leaders and pass over those of the
+// other rules, so whoever makes hits may leave these out.
+func (p *Plan) Shares() []Share {
+	type what struct {
+		kind   uint16
+		counts Type
+		feed   string
+	}
+	out := make([]Share, len(p.Rules))
+	last := map[what]*Share{}
+	for i := range p.Rules {
+		r := &p.Rules[i]
+		out[i] = Share{Leader: uint32(i), Bit: 1}
+		if !r.shared() {
+			continue
+		}
+		key := what{r.Kind, r.Type, r.Feed}
+		if before := last[key]; before != nil && before.Bit < 1<<(MaxShared-1) {
+			out[i] = Share{Leader: before.Leader, Bit: before.Bit << 1}
+		}
+		last[key] = &out[i]
+	}
+	return out
 }
 
 // Identity names the state of a rule's windows across reloads and restarts:
