@@ -13,13 +13,15 @@ import (
 // decoder reads a tree of YAML nodes by hand, so that every mistake is found
 // in one pass and has its place.
 type decoder struct {
-	file     string
-	dir      string // what relative paths start from
-	env      Env
-	reading  bool // receivers are left out
-	data     []byte
-	root     *yaml.Node
-	problems Problems
+	file    string
+	dir     string // what relative paths start from
+	env     Env
+	reading bool // receivers are left out
+	// allowExec says that receivers may run programs.
+	allowExec bool
+	data      []byte
+	root      *yaml.Node
+	problems  Problems
 }
 
 func (d *decoder) fail(n *yaml.Node, format string, args ...any) {

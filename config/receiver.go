@@ -42,6 +42,13 @@ type receiverType struct {
 func receiverTypes() []receiverType {
 	return []receiverType{
 		{"webhook", "{url: https://host/path}", readWebhook},
+		{"alertmanager", "{url: http://alertmanager:9093}", readAlertmanager},
+		{"email", "{server: mail.example.com:587, from: gatewatch@example.com, to: [ops@example.com]}", readEmail},
+		{"exec", "{command: [/usr/local/bin/notify]}", readExec},
+		{"file", "{path: /var/log/gatewatch/incidents.jsonl}", readFileReceiver},
+		{"pagerduty", "{routing_key: \"${PAGERDUTY_KEY}\"}", readPagerDuty},
+		{"syslog", "{address: siem.example.com:6514, network: tls}", readSyslog},
+		{"teams", "{url: \"${TEAMS_URL}\"}", readTeams},
 	}
 }
 

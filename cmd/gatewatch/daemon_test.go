@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,13 +40,13 @@ func TestTargetsReadSecretFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := targets(c); err == nil || !strings.Contains(err.Error(), filepath.Join(dir, "url")) {
+	if _, err := targets(c, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), filepath.Join(dir, "url")) {
 		t.Errorf("a secret file that is not there: got %v", err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "url"), []byte("https://hook.example/token\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got, err := targets(c)
+	got, err := targets(c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

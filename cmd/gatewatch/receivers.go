@@ -3,8 +3,16 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"gatewatch/alerting"
+	"gatewatch/alerting/alertmanager"
+	"gatewatch/alerting/command"
+	"gatewatch/alerting/email"
+	"gatewatch/alerting/file"
+	"gatewatch/alerting/pagerduty"
+	"gatewatch/alerting/syslog"
+	"gatewatch/alerting/teams"
 	"gatewatch/alerting/webhook"
 	"gatewatch/config"
 )
@@ -12,11 +20,27 @@ import (
 // newReceiver makes the receiver of one entry of the configuration. It
 // acquires nothing that a later closeTargets would not give back, so that
 // check may call it too. Its errors name the receiver and are free of secrets.
-func newReceiver(r config.Receiver) (alerting.Receiver, error) {
+func newReceiver(r config.Receiver, logger *slog.Logger) (alerting.Receiver, error) {
 	version := readVersion().Version
 	switch s := r.Settings.(type) {
 	case *config.Webhook:
 		return webhook.New(s.Options(r.Name, version))
+	case *config.Alertmanager:
+		return alertmanager.New(s.Options(r.Name, version))
+	case *config.Email:
+		o := s.Options(r.Name)
+		o.Logger = logger
+		return email.New(o)
+	case *config.Exec:
+		return command.New(s.Options(r.Name))
+	case *config.File:
+		return file.New(s.Options(r.Name))
+	case *config.PagerDuty:
+		return pagerduty.New(s.Options(r.Name, version))
+	case *config.Syslog:
+		return syslog.New(s.Options(r.Name))
+	case *config.Teams:
+		return teams.New(s.Options(r.Name, version))
 	}
 	return nil, fmt.Errorf("receiver %s: this gatewatch has no receivers of type %s", r.Name, r.Type)
 }
@@ -24,11 +48,11 @@ func newReceiver(r config.Receiver) (alerting.Receiver, error) {
 // targets makes the receivers of a configuration. A secret file that cannot
 // be read now is an error: a receiver that can never send should be known at
 // once. All mistakes are told.
-func targets(c *config.Config) ([]alerting.Target, error) {
+func targets(c *config.Config, logger *slog.Logger) ([]alerting.Target, error) {
 	var out []alerting.Target
 	var faults []error
 	for _, r := range c.Receivers {
-		to, err := newReceiver(r)
+		to, err := newReceiver(r, logger)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("receivers: %w", err))
 			continue
