@@ -29,7 +29,10 @@ func TestBadRules(t *testing.T) {
 				t.Fatal(err)
 			}
 			set, problems := Parse([]Document{{filepath.Base(file), data}})
-			_, more := set.Compile(CompileOptions{})
+			_, more := set.Compile(CompileOptions{Lists: map[string][]string{
+				"admins": {"root", "adm*"}, "nets": {"10.0.0.0/8", "intranet"}, "none": {}, "scanners": {"192.0.2.1"},
+				"words": {"a", "b", "c", "d", "e", "f", "g", "h"},
+			}})
 			var b strings.Builder
 			for _, p := range append(problems, more...) {
 				if p.File == "" || p.Line < 1 || p.Column < 1 || p.Hint == "" || p.Message == "" {

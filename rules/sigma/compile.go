@@ -44,6 +44,7 @@ func (s *Set) Compile(o CompileOptions) (*Index, []Problem) {
 	}
 	c.code.b = c.b
 	c.tune()
+	c.expandLists()
 	c.detections()
 	c.correlations()
 	c.b.finish()
@@ -104,7 +105,7 @@ func (c *compiler) detections() {
 		if r.Kind != Detection || c.out[r] {
 			continue
 		}
-		cond := r.cond
+		cond := c.tunedRule(r).cond
 		if filters := c.filters(r); len(filters) > 0 {
 			cond = &node{op: nodeAnd, kids: append([]*node{cond}, filters...), where: cond.where}
 		}
@@ -141,7 +142,7 @@ func (c *compiler) filters(r *Rule) []*node {
 		}
 		named := slices.ContainsFunc(f.only.rules, func(n ref) bool { return c.set.byName[n.name] == r })
 		if f.only.any || named {
-			out = append(out, f.cond)
+			out = append(out, c.tunedRule(f).cond)
 		}
 	}
 	return out

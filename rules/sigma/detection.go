@@ -18,6 +18,7 @@ const (
 	nodeOr
 	nodeNot
 	nodeAtLeast // n of the children
+	nodeItem    // an item that waits for the lists of the configuration
 )
 
 // node is a parsed condition: what a detection says, free of names. Nodes are
@@ -27,6 +28,7 @@ type node struct {
 	n     int
 	kids  []*node
 	leaf  *leaf
+	item  *item
 	name  string // the selection that the node is, "" inside one
 	where place
 }
@@ -196,11 +198,14 @@ func (d *detection) item(kv pair) *node {
 			unknownField(d.p, where, name)
 			return nil
 		}
+		if src, ok = d.timePart(src, &mods, where, kv.key.Value); !ok {
+			return nil
+		}
 	} else {
-		if mods.shape == "" && mods.kind != modRegex {
+		if mods.shape == "" && mods.kind == modText {
 			mods.shape = "contains"
 		}
-		if mods.kind != modText && mods.kind != modRegex {
+		if mods.kind != modText && mods.kind != modRegex || mods.part != "" {
 			d.p.refuse(where, kv.key.Value, "name a field", "this modifier needs a field")
 			return nil
 		}
@@ -217,41 +222,41 @@ func (d *detection) item(kv pair) *node {
 		d.p.refuse(at(d.file, kv.value), kv.key.Value, "write a value or a list of values", "a map cannot be a field's value")
 		return nil
 	default:
-		if mods.all {
+		if mods.all && (!mods.expand || !hasList(pieces(kv.value.Value))) {
 			d.p.warn(where, kv.key.Value, "remove it", "the modifier all does nothing with a single value")
 		}
 	}
-	var sets [][]*matcher
+	it := &item{file: d.file, tax: d.tax, src: src, field: name, mods: mods, values: values, where: where}
+	if mods.part != "" {
+		it.field = name + "|" + mods.part
+	}
+	lists := false
 	for _, v := range values {
 		if v.Kind != yaml.ScalarNode {
 			d.p.refuse(at(d.file, v), "", "write single values", "a value cannot be %s", kindName(v))
 			return nil
 		}
-		set := d.matchers(src, &mods, v)
-		if set == nil {
-			return nil
-		}
-		sets = append(sets, set)
+		lists = lists || mods.expand && hasList(pieces(v.Value))
 	}
-	one := func(any []*matcher) *node {
-		return &node{op: nodeLeaf, leaf: &leaf{src: src, field: name, any: any, where: where}, where: where}
+	if lists {
+		return &node{op: nodeItem, item: it, where: where}
 	}
-	var out *node
-	if mods.all {
-		var kids []*node
-		for _, s := range sets {
-			kids = append(kids, one(s))
-		}
-		out = join(nodeAnd, kids, where)
-	} else {
-		var any []*matcher
-		for _, s := range sets {
-			any = append(any, s...)
-		}
-		out = one(any)
+	if mods.expand {
+		d.p.warn(where, kv.key.Value, "write %name% where the entries of a list belong, or remove expand", "no value has a placeholder that expand could replace")
 	}
-	if mods.neq {
-		out = &node{op: nodeNot, kids: []*node{out}, where: where}
+	return it.resolve(nil, d.p)
+}
+
+// timePart returns the source of a part of a time, where the modifiers ask
+// for one.
+func (d *detection) timePart(src source, m *modifiers, where place, whole string) (source, bool) {
+	if m.part == "" {
+		return src, true
 	}
-	return out
+	out, ok := src.part(m.part)
+	if !ok {
+		hint := "write timestamp|" + m.part
+		d.p.refuse(where, whole, hint, "%s has no %s", src, m.part)
+	}
+	return out, ok
 }

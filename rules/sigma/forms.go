@@ -13,7 +13,7 @@ func (m *Matcher) formsOf(ev *event.Event, id uint16) *forms {
 	if f.epoch == m.epoch {
 		return f
 	}
-	f.epoch, f.n = m.epoch, 0
+	f.epoch, f.n, f.isDecoded = m.epoch, 0, 0
 	in := m.x.inputs[id]
 	switch in.src.kind() {
 	case event.KindAddress:
@@ -24,7 +24,7 @@ func (m *Matcher) formsOf(ev *event.Event, id uint16) *forms {
 		}
 		return f
 	case event.KindNumber:
-		if n, ok := ev.Number(event.Field(in.src)); ok {
+		if n, ok := m.number(ev, in.src); ok {
 			from := len(m.buf)
 			m.buf = appendInt(m.buf, n)
 			f.add(view(m.buf[from:]))
@@ -70,6 +70,7 @@ func (m *Matcher) addForms(f *forms, text string, mode plusMode) {
 	f.add(text)
 	if needsDecoding(text, mode) {
 		if d := m.decode(text, mode); d.lo < d.hi {
+			f.isDecoded |= 1 << f.n
 			f.add(d.text)
 		}
 	}
@@ -93,6 +94,8 @@ func (m *Matcher) base(ev *event.Event, src source) (string, bool) {
 			m.buf = append(m.buf, ev.Protocol...)
 			s = view(m.buf[from:])
 		}
+	case srcTimestamp, srcDate, srcClock:
+		s = m.clock(ev, src)
 	case srcExtension:
 		s = extension(ev.Path)
 	case fieldSource(event.FieldClientPrefix):

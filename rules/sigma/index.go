@@ -129,6 +129,7 @@ func (x *Index) lay(b *builder, triggers [][]uint32) {
 			x.caches = append(x.caches, id)
 		}
 		switch {
+		case len(in.patterns) == 0: // another field is compared with it, nothing is looked up
 		case in.src.kind() == event.KindNumber:
 			x.steps = append(x.steps, step{kind: stepNumber, input: id})
 		case in.src.kind() == event.KindAddress:

@@ -52,7 +52,9 @@ type partial struct {
 type forms struct {
 	epoch uint32
 	n     uint8
-	text  [4]string
+	// isDecoded has the bits of the texts that are decoded ones.
+	isDecoded uint8
+	text      [4]string
 }
 
 // NewMatcher returns a matcher for x.
@@ -175,12 +177,23 @@ func (m *Matcher) holds(ev *event.Event, a uint32) bool {
 	m.lazyDone[a] = m.epoch
 	f := m.formsOf(ev, info.input)
 	for _, p := range info.lazy {
-		for i := range f.n {
-			if m.matches(&m.x.patterns[p], f.text[i]) {
-				m.bits[a>>6] |= 1 << (a & 63)
-				m.touched = append(m.touched, a)
-				return true
-			}
+		if m.matchesForms(ev, &m.x.patterns[p], f) {
+			m.bits[a>>6] |= 1 << (a & 63)
+			m.touched = append(m.touched, a)
+			return true
+		}
+	}
+	return false
+}
+
+// matchesForms tests a pattern on all forms of a text.
+func (m *Matcher) matchesForms(ev *event.Event, p *pattern, f *forms) bool {
+	if p.m.op == opFieldRef {
+		return m.refers(ev, p)
+	}
+	for i := range f.n {
+		if m.matches(p, f.text[i]) {
+			return true
 		}
 	}
 	return false

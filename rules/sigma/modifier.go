@@ -2,6 +2,7 @@ package sigma
 
 import (
 	"encoding/base64"
+	"fmt"
 	"math"
 	"net/netip"
 	"regexp"
@@ -9,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf16"
-
-	"go.yaml.in/yaml/v4"
 
 	"gatewatch/event"
 )
@@ -24,6 +23,7 @@ const (
 	modExists
 	modCompare
 	modCIDR
+	modFieldRef
 )
 
 // modifiers is a parsed chain.
@@ -31,12 +31,14 @@ type modifiers struct {
 	kind    modKind
 	shape   string // "", contains, startswith, endswith
 	compare string // lt, lte, gt, gte
+	part    string // of a time: minute, hour, day, week, month, year
 	encode  []string
 	flags   string // of a regular expression
 	windash bool
 	all     bool
 	cased   bool
 	neq     bool
+	expand  bool
 }
 
 // knownModifiers are those of Sigma 2.1, for messages.
@@ -44,6 +46,7 @@ func knownModifiers() []string {
 	return []string{
 		"all", "startswith", "endswith", "contains", "exists", "cased", "neq", "windash", "re", "i", "m", "s",
 		"base64", "base64offset", "utf16le", "utf16be", "utf16", "wide", "lt", "lte", "gt", "gte", "cidr",
+		"minute", "hour", "day", "week", "month", "year", "expand", "fieldref",
 	}
 }
 
@@ -53,9 +56,19 @@ func (m *modifiers) parse(chain string, present bool, where place, whole string,
 	if !present {
 		return true
 	}
-	kinds := 0
-	set := func(k modKind) { m.kind = k; kinds++ }
+	seen := map[string]bool{}
+	kindWord := ""
+	clash := func(a, b string) bool {
+		p.refuse(where, whole, "keep one of them", "the modifiers %s and %s cannot be combined", a, b)
+		return false
+	}
 	for word := range strings.SplitSeq(chain, "|") {
+		if seen[word] {
+			p.refuse(where, whole, "remove one of them", "the modifier %q stands twice", word)
+			return false
+		}
+		seen[word] = true
+		kind := modText
 		switch word {
 		case "all":
 			m.all = true
@@ -63,10 +76,11 @@ func (m *modifiers) parse(chain string, present bool, where place, whole string,
 			m.cased = true
 		case "neq":
 			m.neq = true
+		case "expand":
+			m.expand = true
 		case "contains", "startswith", "endswith":
 			if m.shape != "" {
-				p.refuse(where, whole, "keep one of them", "%s and %s cannot be combined", m.shape, word)
-				return false
+				return clash(m.shape, word)
 			}
 			m.shape = word
 		case "windash":
@@ -74,7 +88,7 @@ func (m *modifiers) parse(chain string, present bool, where place, whole string,
 		case "wide", "utf16le", "utf16be", "utf16", "base64", "base64offset":
 			m.encode = append(m.encode, word)
 		case "re":
-			set(modRegex)
+			kind = modRegex
 		case "i", "m", "s":
 			if m.kind != modRegex {
 				p.refuse(where, whole, "write re|"+word, "%s is a flag of re and must follow it", word)
@@ -82,52 +96,90 @@ func (m *modifiers) parse(chain string, present bool, where place, whole string,
 			}
 			m.flags += word
 		case "exists":
-			set(modExists)
+			kind = modExists
 		case "lt", "lte", "gt", "gte":
-			set(modCompare)
-			m.compare = word
+			kind, m.compare = modCompare, word
 		case "cidr":
-			set(modCIDR)
-		case "expand", "fieldref", "minute", "hour", "day", "week", "month", "year":
-			p.refuse(where, whole, "write the values out, or remove this item", "the modifier %s is not yet supported", word)
-			return false
+			kind = modCIDR
+		case "fieldref":
+			kind = modFieldRef
+		case "minute", "hour", "day", "week", "month", "year":
+			if m.part != "" {
+				return clash(m.part, word)
+			}
+			m.part = word
 		default:
 			p.refuse(where, whole, didYouMean(word, knownModifiers(), "see the list of modifiers in docs/rules.md"),
 				"unknown modifier %q", word)
 			return false
 		}
+		if kind == modText {
+			continue
+		}
+		if m.kind != modText {
+			return clash(kindWord, word)
+		}
+		m.kind, kindWord = kind, word
 	}
-	text := m.shape != "" || m.windash || len(m.encode) > 0
-	if kinds > 1 || kinds == 1 && text || kinds == 1 && m.cased {
-		p.refuse(where, whole, "use one kind of comparison", "these modifiers cannot be combined")
+	return m.combine(kindWord, where, whole, p)
+}
+
+// combine refuses modifiers that mean nothing together.
+func (m *modifiers) combine(kindWord string, where place, whole string, p *problems) bool {
+	text := "" // a modifier that only a text can have
+	switch {
+	case len(m.encode) > 0:
+		text = m.encode[0]
+	case m.windash:
+		text = "windash"
+	case m.shape != "" && m.kind != modFieldRef:
+		text = m.shape
+	case m.cased && m.kind != modFieldRef:
+		text = "cased"
+	}
+	refuse := func(hint, format string, args ...any) bool {
+		p.refuse(where, whole, hint, format, args...)
 		return false
 	}
-	if m.neq && m.all {
-		p.refuse(where, whole, "negate the selection in the condition instead", "neq and all cannot be combined")
-		return false
+	switch {
+	case m.kind == modRegex && text == "cased":
+		return refuse("remove it", "re minds case unless it has the flag i, cased says nothing more")
+	case m.kind != modText && text != "":
+		return refuse("keep one of them", "the modifiers %s and %s cannot be combined", kindWord, text)
+	case m.part != "" && text != "":
+		return refuse("keep one of them", "the modifiers %s and %s cannot be combined: the %s of a time is a number", m.part, text, m.part)
+	case m.part != "" && m.kind != modText && m.kind != modCompare:
+		return refuse("keep one of them", "the modifiers %s and %s cannot be combined: the %s of a time is a number", m.part, kindWord, m.part)
+	case m.expand && (m.kind == modExists || m.kind == modFieldRef):
+		return refuse("write the value out", "the modifiers expand and %s cannot be combined", kindWord)
+	case m.neq && m.all:
+		return refuse("negate the selection in the condition instead", "neq and all cannot be combined")
 	}
 	if i := slices.IndexFunc(m.encode, func(e string) bool { return strings.HasPrefix(e, "base64") }); i >= 0 && i != len(m.encode)-1 {
-		p.refuse(where, whole, "put base64 last", "nothing can be encoded after base64")
-		return false
+		return refuse("put base64 last", "nothing can be encoded after base64")
 	}
 	if n := len(m.encode); n > 0 && !strings.HasPrefix(m.encode[n-1], "base64") {
-		p.refuse(where, whole, "add base64 or base64offset", "%s without base64 asks for bytes that no access log has", m.encode[n-1])
-		return false
+		return refuse("add base64 or base64offset", "%s without base64 asks for bytes that no access log has", m.encode[n-1])
 	}
 	return true
 }
 
+// refuseValue reports a value, with the entry of a list that made it.
+func (d *detection) refuseValue(v *expanded, hint, format string, args ...any) []*matcher {
+	msg := fmt.Sprintf(format, args...)
+	if v.from != "" {
+		msg = v.from + ": " + msg
+	}
+	d.p.refuse(at(d.file, v.node), v.text, hint, "%s", msg)
+	return nil
+}
+
 // matchers turns one value of an item into the matchers of which one must
 // hold. It returns nil after reporting a fault.
-func (d *detection) matchers(src source, m *modifiers, v *yaml.Node) []*matcher {
-	where := at(d.file, v)
-	bad := func(hint, format string, args ...any) []*matcher {
-		d.p.refuse(where, v.Value, hint, format, args...)
-		return nil
-	}
-	if isNull(v) {
-		if m.kind != modText || m.shape != "" || m.windash || len(m.encode) > 0 {
-			return bad("write the field without modifiers", "null cannot be modified")
+func (d *detection) matchers(src source, m *modifiers, v *expanded) []*matcher {
+	if isNull(v.node) {
+		if m.kind != modText || m.shape != "" || m.windash || len(m.encode) > 0 || m.part != "" {
+			return d.refuseValue(v, "write the field without modifiers", "null cannot be modified")
 		}
 		return []*matcher{{op: opAbsent, shown: "null"}}
 	}
@@ -137,33 +189,42 @@ func (d *detection) matchers(src source, m *modifiers, v *yaml.Node) []*matcher 
 		if m.flags != "" {
 			flags = "(?" + m.flags + ")"
 		}
-		re, err := regexp.Compile(flags + v.Value)
+		re, err := regexp.Compile(flags + v.regex)
 		if err != nil {
-			return bad("write it in RE2 syntax: no lookaround, no back references", "the regular expression is not valid: %v", err)
+			return d.refuseValue(v, "write it in RE2 syntax: no lookaround, no back references", "the regular expression is not valid: %v", err)
 		}
-		return []*matcher{{op: opRegex, re: re, shown: v.Value}}
+		return []*matcher{{op: opRegex, re: re, shown: v.text}}
 	case modExists:
-		switch strings.ToLower(v.Value) {
+		switch strings.ToLower(v.text) {
 		case "true", "yes":
-			return []*matcher{{op: opExists, shown: v.Value}}
+			return []*matcher{{op: opExists, shown: v.text}}
 		case "false", "no":
-			return []*matcher{{op: opAbsent, shown: v.Value}}
+			return []*matcher{{op: opAbsent, shown: v.text}}
 		}
-		return bad("write true or false", "exists needs true or false")
+		return d.refuseValue(v, "write true or false", "exists needs true or false")
 	case modCompare:
 		if src.kind() != event.KindNumber {
-			return bad("use a field that holds a number, such as http.response.status_code", "%s is not a number, %s cannot compare it", src, m.compare)
+			hint := "use a field that holds a number, such as http.response.status_code"
+			if src.isTime() {
+				hint = "compare a part of it, such as timestamp|hour|" + m.compare
+			}
+			return d.refuseValue(v, hint, "%s is not a number, %s cannot compare it", src, m.compare)
 		}
-		return d.compare(m.compare, v)
+		return d.compare(src, m.compare, v)
 	case modCIDR:
 		if src.kind() != event.KindAddress {
-			return bad("use client.address or network.peer.address", "%s is not an address, cidr cannot match it", src)
+			return d.refuseValue(v, "use client.address or network.peer.address", "%s is not an address, cidr cannot match it", src)
 		}
-		pfx, err := netip.ParsePrefix(v.Value)
+		pfx, err := netip.ParsePrefix(v.text)
+		if a, aerr := netip.ParseAddr(v.text); err != nil && aerr == nil && a.Zone() == "" {
+			pfx, err = netip.PrefixFrom(a, a.BitLen()), nil // the network of one address
+		}
 		if err != nil {
-			return bad("write it as 192.0.2.0/24 or 2001:db8::/32", "%q is not a network", v.Value)
+			return d.refuseValue(v, "write it as 192.0.2.0/24 or 2001:db8::/32", "%q is not a network", v.text)
 		}
-		return []*matcher{cidrMatcher(pfx, v.Value)}
+		return []*matcher{cidrMatcher(pfx, v.text)}
+	case modFieldRef:
+		return d.fieldRef(src, m, v)
 	default:
 		return d.textMatchers(src, m, v)
 	}
@@ -176,13 +237,15 @@ func cidrMatcher(pfx netip.Prefix, shown string) *matcher {
 	return &matcher{op: opCIDR, cidr: pfx.Masked(), shown: shown}
 }
 
-func (d *detection) compare(how string, v *yaml.Node) []*matcher {
-	f, err := strconv.ParseFloat(v.Value, 64)
-	if err != nil || math.Abs(f) > 1<<53 {
-		d.p.refuse(at(d.file, v), v.Value, "write a plain number", "%q is not a number", v.Value)
-		return nil
+func (d *detection) compare(src source, how string, v *expanded) []*matcher {
+	f, err := strconv.ParseFloat(v.text, 64)
+	if err != nil || !(math.Abs(f) <= 1<<53) {
+		return d.refuseValue(v, "write a plain number", "%q is not a number", v.text)
 	}
-	m := &matcher{shown: v.Value}
+	if low, high, ok := src.limits(); ok && (f < low || f > high || f != math.Trunc(f)) {
+		return d.refuseValue(v, "write one of them", "%s is a whole number from %v to %v, %q is none", src, low, high, v.text)
+	}
+	m := &matcher{shown: how + " " + v.text}
 	switch how {
 	case "gte":
 		m.op, m.num = opNumGte, int64(math.Ceil(f))
@@ -196,14 +259,12 @@ func (d *detection) compare(how string, v *yaml.Node) []*matcher {
 	return []*matcher{m}
 }
 
-func (d *detection) textMatchers(src source, m *modifiers, v *yaml.Node) []*matcher {
-	where := at(d.file, v)
-	variants := [][]part{parsePattern(v.Value)}
+func (d *detection) textMatchers(src source, m *modifiers, v *expanded) []*matcher {
+	variants := [][]part{v.parts}
 	if m.windash {
 		variants = windash(variants[0])
 		if variants == nil {
-			d.p.refuse(where, v.Value, "write fewer dashes in one value", "windash would make more than %d variants", maxDashVariants)
-			return nil
+			return d.refuseValue(v, "write fewer dashes in one value", "windash would make more than %d variants", maxDashVariants)
 		}
 	}
 	for _, e := range m.encode {
@@ -211,8 +272,7 @@ func (d *detection) textMatchers(src source, m *modifiers, v *yaml.Node) []*matc
 		for _, parts := range variants {
 			lit, ok := plain(parts)
 			if !ok || lit == "" {
-				d.p.refuse(where, v.Value, `escape the wildcard as \* or \?`, "%s needs a plain text without wildcards", e)
-				return nil
+				return d.refuseValue(v, `escape the wildcard as \* or \?`, "%s needs a plain text without wildcards", e)
 			}
 			for _, enc := range encodings(e, lit) {
 				next = append(next, []part{{lit: enc}})
@@ -231,14 +291,17 @@ func (d *detection) textMatchers(src source, m *modifiers, v *yaml.Node) []*matc
 		case "endswith":
 			parts = wrap(parts, true, false)
 		}
-		mt := textMatcher(parts, m.cased, v.Value)
+		mt := textMatcher(parts, m.cased, v.text)
+		if m.part != "" && mt.op != opExact {
+			return d.refuseValue(v, "write a whole number, or compare with lt, lte, gt or gte", "the %s of a time is a number, %q is none", m.part, v.text)
+		}
 		if mt.op == opExact {
 			if mt = d.typed(src, mt, v); mt == nil {
 				return nil
 			}
 		}
 		if mt.op == opExists && shape != "" {
-			d.p.warn(where, v.Value, "write exists: true if that is meant", "this matches every value that is there")
+			d.p.warn(at(d.file, v.node), v.text, "write exists: true if that is meant", "this matches every value that is there")
 		}
 		out = append(out, mt)
 	}
@@ -247,19 +310,23 @@ func (d *detection) textMatchers(src source, m *modifiers, v *yaml.Node) []*matc
 
 // typed turns an exact text into a number or an address where the field holds
 // such.
-func (d *detection) typed(src source, m *matcher, v *yaml.Node) *matcher {
+func (d *detection) typed(src source, m *matcher, v *expanded) *matcher {
 	switch src.kind() {
 	case event.KindNumber:
 		n, err := strconv.ParseInt(m.text, 10, 64)
+		if low, high, ok := src.limits(); ok && (err != nil || float64(n) < low || float64(n) > high) {
+			d.refuseValue(v, "write one of them", "%s is a whole number from %v to %v, %q is none", src, low, high, v.text)
+			return nil
+		}
 		if err != nil {
-			d.p.refuse(at(d.file, v), v.Value, "write a whole number, or digits with wildcards such as 4*", "%s is a number, %q is none", src, v.Value)
+			d.refuseValue(v, "write a whole number, or digits with wildcards such as 4*", "%s is a number, %q is none", src, v.text)
 			return nil
 		}
 		return &matcher{op: opNumEq, num: n, shown: m.shown}
 	case event.KindAddress:
 		a, err := netip.ParseAddr(m.text)
 		if err != nil {
-			d.p.refuse(at(d.file, v), v.Value, "write an address, an address with wildcards, or use cidr for a network", "%s is an address, %q is none", src, v.Value)
+			d.refuseValue(v, "write an address, an address with wildcards, or use cidr for a network", "%s is an address, %q is none", src, v.text)
 			return nil
 		}
 		a = a.Unmap().WithZone("")

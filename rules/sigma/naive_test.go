@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"gatewatch/event"
@@ -50,6 +51,10 @@ func naiveLeaf(src source, m *matcher, ev *event.Event) bool {
 		return len(values) > 0
 	case opAbsent:
 		return len(values) == 0
+	case opNever:
+		return false
+	case opFieldRef:
+		return naiveRef(src, m, ev)
 	case opNumEq, opNumGte, opNumLte:
 		if len(values) == 0 {
 			return false
@@ -69,6 +74,93 @@ func naiveLeaf(src source, m *matcher, ev *event.Event) bool {
 		}
 	}
 	return false
+}
+
+// naiveRef compares the values of two fields as logged, and then both decoded.
+func naiveRef(src source, m *matcher, ev *event.Event) bool {
+	a, b := naiveValues(src, ev), naiveValues(m.ref, ev)
+	if len(a) == 0 || len(b) == 0 {
+		return false
+	}
+	// A text has its decoded values behind those as logged, as many.
+	half := func(v []string, src source, decoded bool) []string {
+		switch {
+		case src.kind() != event.KindText:
+			return v
+		case decoded:
+			return v[len(v)/2:]
+		default:
+			return v[:len(v)/2]
+		}
+	}
+	for _, decoded := range []bool{false, true} {
+		for _, x := range half(a, src, decoded) {
+			for _, y := range half(b, m.ref, decoded) {
+				if !m.cased {
+					x, y = naiveLower(x), naiveLower(y)
+				}
+				switch m.shape {
+				case opExact:
+					if src.kind() == event.KindAddress && m.ref.kind() == event.KindAddress {
+						x, y = strings.TrimPrefix(x, "::ffff:"), strings.TrimPrefix(y, "::ffff:")
+					}
+					if x == y {
+						return true
+					}
+				case opContains:
+					if strings.Contains(x, y) {
+						return true
+					}
+				case opPrefix:
+					if strings.HasPrefix(x, y) {
+						return true
+					}
+				case opSuffix:
+					if strings.HasSuffix(x, y) {
+						return true
+					}
+				}
+			}
+		}
+	}
+	return false
+}
+
+var naiveUpper = regexp.MustCompile(`[A-Z]`)
+
+func naiveLower(s string) string {
+	return string(naiveUpper.ReplaceAllFunc([]byte(s), func(b []byte) []byte { return []byte{b[0] + 32} }))
+}
+
+// naiveTime formats the parts of a time in its own way.
+func naiveTime(src source, ev *event.Event) []string {
+	if ev.Time == 0 {
+		return nil
+	}
+	t := time.Unix(ev.Time/1e9, ev.Time%1e9).UTC()
+	number := func(n int) []string { return []string{strconv.Itoa(n)} }
+	switch src {
+	case srcDate:
+		return []string{t.Format(time.DateOnly)}
+	case srcClock:
+		return []string{t.Format(time.TimeOnly)}
+	case srcMinute:
+		return number(t.Minute())
+	case srcHour:
+		return number(t.Hour())
+	case srcDay:
+		return number(t.Day())
+	case srcMonth:
+		return number(int(t.Month()))
+	case srcYear:
+		return number(t.Year())
+	case srcWeek:
+		// The week that has this week's Thursday, counted from the year that it is in.
+		thursday := t.AddDate(0, 0, 3-(int(t.Weekday())+6)%7)
+		return number((thursday.YearDay()-1)/7 + 1)
+	default:
+		return []string{t.Format(time.DateOnly) + "T" + t.Format(time.TimeOnly) + "Z"}
+	}
 }
 
 func naiveText(m *matcher, v string) bool {
@@ -163,6 +255,10 @@ func naiveValues(src source, ev *event.Event) []string {
 		if len(parts) > 1 && parts[len(parts)-1] != "" {
 			values = []string{parts[len(parts)-1]}
 		}
+	case srcTimestamp, srcDate, srcClock:
+		values = naiveTime(src, ev)
+	case srcMinute, srcHour, srcDay, srcWeek, srcMonth, srcYear:
+		return naiveTime(src, ev)
 	default:
 		if v, ok := ev.Text(event.Field(src)); ok && v != "" {
 			values = []string{v}

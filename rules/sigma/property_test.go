@@ -7,11 +7,15 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"gatewatch/event"
 )
 
-var rounds = flag.Int("rounds", 80, "rule sets in the property test; each is 20 rules on 60 events")
+var (
+	rounds    = flag.Int("rounds", 80, "rule sets of other property tests")
+	pairCount = flag.Int("sigma.pairs", 100_000, "pairs of a rule and an event in the property test")
+)
 
 // gen makes random rules and events out of the same few pieces, so that they
 // meet often.
@@ -63,7 +67,17 @@ func (g gen) list(n int, f func() string) string {
 func (g gen) item() string {
 	textField := g.pick("url.path", "url.query", "cs-uri-query", "c-uri", "user_agent.original", "cs-referer", "http.request.method",
 		"cs-method", "cs-host", "c-uri-extension", "cs-version", "user.name", "auth.login", "request.malformed_reason", "client.prefix", "event.original")
-	switch g.r.IntN(12) {
+	switch g.r.IntN(16) {
+	case 12:
+		return g.timeItem()
+	case 13:
+		return g.refItem()
+	case 14:
+		return g.listItem()
+	case 15:
+		return g.pick("url.query", "user_agent.original", "event.original") + "|" +
+			g.pick("windash|contains", "base64offset|contains", "base64|contains|cased", "wide|base64offset|contains", "utf16|base64|contains") + ": " +
+			g.pick("'-x'", "'a -b'", "ab", "'k'", "[sel, 'a']")
 	case 0:
 		return "sc-status: " + g.pick("200", "404", "[200, 404]", "'4*'", "'?0?'", "null", "['40*', 500]")
 	case 1:
@@ -88,6 +102,70 @@ func (g gen) item() string {
 		return g.pick("sc-bytes", "c-ip") + "|" + g.pick("contains", "startswith", "endswith") + ": " + g.list(2, func() string { return g.pick("1", "10", "0", "2001", ":") })
 	default:
 		return textField + "|" + g.pick("contains", "startswith", "endswith") + ": " + quote(g.value())
+	}
+}
+
+func (g gen) timeItem() string {
+	field := g.pick("timestamp", "@timestamp", "event.time")
+	switch g.r.IntN(5) {
+	case 0:
+		return g.pick("date", "timestamp") + "|startswith: " + g.pick("'2026-'", "'2026-12'", "2027")
+	case 1:
+		return g.pick("time|endswith: ':00'", "time: '23:59:59'", "date: 2026-12-31", "time|exists: true", "timestamp: null")
+	}
+	part := g.pick("minute", "hour", "day", "week", "month", "year")
+	n := map[string][]string{
+		"minute": {"0", "30", "59"}, "hour": {"0", "12", "23"}, "day": {"1", "15", "31"}, "week": {"1", "52", "53"},
+		"month": {"1", "12"}, "year": {"1970", "2026", "2027"},
+	}[part]
+	return field + "|" + part + g.pick("", "|neq", "|lt", "|lte", "|gt", "|gte") + ": " + g.pick(n...)
+}
+
+func (g gen) refItem() string {
+	field := g.pick("url.path", "url.query", "c-uri", "cs-referer", "user.name", "cs-host", "event.original", "sc-bytes", "c-ip", "client.prefix", "sc-status")
+	ref := g.pick("url.query", "cs-referer", "user.name", "cs-host", "cs-uri-query", "user_agent.original", "c-uri-extension", "http.request.size", "time-taken")
+	shape := g.pick("|contains", "|startswith", "|endswith")
+	if field == "c-ip" || field == "sc-status" {
+		ref = "user.name"
+	}
+	if field == ref || field == "c-uri" && ref == "cs-uri-query" { // the same field
+		ref = "http.request.id"
+	}
+	if g.r.IntN(3) == 0 && field != "c-ip" || field == "sc-bytes" {
+		shape = ""
+	}
+	if field == "c-ip" && g.r.IntN(2) == 0 {
+		shape, ref = "", "network.peer.address"
+	}
+	return field + shape + g.pick("", "|cased") + "|fieldref" + g.pick("", "|neq") + ": " + ref
+}
+
+// lists are what %name% stands for in generated rules.
+func lists() map[string][]string {
+	return map[string][]string{
+		"few": {"a", "sel*", "?b"}, "words": {"ab", "select", "../", "K", "%41", "script", `a\*`}, "none": {}, "nets": {"10.0.0.0/9", "192.0.2.1", "2001:db8::/32"},
+		"codes": {"200", "404"},
+	}
+}
+
+func (g gen) listItem() string {
+	field := g.pick("url.path", "url.query", "cs-uri-query", "user_agent.original", "cs-referer", "user.name", "event.original")
+	value := func() string {
+		return g.pick("%few%", "%words%", "%none%", "a%words%", "%few%%words%", `\%few%`, "x", "100%", "%few%b")
+	}
+	switch g.r.IntN(6) {
+	case 0:
+		return "c-ip|cidr|expand" + g.pick("", "|neq") + ": '%nets%'"
+	case 1:
+		return "sc-status|expand: ['%codes%', '%none%']"
+	case 2:
+		return "sc-status|expand|gte: '%codes%'"
+	case 3:
+		return field + "|re|expand: " + quote(g.pick("^/%few%", "%words%+x", "(%words%|%none%)", "%few%$"))
+	case 4:
+		return field + "|contains|all|expand: " + g.list(2, value)
+	default:
+		return field + g.pick("", "|contains", "|startswith", "|endswith") + "|expand" + g.pick("", "|cased", "|neq") + ": " + g.list(3, value)
 	}
 }
 
@@ -151,38 +229,127 @@ func (g gen) event() *event.Event {
 		e.MethodOriginal = g.text(2)
 	}
 	e.Raw = g.text(12 + 30*g.r.IntN(2))
-	e.Referer, e.User, e.Protocol = g.pick("", g.text(3)), g.pick("", g.text(2)), g.pick("", "1.1", "2")
+	e.Referer, e.User, e.Protocol = g.pick("", g.text(3)), g.pick("", g.text(2), g.pick("2", "4", "1", "10.", ".3", ".1")), g.pick("", "1.1", "2")
 	e.Host, e.Scheme = g.pick("", "ab", g.text(2)), g.pick("", "https")
 	e.BodySize = []int64{-1, 0, 10, 999, 1000, 1500, 101010}[g.r.IntN(7)]
 	e.Duration = []int64{-1, 0, 200e6, 1500e6, 404e6}[g.r.IntN(5)]
 	e.Login = g.r.IntN(2) == 0
+	e.Time = g.time()
+	e.RequestSize = []int64{-1, 0, 999, 1500}[g.r.IntN(4)]
+	if g.r.IntN(3) == 0 { // fields that repeat each other
+		e.Referer, e.User = g.pick(e.Target, e.Query, e.Host), g.pick(strings.ToUpper(e.Query), e.Host, e.UserAgent)
+	}
 	e.Client = netip.Addr{}
 	if a := g.pick("", "10.1.2.3", "10.9.9.9", "2001:db8::1", "::ffff:10.1.2.3", "192.0.2.1"); a != "" {
 		e.Client = netip.MustParseAddr(a)
 	}
+	e.Peer = e.Client
+	if g.r.IntN(2) == 0 {
+		e.Peer = netip.MustParseAddr(g.pick("10.1.2.3", "2001:db8::1"))
+	}
 	return e
+}
+
+// time returns a time at or beside one of the turns of a calendar.
+func (g gen) time() int64 {
+	turns := []string{"2026-01-01T00:00:00Z", "2026-12-31T23:59:59Z", "2027-01-03T12:30:00Z", "2024-12-30T00:00:00Z", "2021-01-01T00:00:00Z", "2026-07-15T12:00:30Z"}
+	t, _ := time.Parse(time.RFC3339, turns[g.r.IntN(len(turns))])
+	switch g.r.IntN(8) {
+	case 0:
+		return 0 // not known
+	case 1:
+		return t.UnixNano() - 1
+	default:
+		return t.UnixNano() + int64(g.r.IntN(3)-1)*int64(time.Hour)
+	}
 }
 
 // TestIndexAgreesWithNaive compares the matcher with the naive evaluator on
 // random rules and events.
 func TestIndexAgreesWithNaive(t *testing.T) {
 	t.Parallel()
-	pairs, hits := 0, 0
-	for round := range *rounds {
+	done, hits := 0, 0
+	for round := 0; done < *pairCount; round++ {
 		g := gen{rand.New(rand.NewPCG(uint64(round), 7))}
 		var b strings.Builder
 		for i := range 20 {
 			b.WriteString(g.rule(i))
 		}
 		p, h := agree(t, b.String(), 60, g.event)
-		pairs, hits = pairs+p, hits+h
+		done, hits = done+p, hits+h
 		if t.Failed() {
 			t.Fatalf("round %d", round)
 		}
 	}
-	t.Logf("%d pairs, %d matches", pairs, hits)
-	if hits < pairs/20 {
-		t.Errorf("only %d of %d pairs match: the generator makes rules and events that do not meet", hits, pairs)
+	t.Logf("%d pairs, %d matches", done, hits)
+	if hits < done/20 {
+		t.Errorf("only %d of %d pairs match: the generator makes rules and events that do not meet", hits, done)
+	}
+}
+
+// TestGenerator: the random rules and events reach each kind of comparison,
+// and both its outcomes.
+func TestGenerator(t *testing.T) {
+	type outcome struct{ yes, no int }
+	seen := map[string]*outcome{}
+	var count func(n *node, ev *event.Event)
+	count = func(n *node, ev *event.Event) {
+		for _, k := range n.kids {
+			count(k, ev)
+		}
+		if n.op != nodeLeaf {
+			return
+		}
+		for _, m := range n.leaf.any {
+			key := fmt.Sprint(m.op)
+			switch {
+			case m.op == opFieldRef:
+				key = fmt.Sprintf("reference, exact %v, kind %d", m.shape == opExact, n.leaf.src.kind())
+				if n.leaf.src.kind() == event.KindText {
+					key = fmt.Sprintf("reference, shape %d", m.shape)
+				}
+			case n.leaf.src >= srcTimestamp:
+				key = fmt.Sprintf("%s, op %d", n.leaf.src, m.op)
+			}
+			o := seen[key]
+			if o == nil {
+				o = &outcome{}
+				seen[key] = o
+			}
+			if naiveLeaf(n.leaf.src, m, ev) {
+				o.yes++
+			} else {
+				o.no++
+			}
+		}
+	}
+	for round := range 60 {
+		g := gen{rand.New(rand.NewPCG(uint64(round), 8))}
+		var b strings.Builder
+		for i := range 20 {
+			b.WriteString(g.rule(i))
+		}
+		set, _ := Parse([]Document{{File: "random.yml", Data: []byte(b.String())}})
+		x, _ := set.Compile(CompileOptions{Lists: lists()})
+		for range 10 {
+			ev := g.event()
+			for i := range x.dets {
+				count(x.dets[i].cond, ev)
+			}
+		}
+	}
+	for key, o := range seen {
+		if o.no == 0 || o.yes == 0 && key != fmt.Sprint(opNever) {
+			t.Errorf("%s: %+v", key, *o)
+		}
+	}
+	if len(seen) < 30 {
+		t.Errorf("only %d kinds of comparisons", len(seen))
+	}
+	for o := opContains; o <= opNever; o++ {
+		if seen[fmt.Sprint(o)] == nil && o != opFieldRef {
+			t.Errorf("op %d was never made", o)
+		}
 	}
 }
 
@@ -219,7 +386,13 @@ func agree(t *testing.T, yaml string, events int, next func() *event.Event) (pai
 			return 0, 0
 		}
 	}
-	x, _ := set.Compile(CompileOptions{})
+	x, problems := set.Compile(CompileOptions{Lists: lists()})
+	for _, p := range problems {
+		if p.Severity == Refused {
+			t.Errorf("%v\n%s", p, yaml)
+			return 0, 0
+		}
+	}
 	m := x.NewMatcher()
 	for range events {
 		ev := next()

@@ -11,7 +11,7 @@ func (m *Matcher) look(ev *event.Event, s *step) {
 	in := m.x.inputs[min(int(s.input), len(m.x.inputs)-1)]
 	switch s.kind {
 	case stepNumber:
-		n, ok := ev.Number(event.Field(in.src))
+		n, ok := m.number(ev, in.src)
 		switch {
 		case !ok:
 			m.setAll(in.absent)

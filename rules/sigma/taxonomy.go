@@ -17,6 +17,17 @@ const (
 	srcExtension                     // what follows the last dot of the path's last segment
 	srcVersion                       // "HTTP/1.1"
 	srcMethod                        // the method as logged
+	srcTimestamp                     // the event's time in RFC 3339, whole seconds of UTC
+	srcDate                          // its date, "2026-11-03"
+	srcClock                         // its time of day, "23:59:59"
+
+	// Parts of the time, which are numbers.
+	srcMinute
+	srcHour
+	srcDay
+	srcWeek // of ISO 8601
+	srcMonth
+	srcYear
 )
 
 func fieldSource(f event.Field) source { return source(f) }
@@ -31,14 +42,18 @@ func (s source) field() (f event.Field, ok bool) {
 		return event.FieldProtocol, true
 	case srcMethod:
 		return event.FieldMethod, true
-	case srcExtension:
-		return event.FieldNone, false
 	default:
+		if s >= srcURL {
+			return event.FieldNone, false
+		}
 		return event.Field(s), true
 	}
 }
 
 func (s source) kind() event.Kind {
+	if s >= srcMinute {
+		return event.KindNumber
+	}
 	if s >= srcURL {
 		return event.KindText
 	}
@@ -55,6 +70,10 @@ func (s source) String() string {
 		return "cs-version"
 	case srcMethod:
 		return "cs-method"
+	case srcTimestamp, srcDate, srcClock:
+		return [...]string{"timestamp", "date", "time"}[s-srcTimestamp]
+	case srcMinute, srcHour, srcDay, srcWeek, srcMonth, srcYear:
+		return [...]string{"minute", "hour", "day", "week", "month", "year"}[s-srcMinute]
 	default:
 		return event.Field(s).String()
 	}
@@ -73,6 +92,9 @@ func (s source) needs() event.FieldSet {
 	case srcMethod:
 		return set.Add(event.FieldMethod).Add(event.FieldMethodOriginal)
 	default:
+		if s >= srcURL {
+			return set // an event always has a time
+		}
 		return set.Add(event.Field(s))
 	}
 }
@@ -113,7 +135,7 @@ func squeezed(name string, tax taxonomy) (source, bool) {
 		return fieldSource(event.FieldBodySize), true
 	case "csbytes":
 		return fieldSource(event.FieldRequestSize), true
-	case "timetaken":
+	case "timetaken", "timetakenms":
 		return fieldSource(event.FieldDurationMS), true
 	case "csversion", "cversion":
 		return srcVersion, true
@@ -134,6 +156,7 @@ func sigmaNames() []string {
 		"c-ip", "src_ip", "cs-username", "cs-method", "cs-uri-stem", "c-uri-stem", "cs-uri-query", "c-uri-query",
 		"cs-uri", "c-uri", "c-uri-extension", "sc-status", "sc-bytes", "cs-bytes", "time-taken", "cs-version",
 		"cs-host", "cs-user-agent", "c-useragent", "cs-referer", "cs-referrer", "url.full", "url.extension",
+		"timestamp", "date", "time",
 	}
 }
 
@@ -144,8 +167,6 @@ func absentName(squeezedName string) string {
 		return "access logs seldom carry cookies, and gatewatch stores none"
 	case "dstip", "destinationip", "sip", "dstport", "sport", "rdns":
 		return "the server's own address and names are not part of an event"
-	case "date", "time":
-		return "rules cannot ask for a time of day yet"
 	case "ssitename", "scomputername", "cwin32status", "scwin32status", "scsubstatus", "srcport", "cport":
 		return "this field of IIS and proxy logs is not part of an event"
 	default:
@@ -179,6 +200,12 @@ func lookupSource(name string, tax taxonomy) (source, bool) {
 		return srcURL, true
 	case "url.extension":
 		return srcExtension, true
+	case "timestamp", "@timestamp", "event.time":
+		return srcTimestamp, true
+	case "date":
+		return srcDate, true
+	case "time":
+		return srcClock, true
 	}
 	return squeezed(squeeze(name), tax)
 }

@@ -23,6 +23,8 @@ const (
 	opNumGte
 	opNumLte
 	opCIDR
+	opFieldRef // compares with another field
+	opNever    // a value of an empty list
 )
 
 // matcher is one comparison of one value of a rule with a field. Two matchers
@@ -35,6 +37,8 @@ type matcher struct {
 	re    *regexp.Regexp
 	num   int64
 	cidr  netip.Prefix
+	ref   source // opFieldRef: the other field
+	shape op     // and how: opExact, opContains, opPrefix or opSuffix
 	shown string // as written, for people
 }
 
@@ -66,6 +70,9 @@ func (m *matcher) key() string {
 		}
 	case opCIDR:
 		b.WriteString(m.cidr.String())
+	case opFieldRef:
+		b.WriteByte(byte(m.shape))
+		b.WriteByte(byte(m.ref))
 	default:
 		b.WriteString(text)
 	}
