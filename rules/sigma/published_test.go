@@ -2,6 +2,7 @@ package sigma
 
 import (
 	"flag"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp/syntax"
@@ -19,11 +20,15 @@ func loadPublished(t testing.TB) []Document {
 	if _, err := os.Stat(*rulesDir); err != nil {
 		t.Skipf("no published rules here: %s is absent", *rulesDir)
 	}
-	docs, err := ReadFS(os.DirFS(filepath.Dir(*rulesDir)), filepath.Base(*rulesDir))
+	docs, err := ReadFS(publishedFS())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return docs
+}
+
+func publishedFS() (root fs.FS, folder string) {
+	return os.DirFS(filepath.Dir(*rulesDir)), filepath.Base(*rulesDir)
 }
 
 // TestPublishedRules: each rule loads or is refused for one of the reasons
