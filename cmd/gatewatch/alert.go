@@ -19,9 +19,7 @@ import (
 )
 
 func newAlert(a *app) *cobra.Command {
-	var (
-		path, level string
-	)
+	var path, level string
 	test := &cobra.Command{
 		Use:   "test RECEIVER...",
 		Short: "Send a test notification to receivers",
