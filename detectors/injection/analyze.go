@@ -32,7 +32,7 @@ func (a *Analyzer) analyze(r *Request) Set {
 	}
 	// Agents of browsers have brackets, semicolons and commas; what an attack
 	// in an agent or a referer needs is more than that.
-	if m := look(r.Agent); m&(quote|angle|curly|dollar|control|pipe|percent|backslash) != 0 {
+	if m := look(r.Agent); m&(quote|angle|curly|dollar|control|pipe|percent|backslash) != 0 || vocabulary.find(bytesOf(r.Agent))&(aboutFiles|aboutShell) != 0 {
 		suspect = true
 		a.where, a.name = InAgent, ""
 		a.judge(cut(r.Agent), false)
@@ -119,6 +119,7 @@ func (a *Analyzer) judge(s string, plus bool) {
 	sub := subject{where: a.where, name: a.name, once: a.once, full: a.full, how: how}
 	sub.mask = look(sub.full) | look(sub.once)
 	if a.where == InQuery && !suspectValue(sub.full, sub.mask) && how == 0 {
+		a.base64(&sub)
 		return // it was only encoded
 	}
 	a.classes(&sub)

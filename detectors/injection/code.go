@@ -50,7 +50,8 @@ var strongCalls = []string{
 var phpSettings = [...]string{
 	"allow_url_include", "allow_url_fopen", "auto_prepend_file", "auto_append_file", "disable_functions", "open_basedir", "safe_mode", "suhosin.", "cgi.force_redirect", "cgi.redirect_status_env", "extension", "extension_dir", "include_path", "display_errors", "error_log", "sendmail_path", "session.save_path",
 	"session.upload_progress", "magic_quotes", "register_globals", "zend_extension", "file_uploads", "upload_tmp_dir", "unserialize_callback_func", "mail.log", "user_ini.filename", "opcache.", "phar.readonly", "enable_dl", "expose_php", "html_errors", "docref_root", "arg_separator", "output_handler", "short_open_tag", "asp_tags",
-	"engine", "filter.default", "assert.", "date.timezone", "xmlrpc_errors",
+	"precision", "smtp", "memory_limit", "mbstring.", "unserialize_max_depth", "max_execution_time", "post_max_size", "upload_max_filesize", "auto_globals_jit", "serialise_precision", "default_charset", "variables_order", "error_reporting", "pcre.",
+	"session.", "browscap", "sys_temp_dir", "user_agent", "soap.", "mysqli.", "odbc.", "realpath_cache", "report_memleaks", "log_errors", "ignore_repeated", "hard_timeout", "highlight.", "zlib.", "ldap.", "curl.", "openssl.", "ffi.", "com.", "fastcgi.", "phpdbg.", "syslog.", "windows.", "xbithack", "engine", "filter.default", "assert.", "date.timezone", "xmlrpc_errors",
 }
 
 func php(s *subject) bool {
@@ -79,13 +80,13 @@ func php(s *subject) bool {
 	if i := bytes.IndexByte(t, '='); i > 0 && s.where == InQuery {
 		name := bytes.TrimSpace(bytes.TrimLeft(t[:i], " \t-d;&"))
 		for _, d := range phpSettings {
-			if bytes.HasPrefix(name, []byte(d)) && (len(d) > 9 || len(name) == len(d) || d[len(d)-1] == '.') {
+			if bytes.HasPrefix(name, []byte(d)) && (len(d) > 12 || len(name) == len(d) || d[len(d)-1] == '.') {
 				return true
 			}
 		}
 	}
 	if s.mask&round != 0 {
-		return phpCall(t, s)
+		return phpCall(t, s) || s.where != InAgent && dynamicCall(t)
 	}
 	return false
 }
@@ -96,7 +97,7 @@ func phpCall(t []byte, s *subject) bool {
 		if t[i] != '(' {
 			continue
 		}
-		j := i
+		j, commented := i, false
 		for j > 0 && (blank(t[j-1]) || t[j-1] == '"' || t[j-1] == '\'' || t[j-1] == ')' || t[j-1] == ']') {
 			j--
 		}
@@ -118,6 +119,7 @@ func phpCall(t []byte, s *subject) bool {
 			for j > 0 && blank(t[j-1]) {
 				j--
 			}
+			commented = true
 		}
 		k := j
 		for k > 0 && wordByte(t[k-1]) {
@@ -127,7 +129,10 @@ func phpCall(t []byte, s *subject) bool {
 		if len(name) < 2 || k > 0 && (t[k-1] == '.' || t[k-1] == '-') {
 			continue
 		}
-		if i > j && !inList(strongCalls, name) {
+		if commented && (inList(phpCalls, name) || phpFamily(name) || inList(strongCalls, name)) {
+			return true
+		}
+		if i > j && !inList(strongCalls, name) && (bytes.IndexByte(name, '_') < 0 || !phpFamily(name)) {
 			continue // name (x) is prose
 		}
 		if inList(strongCalls, name) && len(t) > i+1 {
@@ -164,6 +169,35 @@ var phpFamilies = [...]string{
 func phpFamily(name []byte) bool {
 	for _, f := range phpFamilies {
 		if bytes.HasPrefix(name, []byte(f)) && (f[len(f)-1] == '_' || len(name) == len(f) || len(f) > 6) {
+			return true
+		}
+	}
+	return false
+}
+
+// dynamicCall finds a call of what another expression gives: (...)('id'), [...](ls).
+func dynamicCall(t []byte) bool {
+	for i := 1; i+1 < len(t); i++ {
+		if t[i] != '(' {
+			continue
+		}
+		j := i
+		for j > 0 && blank(t[j-1]) {
+			j--
+		}
+		if j >= 2 && t[j-1] == '/' && t[j-2] == '*' {
+			if k := bytes.LastIndex(t[:j-2], []byte("/*")); k > 0 {
+				j = k
+			}
+		}
+		if j == 0 || t[j-1] != ')' && t[j-1] != ']' && t[j-1] != '}' {
+			continue
+		}
+		next := bytes.TrimLeft(t[i+1:], " \t\r\n@")
+		if len(next) == 0 {
+			continue
+		}
+		if next[0] == '\'' || next[0] == '"' || bytes.HasSuffix(bytes.TrimSpace(t), []byte(");")) {
 			return true
 		}
 	}
@@ -246,14 +280,23 @@ func java(t []byte) bool {
 			return true
 		}
 	}
-	return hasAny(t, "aced0005", "\xac\xed\x00\x05", "yv66vg") || vocabulary.find(t)&aboutObjects != 0
+	return hasAny(t, "aced0005", "\xac\xed\x00\x05", "yv66vg") || gadget(t)
+}
+
+// gadget finds names of classes and the magic of serialisation in base64, at
+// each of the three alignments.
+func gadget(t []byte) bool {
+	return hasAny(t, "ro0ab", "kztaau", "cs7qaf") || vocabulary.find(t)&aboutObjects != 0 && hasAny(t, gadgets...)
 }
 
 func n2b(s string) []byte { return []byte(s) }
 
 // otherCode finds code of JavaScript on a server, Ruby, Python and Perl.
 func otherCode(t []byte) bool {
-	return hasAny(t, "child_process", "process.mainmodule", "process.binding", "global.process", "process.env", "process.exit", "process.kill", "process.spawn", "require('", "require(\"", "require(`", "_$$nd_func$$_", "__proto__", "constructor.prototype", "constructor[prototype]", "__js_function",
+	if hasPrefixAny(t, "while(", "for(", "while (", "do{") && (t[len(t)-1] == ')' || t[len(t)-1] == ';' || t[len(t)-1] == '}') {
+		return true // a loop that does not end
+	}
+	return hasAny(t, "console[", "process[", "require[", "function() {", "process.env", "module.exports", "this.constructor", "console.info.", "console.log.", "child_process", "process.mainmodule", "process.binding", "global.process", "process.env", "process.exit", "process.kill", "process.spawn", "require('", "require(\"", "require(`", "_$$nd_func$$_", "__proto__", "constructor.prototype", "constructor[prototype]", "__js_function",
 		"process.cwd", "global.root", "module.constructor", "process.version", "execsync", "spawnsync", ".spawn(", "fs.read", "fs.write", "globalthis.", "object.assign", "object.create", "object.defineprop", "object.setproto", "reflect.construct",
 		"__import__", "__class__", "__globals__", "__subclasses__", "__builtins__", "__mro__", "os.system", "os.popen", "subprocess.", "exec(compile", "process.start", "kernel.", "%x{", "%x(", "io.popen", "io.read", "file.open", "file.read", "erb.new", "binding.eval", "instance_eval", "class_eval", "method(:", ".send(", "open3.",
 		"process.detach", "dir.entries", "dir.glob", "`#{", "system(\"", "system('", "exec(\"", "exec('", "open(\"|", "open('|", "activesupport", "marshal.load", "yaml.load", "pty.spawn", "process.fork", "process.daemon", "@{[", "core::", "while(this)", "while(1)", "while(true)", "for(;;)", "new function", "function(){", "res.end(", "response.end(", "res.write", "!function", "(function", "=>{", "->{", "this.constructor", "sandbox", "vm.run",

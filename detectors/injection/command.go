@@ -148,7 +148,7 @@ func shell(t []byte, where Where) bool {
 			return true
 		}
 	}
-	return dosStyle(t) || hasAny(t, "/dev/tcp/", "|sh|", "bash -i", "sh -i", "-e /bin/", "/bin/sh -", "/bin/bash", "/bin/cat", "nc -e", "ncat -e", "powershell -", "powershell.exe", "cmd /c", "cmd.exe /c", "cmd.exe?/c", "mkfifo ", ">/dev/null", "2>&1", "<(curl", "<(wget",
+	return dosStyle(t) || where == InQuery && batch(t) || lone(t) || hasAny(t, "/dev/tcp/", "|sh|", "bash -i", "sh -i", "-e /bin/", "/bin/sh -", "/bin/bash", "/bin/cat", "nc -e", "ncat -e", "powershell -", "powershell.exe", "cmd /c", "cmd.exe /c", "cmd.exe?/c", "mkfifo ", ">/dev/null", "2>&1", "<(curl", "<(wget",
 		"$(cat", "$(id", "$(whoami", "`id`", "`whoami", "$(curl", "$(wget", "$(sleep", "`sleep", "$(nslookup", "`nslookup", "<!--#exec", "%comspec%", "%programfiles", "%systemroot%", "/usr/bin/id", "/bin/id", "/bin/ls", "/bin/uname", "$path", "${path:", "$((", "${path}", "${home", "$shell", "/???/", "/b?n/", "/bi?/", "/?in/", "/???t /")
 }
 
@@ -161,7 +161,11 @@ var (
 		"nawk", "nc", "ncat", "net1", "netcat", "netstat", "nohup", "nslookup", "passwd", "perl", "php", "ping", "ping6", "pkill", "powershell", "printenv", "ps", "pwd", "python", "python2", "python3", "reg",
 		"regsvr32", "rm", "rmdir", "route", "rsync", "ruby", "rundll32", "sed", "sh", "socat", "ssh", "su", "sudo", "systeminfo", "tac", "tasklist", "taskkill", "tcsh", "telnet", "tftp", "tracert", "traceroute", "uname", "uptime",
 		"wget", "whoami", "wmic", "wscript", "xargs", "xterm", "xxd", "zsh", "fetch", "lynx", "cp", "mv", "dd", "dir", "id", "ifs", "ls-l", "del", "netsh", "findstr", "certutil", "bitsadmin", "mshta", "hostid", "rev", "ver", "vol", "tee", "tar",
-		"sleep", "usleep", "phpinfo()", "system(", "exec(", "eval(", "nslookup.exe", "ping.exe", "cmd.exe", "od", "nl", "pr", "wc", "du", "df", "ip", "cut", "mail", "finger",
+		"sleep", "usleep",
+		"7z", "agetty", "ansible", "ansible-playbook", "ansible-pull", "ansible-galaxy", "ansible-vault", "apt-get", "aria2c", "arp", "ash", "aws", "bzip2", "capsh", "chef-vault", "chroot", "composer", "cpio", "crontab", "cscli", "dmidecode", "dnf", "docker", "dpkg", "exiftool", "fallocate", "flock", "fping",
+		"gdb", "git", "hexdump", "hping3", "iconv", "install", "ionice", "irb", "journalctl", "jq", "kubectl", "ldconfig", "lftp", "ll", "ltrace", "lua", "make", "mawk", "mtr", "mysql", "mysqldump", "nasm", "nice", "nm", "nmap", "npm", "nsenter", "openssl", "pidof", "pip", "pip3", "pkexec", "psftp", "psql", "readelf", "rlogin", "rpm", "scp",
+		"setarch", "setfacl", "sftp", "shuf", "smbclient", "sqlite3", "ss", "ssh-keygen", "ssh-keyscan", "sshpass", "stdbuf", "strace", "sysctl", "sysinfo", "systemctl", "tclsh", "tcpdump", "terraform", "tmux", "tshark", "uconv", "uniq", "unshare", "useradd", "usermod", "uudecode", "uuencode", "visudo", "w3m", "wall", "xz", "yarn", "yum", "zypper", "rmt-tar",
+		"phpinfo()", "system(", "exec(", "eval(", "nslookup.exe", "ping.exe", "cmd.exe", "od", "nl", "pr", "wc", "du", "df", "ip", "cut", "mail", "finger",
 	}
 	weakCommands = []string{
 		"alias", "at", "bg", "cd", "clear", "cut", "date", "diff", "echo", "edit", "exec", "exit", "export", "expr", "fg", "file", "find", "finger", "free", "ftp", "groups", "halt", "head", "help", "history", "host", "kill", "last",
@@ -274,6 +278,23 @@ func prose(arg []byte) bool {
 		i++
 	}
 	return words > 0
+}
+
+// lone reports whether a value is a command that is no word of any language.
+func lone(t []byte) bool {
+	return inList([]string{"whoami", "ifconfig", "ipconfig", "netstat", "uname", "systeminfo", "tasklist", "sysinfo", "lsb_release", "id;", "ls;", "/usr/bin/id", "nslookup"}, bytes.TrimSpace(t))
+}
+
+// batch finds IF and FOR of cmd.exe with a command behind them.
+func batch(t []byte) bool {
+	t = bytes.TrimLeft(t, " &|;\"'")
+	switch {
+	case hasPrefixAny(t, "if ", "if/i", "if/"):
+		return hasAny(t, "==", " equ ", " neq ", " leq ", " lss ", " geq ", " gtr ", "exist ", "defined ", "errorlevel", "cmdextversion") && hasAny(t, " echo", "exit", " cmd", "set ", "goto", "call", "del ", "%", "(")
+	case hasPrefixAny(t, "for ", "for/"):
+		return hasAny(t, " in (", " in(", " in  (") && hasAny(t, ") do", ")do")
+	}
+	return false
 }
 
 // dosStyle finds the variables and separators of cmd.exe.

@@ -54,10 +54,10 @@ func climbs(s *subject) bool {
 			continue
 		}
 		k := j
-		if bytes.HasPrefix(t[k:], []byte("0x2f")) || bytes.HasPrefix(t[k:], []byte("0x5c")) {
-			steps++
+		if (bytes.HasPrefix(t[k:], []byte("2f")) || bytes.HasPrefix(t[k:], []byte("5c"))) && len(t) > k+2 && (t[k+2] == '.' || letter(t[k+2])) {
+			steps++ // the percent signs were lost
 			strange = true
-			i = k + 3
+			i = k + 1
 			continue
 		}
 		// ..;/ is a step for some servers; so is ..%00/ and .. with blanks
@@ -181,7 +181,7 @@ func knownFile(t []byte) bool {
 // transfer.
 var wrappers = [...]string{
 	"php://", "php:/", "file:/", "expect://", "phar://", "zip://", "zip:/", "data://", "data:;base64", "data:text/plain", "glob://", "ogg://", "rar://", "compress.zlib:", "compress.bzip2:",
-	"ssh2.", "netdoc:", "jar:", "local_file:", "view-source:", "gopher:", "dict:", "tftp:", "ldap://", "ldaps://", "sftp://", "smb://", "php:filter", "input://", "zlib:", "ftp://", "ftps",
+	"ssh2.", "netdoc:", "jar:", "local_file:", "view-source:", "gopher:", "dict:", "tftp:", "ldap://", "ldaps://", "sftp://", "smb://", "php:filter", "input://", "zlib:", "convert.iconv.", "convert.base64-", "string.rot13", "string.toupper", "ftp://", "ftps",
 }
 
 // included judges a value that is the name of a file.
@@ -202,10 +202,13 @@ func included(t []byte, where Where) bool {
 		}
 		// A whole path of the system: it begins at the root, a drive or after climbing.
 		rooted := len(t) > 1 && (t[0] == '/' || t[0] == '\\' || climbed || len(t) > 3 && letter(t[0]) && t[1] == ':' && (t[2] == '\\' || t[2] == '/'))
-		if rooted && hasPrefixAny(v, "etc/", "etc\\", "proc/", "proc\\", "var/log", "var/www", "var/lib", "var/run", "var/adm", "var/mail", "var/spool", "var/cpanel", "root/", "boot.ini", "windows/", "windows\\", "winnt", "usr/local/", "usr/lib/", "usr/share", "usr/etc", "usr/pkg", "opt/lampp", "opt/xampp", "private/etc", "dev/", "sys/", "autoexec.bat", "inetpub", "program files", "boot/", "{file}", "{knownfile}") {
+		if rooted && hasPrefixAny(v, "etc/", "etc\\", "proc/", "proc\\", "var/log", "var/www", "var/lib", "var/run", "var/adm", "var/mail", "var/spool", "var/cpanel", "root/", "boot.ini", "windows/", "windows\\", "winnt", "usr/local/", "usr/lib/", "usr/share", "usr/etc", "usr/pkg", "usr/ports", "usr/bin/", "usr/sbin/", "sys/", "opt/lampp", "opt/xampp", "private/etc", "dev/", "sys/", "autoexec.bat", "inetpub", "program files", "boot/", "{file}", "{knownfile}") {
 			return true
 		}
-		if len(t) > 3 && letter(t[0]) && t[1] == ':' && (t[2] == '\\' || t[2] == '/') && knownFile(t) {
+		if len(t) > 3 && letter(t[0]) && t[1] == ':' && (t[2] == '\\' && wordByte(t[3]) || t[2] == '/' && knownFile(t)) {
+			return true
+		}
+		if slash := bytes.LastIndexByte(t, '/'); slash >= 0 && hasPrefixAny(t[slash+1:], "access_log", "access.log", "error_log", "error.log", "master.passwd", "httpd.conf", "php.ini") {
 			return true
 		}
 		if rooted && hasAny(t, "/.ssh/", ".bash_history", "/.aws/", "id_rsa", "/.git/", "/.env", ".htpasswd", ".htaccess") {

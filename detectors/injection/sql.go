@@ -102,8 +102,15 @@ func lexSQL(dst []token, t []byte, c sqlContext) []token {
 	for i < len(t) && len(dst) < maxTokens {
 		b := t[i]
 		switch {
-		case blank(b):
+		case blank(b), b == 0xa0 && (i == 0 || t[i-1] < 0xc0):
 			i++
+		case b == '-' && i+1 < len(t) && t[i+1] == '>', b == ':' && i+1 < len(t) && t[i+1] == ':', b == '@' && i+1 < len(t) && t[i+1] == '>', b == '#' && i+1 < len(t) && t[i+1] == '>':
+			j := i + 2
+			for j < len(t) && t[j] == '>' {
+				j++
+			}
+			dst = append(dst, token{tokOp, t[i:j]})
+			i = j
 		case b == '\'' || b == '"':
 			end := stringEnd(t, i+1, b)
 			k := tokString
@@ -351,6 +358,9 @@ func (s *statement) attack() bool {
 			if s.op(i, "||", "&&", "|", "&") && s.condition(i+1, s.broken()) {
 				return true
 			}
+			if s.op(i, "||") && i > 0 && s.kind(i+1) == tokCall && inList(sqlInfo, s.t[i+1].text) {
+				return true
+			}
 		case tokEnd:
 			if s.stacked(i + 1) {
 				return true
@@ -375,12 +385,15 @@ func (s *statement) afterQuote() bool {
 		// admin'-- : nothing but the quote, and what it hides. A # needs to end the text.
 		return s.t[i].text[0] != '#' || len(s.t[i].text) < 3 || i > 1
 	case tokEnd:
-		return s.kind(i+1) == tokComment || s.stacked(i+1) || i > 1 && s.kind(i+1) == 0
+		return s.kind(i+1) == tokComment || s.stacked(i+1) || s.kind(i+1) == 0
 	case tokOp:
 		next := s.kind(i + 1)
 		if s.op(i, "=", "<", ">", "<>", "!=", "<=", ">=", "||", "+", "-", "*", "/", "^", "%", "&", "|", "&&", "<=>") && (next == tokString || next == tokOpen) {
 			// '=' , '-' , '||'x : both sides are strings, the first closed by force.
 			return s.kind(i+2) == 0 || s.kind(i+2) == tokComment || s.op(i, "=", "||", "<=>") || s.kind(i+2) == tokOp
+		}
+		if next != 0 && s.tail(i+1) && i == 1 {
+			return true // x'-email--
 		}
 		if s.op(i, "||", "+", "|") && (next == tokCall || next == tokLeft) {
 			return true
@@ -482,6 +495,12 @@ func (s *statement) condition(i int, quoted bool) bool {
 	if !ok {
 		return false
 	}
+	for s.op(j, "->", "->>", "::", "@>", "#>", "#>>") {
+		j++
+		if next, _, ok := s.operand(j); ok {
+			j = next
+		}
+	}
 	k, compared := s.comparison(j)
 	if !compared {
 		if !left {
@@ -491,8 +510,11 @@ func (s *statement) condition(i int, quoted bool) bool {
 			return true
 		}
 		end := s.kind(j)
+		if quoted && end == tokOp && (s.kind(j+1) == tokString || s.kind(j+1) == tokOpen) {
+			return true // ' or ''-'
+		}
 		if quoted && (end == 0 || end == tokComment || end == tokRight || end == tokEnd) {
-			return s.kind(i) != tokString || s.kind(i) == tokOpen || end != 0 || true
+			return true
 		}
 		return !quoted && (end == tokComment || end == tokRight && s.kind(j+1) == tokComment) && s.kind(i) != tokString
 	}
@@ -542,7 +564,7 @@ func (s *statement) keyword(i int) bool {
 		return s.selects(i)
 	case s.is(i, "order", "group") && s.is(i+1, "by"):
 		p := s.kind(i - 1)
-		if p == tokNumber || p == tokRight || p == tokString {
+		if p == tokNumber || p == tokRight || p == tokString || i == 0 && s.kind(i+3) != tokWord {
 			j := i + 2
 			k := s.kind(j)
 			e := s.kind(j + 1)
