@@ -31,6 +31,10 @@ func (m *Matcher) formsOf(ev *event.Event, id uint16) *forms {
 		}
 		return f
 	}
+	if in.src.list() {
+		f.listForms(ev.Texts(event.Field(in.src)))
+		return f
+	}
 	if text, ok := m.base(ev, in.src); ok {
 		m.addForms(f, text, in.plus)
 		if in.src == srcURL {
@@ -94,6 +98,8 @@ func (m *Matcher) base(ev *event.Event, src source) (string, bool) {
 			m.buf = append(m.buf, ev.Protocol...)
 			s = view(m.buf[from:])
 		}
+	case fieldSource(event.FieldAttackClass):
+		s = m.joined(ev.Texts(event.FieldAttackClass))
 	case srcTimestamp, srcDate, srcClock:
 		s = m.clock(ev, src)
 	case srcExtension:

@@ -48,13 +48,17 @@ type partial struct {
 	clauses uint8
 }
 
+// maxForms is how many texts one input can have in an event: four of a URL,
+// each value of a list.
+const maxForms = 32
+
 // forms are the texts of one input in this event.
 type forms struct {
 	epoch uint32
 	n     uint8
 	// isDecoded has the bits of the texts that are decoded ones.
 	isDecoded uint8
-	text      [4]string
+	text      [maxForms]string
 }
 
 // NewMatcher returns a matcher for x.

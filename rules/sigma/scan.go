@@ -47,6 +47,10 @@ func (m *Matcher) look(ev *event.Event, s *step) {
 }
 
 func (m *Matcher) lookText(ev *event.Event, id uint16, in *input) {
+	if in.src.list() {
+		m.lookList(ev, id, in)
+		return
+	}
 	text, ok := m.base(ev, in.src)
 	if !ok {
 		m.setAll(in.absent)
