@@ -28,7 +28,7 @@ func TestBadRules(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			set, problems := Parse([]Document{{filepath.Base(file), data}})
+			set, problems := Parse([]Document{{File: filepath.Base(file), Data: data}})
 			_, more := set.Compile(CompileOptions{Lists: map[string][]string{
 				"admins": {"root", "adm*"}, "nets": {"10.0.0.0/8", "intranet"}, "none": {}, "scanners": {"192.0.2.1"},
 				"words": {"a", "b", "c", "d", "e", "f", "g", "h"},
@@ -79,7 +79,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(twoRules))
 	f.Add([]byte(bases))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		set, problems := Parse([]Document{{"f.yml", data}})
+		set, problems := Parse([]Document{{File: "f.yml", Data: data}})
 		x, more := set.Compile(CompileOptions{})
 		for _, p := range append(problems, more...) {
 			if p.Line < 1 || p.Column < 1 || p.Message == "" {

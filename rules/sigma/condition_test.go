@@ -50,7 +50,7 @@ detection:
   _d: {url.path|contains: d}
   condition: %s
 `, cond)
-		set, problems := Parse([]Document{{"t.yml", []byte(yaml)}})
+		set, problems := Parse([]Document{{File: "t.yml", Data: []byte(yaml)}})
 		refused := len(set.Rules()) == 0
 		if refused != (c.want == nil) {
 			t.Errorf("%s: refused %v: %v", cond, refused, problems)

@@ -33,7 +33,7 @@ detection: {s: {url.path|endswith: .bak}, condition: s}
 	if len(docs) < 5 {
 		t.Fatalf("found only %d examples", len(docs)-1)
 	}
-	set, problems := Parse([]Document{{"rules.md", []byte(strings.Join(docs, "---\n"))}})
+	set, problems := Parse([]Document{{File: "rules.md", Data: []byte(strings.Join(docs, "---\n"))}})
 	_, more := set.Compile(CompileOptions{})
 	for _, p := range append(problems, more...) {
 		t.Error(p)

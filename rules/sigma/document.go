@@ -18,6 +18,29 @@ import (
 type Document struct {
 	File string
 	Data []byte
+	// Node is read in the place of Data where it is set: a document, or a list
+	// of them, that stands in a file of another kind, such as filters in the
+	// configuration. Problems have the node's places in that file.
+	Node *yaml.Node
+	// Only refuses documents of any other kind, where it is set.
+	Only DocumentKind
+}
+
+// roots returns the trees of the documents.
+func (d *Document) roots(p *problems) []*yaml.Node {
+	if d.Node == nil {
+		return yamlDocs(d.File, d.Data, p)
+	}
+	budget := maxNodes
+	root, ok := unalias(d.File, d.Node, 0, &budget, p)
+	switch {
+	case !ok || root == nil || isNull(root):
+		return nil
+	case root.Kind == yaml.SequenceNode:
+		return root.Content
+	default:
+		return []*yaml.Node{root}
+	}
 }
 
 // ReadFS reads all rule files (*.yml, *.yaml) under root in the order of
@@ -111,9 +134,14 @@ func Parse(docs []Document) (*Set, []Problem) {
 	var all []Problem
 	for _, doc := range docs {
 		file := &problems{}
-		for _, root := range yamlDocs(doc.File, doc.Data, file) {
+		for _, root := range doc.roots(file) {
 			p := &problems{}
-			if r := parseDocument(doc.File, root, p); r != nil {
+			r := parseDocument(doc.File, root, p)
+			if r != nil && doc.Only != 0 && r.Kind != doc.Only {
+				p.refuse(r.where, r.ID, fmt.Sprintf("write a %s, or put it into a file of rules", doc.Only), "only a %s can stand here, %q is a %s", doc.Only, r.ID, r.Kind)
+				r = nil
+			}
+			if r != nil {
 				s.enter(r, p)
 			} else if root.Kind == yaml.MappingNode {
 				for _, key := range []string{"id", "name"} {

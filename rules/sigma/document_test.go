@@ -1,12 +1,14 @@
 package sigma
 
 import (
+	"net/netip"
 	"testing"
 	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"go.yaml.in/yaml/v4"
 
 	"gatewatch/detectors/observation"
 	"gatewatch/event"
@@ -74,7 +76,7 @@ func TestScalars(t *testing.T) {
 }
 
 func TestHeader(t *testing.T) {
-	set, problems := Parse([]Document{{"dir/a.yml", []byte(`# a comment
+	set, problems := Parse([]Document{{File: "dir/a.yml", Data: []byte(`# a comment
 title: A title
 id: 6f3e2987-db24-4c78-a860-b4f4095a7095
 name: a_name
@@ -128,6 +130,59 @@ func TestEpochWraps(t *testing.T) {
 			if diff := cmp.Diff(want, ids(m.Match(evs[i]))); diff != "" {
 				t.Fatalf("epoch %d: %s", m.epoch, diff)
 			}
+		}
+	}
+}
+
+// TestNodes: documents that stand in a file of another kind have the places of
+// that file, and can be held to one kind.
+func TestNodes(t *testing.T) {
+	const text = `# the configuration
+rules:
+  filters:
+    - title: our scanner
+      filter:
+        rules: [base]
+        s: {c-ip: 192.0.2.1}
+        condition: not s
+    - title: misspelt
+      filter: {rules: [base], s: {c-ipp: 192.0.2.1}, condition: not s}
+    - title: not a filter
+      detection: {s: {c-ip: 192.0.2.1}, condition: s}
+  one:
+    title: just one
+    filter: {rules: [bas], s: {c-ip: 192.0.2.2}, condition: not s}
+`
+	var root yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &root); err != nil {
+		t.Fatal(err)
+	}
+	rules := get(root.Content[0], "rules")
+	set, problems := Parse([]Document{
+		{File: "a.yml", Data: []byte("title: base\nname: base\ndetection: {s: {url.path: /}, condition: s}\n")},
+		{File: "gatewatch.yaml", Node: get(rules, "filters"), Only: Filter},
+		{File: "gatewatch.yaml", Node: get(rules, "one"), Only: Filter},
+		{File: "gatewatch.yaml", Node: &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null"}, Only: Filter},
+	})
+	x, more := set.Compile(CompileOptions{})
+	var got []string
+	for _, p := range append(problems, more...) {
+		got = append(got, p.Error())
+	}
+	want := []string{
+		`gatewatch.yaml:10:35: unknown field "c-ipp"; did you mean c-ip?`,
+		`gatewatch.yaml:11:7: only a filter can stand here, "not a filter" is a detection; write a filter, or put it into a file of rules`,
+		`gatewatch.yaml:15:22: warning: there is no rule "bas"; did you mean base?`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	m := x.NewMatcher()
+	for client, want := range map[string]int{"192.0.2.1": 0, "192.0.2.2": 1} {
+		ev := request("GET", "/", 200, "x")
+		ev.Client = netip.MustParseAddr(client)
+		if got := len(m.Match(ev)); got != want {
+			t.Errorf("%s: %d matches", client, got)
 		}
 	}
 }

@@ -259,6 +259,8 @@ func naiveValues(src source, ev *event.Event) []string {
 		values = naiveTime(src, ev)
 	case srcMinute, srcHour, srcDay, srcWeek, srcMonth, srcYear:
 		return naiveTime(src, ev)
+	case fieldSource(event.FieldAttackClass):
+		values = slices.Clone(ev.AttackClass)
 	default:
 		if v, ok := ev.Text(event.Field(src)); ok && v != "" {
 			values = []string{v}

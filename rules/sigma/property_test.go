@@ -66,7 +66,7 @@ func (g gen) list(n int, f func() string) string {
 
 func (g gen) item() string {
 	textField := g.pick("url.path", "url.query", "cs-uri-query", "c-uri", "user_agent.original", "cs-referer", "http.request.method",
-		"cs-method", "cs-host", "c-uri-extension", "cs-version", "user.name", "auth.login", "request.malformed_reason", "client.prefix", "event.original")
+		"cs-method", "cs-host", "c-uri-extension", "cs-version", "user.name", "auth.login", "request.malformed_reason", "client.prefix", "event.original", "attack.class")
 	switch g.r.IntN(16) {
 	case 12:
 		return g.timeItem()
@@ -235,6 +235,9 @@ func (g gen) event() *event.Event {
 	e.Duration = []int64{-1, 0, 200e6, 1500e6, 404e6}[g.r.IntN(5)]
 	e.Login = g.r.IntN(2) == 0
 	e.Time = g.time()
+	for range g.r.IntN(4) {
+		e.AttackClass = append(e.AttackClass, g.pick("a", "sel", "ab", "script", "k1"))
+	}
 	e.RequestSize = []int64{-1, 0, 999, 1500}[g.r.IntN(4)]
 	if g.r.IntN(3) == 0 { // fields that repeat each other
 		e.Referer, e.User = g.pick(e.Target, e.Query, e.Host), g.pick(strings.ToUpper(e.Query), e.Host, e.UserAgent)
