@@ -30,16 +30,11 @@ func (a *Analyzer) analyze(r *Request) Set {
 	if r.Query != "" && a.query(cut(r.Query)) {
 		suspect = true
 	}
-	// Agents of browsers have brackets, semicolons and commas; what an attack
-	// in an agent or a referer needs is more than that.
-	if m := look(r.Agent); m&(quote|angle|curly|dollar|control|pipe|percent|backslash) != 0 || vocabulary.find(bytesOf(r.Agent))&(aboutFiles|aboutShell) != 0 {
+	if r.Agent != "" && a.remembered(a.agents, r.Agent, a.agent) {
 		suspect = true
-		a.where, a.name = InAgent, ""
-		a.judge(cut(r.Agent), false)
 	}
-	if m := look(r.Referer); m&(strange|percent) != 0 {
+	if r.Referer != "" && a.remembered(a.referers, r.Referer, a.refererAll) {
 		suspect = true
-		a.referer(cut(r.Referer))
 	}
 	if suspect {
 		a.stats.Suspects++
@@ -47,11 +42,63 @@ func (a *Analyzer) analyze(r *Request) Set {
 	return a.set
 }
 
+// agent judges a user agent. Those of browsers have brackets, semicolons and
+// commas; what an attack in one needs is more than that.
+func (a *Analyzer) agent(s string) bool {
+	if look(s)&(quote|angle|curly|dollar|control|pipe|percent|backslash) == 0 && vocabulary.find(bytesOf(s))&(aboutFiles|aboutShell) == 0 {
+		return false
+	}
+	a.where, a.name = InAgent, ""
+	a.judge(cut(s), false)
+	return true
+}
+
+func (a *Analyzer) refererAll(s string) bool {
+	if look(s)&(strange|percent) == 0 {
+		return false
+	}
+	a.referer(cut(s))
+	return true
+}
+
+// verdict is what was found in a text that is likely to come again.
+type verdict struct {
+	set     Set
+	suspect bool
+}
+
+// maxRemembered bounds a memory of verdicts, in texts; a full one is emptied.
+const maxRemembered = 2048
+
+// remembered answers for a text out of memory, or judges it.
+func (a *Analyzer) remembered(memory map[string]verdict, s string, judge func(string) bool) (suspect bool) {
+	if a.explain || len(s) > 512 {
+		return judge(s)
+	}
+	if v, ok := memory[s]; ok {
+		a.set |= v.set
+		return false // it was counted when it was judged
+	}
+	before := a.set
+	a.set = 0
+	v := verdict{suspect: judge(s)}
+	v.set = a.set
+	a.set |= before
+	if len(memory) >= maxRemembered {
+		clear(memory)
+	}
+	memory[strings.Clone(s)] = v
+	return v.suspect
+}
+
 func cut(s string) string { return s[:min(len(s), maxText)] }
 
 // query judges the parameters of a query, each name and value alone, and those
 // attacks that go over several. It reports whether anything was looked at.
 func (a *Analyzer) query(q string) (suspect bool) {
+	if a.request.Referer == "" && look(q)&(strange|percent) == 0 && vocabulary.find(bytesOf(q)) == 0 && !strings.Contains(q, "=/") {
+		return false
+	}
 	rest, n, split := q, 0, false
 	for rest != "" {
 		var p string

@@ -141,6 +141,7 @@ type Analyzer struct {
 	once, full, low, flat []byte
 	spare                 []byte
 	inner                 []byte // text unpacked from JSON or base64
+	agents, referers      map[string]verdict
 	stats                 Stats
 }
 
@@ -152,13 +153,16 @@ type Stats struct {
 }
 
 // New returns an analyzer.
-func New() *Analyzer { return &Analyzer{} }
+func New() *Analyzer {
+	return &Analyzer{agents: map[string]verdict{}, referers: map[string]verdict{}}
+}
 
 // Stats returns the counters.
 func (a *Analyzer) Stats() Stats { return a.stats }
 
 // Analyze returns the classes of attack in the request. It allocates nothing
-// for a request that has none of the bytes and words that attacks need.
+// for a request that has none of the bytes and words that attacks need, once
+// its agent and referer were seen.
 func (a *Analyzer) Analyze(r *Request) Set {
 	a.explain = false
 	return a.analyze(r)

@@ -57,7 +57,7 @@ func expression(e []byte, open string, closed bool) bool {
 	case "[[", "{=", "{$":
 		return arithmetic(e) || hasAny(e, "${", "t(java", "smarty", "self::", "::") && bytes.IndexByte(e, '(') >= 0 || hasPrefixAny(e, "smarty.")
 	case "#{", "@{", "%{", "*{", "~{":
-		return arithmetic(e) || look(e)&(round|quote|square) != 0 && (bytes.IndexByte(e, '(') >= 0 || bytes.IndexByte(e, '[') >= 0 || open == "%{" || open == "#{") || hasAny(e, "::", "@java", "#context", "session", "application", "param", "header")
+		return arithmetic(e) || look(e)&(round|quote|square) != 0 && (bytes.IndexByte(e, '(') >= 0 || bytes.IndexByte(e, '[') >= 0 || open == "%{" || open == "#{") || hasAny(e, "::", "@java", "#context", "application", "param", "header")
 	}
 	if arithmetic(e) {
 		return true
@@ -228,9 +228,8 @@ func xpath(t []byte) bool {
 
 // sessionNames are parameters and cookies that carry a session.
 var sessionNames = []string{
-	"jsessionid", "jservsession", "jwsession", "jsessionidsso", "phpsessid", "phpsession", "phpsessionid", "aspsessionid", "asp.net_sessionid", "aspsession", "cfid", "cftoken", "cfsid", "sessionid", "session_id", "session-id", "sessid", "sid", "viewstate", "zend_session_id", "connect.sid", "symfony", "laravel_session",
-	"ci_session", "flask", "rack.session", "_session_id", "koa.sess", "koa.sid", "play_session", "meteor_login_token", "weblogicsession", "websession", "xoops_session", "django_session", "_gitlab_session", "express.sid", "session", "jsession", "servlet_session", "sails.sid", "token_session", "play_flash", "_flask_session",
-	"sess", "auth_session", "ssid",
+	"jsessionid", "jservsession", "jwsession", "jsessionidsso", "phpsessid", "phpsession", "phpsessionid", "aspsessionid", "asp.net_sessionid", "aspsession", "cfid", "cftoken", "cfsid", "zend_session_id", "connect.sid", "laravel_session",
+	"ci_session", "rack.session", "_session_id", "koa.sess", "koa.sid", "play_session", "meteor_login_token", "weblogicsession", "websession", "xoops_session", "django_session", "_gitlab_session", "express.sid", "jsession", "cakephp", "shiny-token", "koa:sess", "_rails_session", "next-auth.session-token", "__host-next-auth.session-token", "__secure-next-auth.session-token", "sessionid", "servlet_session", "sails.sid", "_flask_session",
 }
 
 // parameter judges what a parameter is called, beside what it holds: a session

@@ -25,7 +25,7 @@ var vocabulary = newWords(map[topic][]string{
 		"truncate ", " xor ", " like ", " rlike ", "alter ", "create ", " limit ", "procedure ", "between ", "information_schema", "shutdown", "||",
 	},
 	aboutFiles: {
-		"etc/", "proc/", "boot.ini", "win.ini", "passwd", "windows", "winnt", "/var/", "/usr/", "/opt/", "/root/", "/dev/", "/home/", "inetpub", ".ssh/", ".htaccess", ".htpasswd", "web.config",
+		"etc/", "proc/", "boot.ini", "win.ini", "passwd", "windows/", "windows\\", "winnt/", "winnt\\", "/var/", "/usr/", "/opt/", "/root/", "/dev/", "/home/", "inetpub", ".ssh/", ".htaccess", ".htpasswd", "web.config",
 		"web-inf", "meta-inf", "php:", "file:", "data:", "expect:", "phar:", "zip:", "glob:", "jar:", "netdoc:", "php.ini", "httpd.conf", ".bash_history", "id_rsa", "..", "/private/", "global.asa",
 		"system32", "autoexec.bat", "program files", ".git/", ".svn/", "wp-config", "access_log", "access.log", "error_log", "error.log", "etc0x", "0x2e", "0x2f", "0x5c", "/bin/", "{file}",
 	},
@@ -37,7 +37,7 @@ var vocabulary = newWords(map[topic][]string{
 		"engine", "short_open_tag", "sendmail", "upload_", "docref_", "html_errors", "error_reporting", "max_execution", "max_input", "post_max", "realpath_cache", "sys_temp", "variables_order", "arg_separator", "auto_detect", "auto_globals", "browscap", "default_charset",
 	},
 	aboutHosts: {"http:", "https:", "ftp:", "ftps:", "//", "localhost", "metadata", "169.254", "ldap:", "ldaps:", "gopher:", "dict:", "tftp:", "rmi:", "imap:", "smtp:", "telnet:", "sftp:", "ssh:", "smb:", "jndi:", "loopback", ".internal", "lvh.me", "localtest", "nip.io", "mailto:", "script:", "moz-binding"},
-	aboutShell: {"whoami", "ifconfig", "ipconfig", "netstat", "uname", "systeminfo", "tasklist", "nslookup", "wget ", "curl ", "ping ", "powershell", "cmd.exe", "bash ", " -c ", "cat /", "ls -", "ls /", "net user", "sysinfo", "python", "perl ", "type c", "dir c"},
+	aboutShell: {"whoami", "ifconfig", "ipconfig", "netstat", "uname", "systeminfo", "tasklist", "nslookup", "wget ", "curl ", "ping ", "powershell", "cmd.exe", "bash ", " -c ", "cat /", "ls -", "ls /", "net user", "sysinfo", "python -", "python3 -", "perl -", "type c", "dir c"},
 	aboutObjects: {
 		// the magic of Java's serialisation, and names of gadgets, in base64 at each alignment
 		"ro0abq", "kztaau", "cs7qaf", "cnvudgltzq", "bydw50aw1l", "j1bnrpbwu", "hj1bnrpbwu", "chjvy2vzc2j1awxkzxi", "bwcm9jzxnzynvpbgrlcg", "hbyb2nlc3nidwlsz", "y2xvbmv0cmfuc2zvcm1lcg", "bjbg9uzxryyw5zzm9ybwvy", "gnsb25ldhjhbnnmb3jtzxi",
