@@ -24,12 +24,12 @@ const maxDigest = 100
 // it was.
 func (q *queue) foldable(m *message, now time.Time, burst int) []*message {
 	flood := q.folds && len(q.ready) >= burst
-	if m.digest() || m.Attempted || m.Group == "" && !flood {
+	if m.digest() || m.Attempted || m.Group == "" && !flood || !q.mayFold(m) {
 		return nil
 	}
 	var same, all []*message
 	for _, x := range q.ready {
-		if x.digest() || x.Attempted || x.notBefore.After(now) {
+		if x.digest() || x.Attempted || x.notBefore.After(now) || !q.mayFold(x) {
 			continue
 		}
 		all = append(all, x)
@@ -43,6 +43,11 @@ func (q *queue) foldable(m *message, now time.Time, burst int) []*message {
 	slices.SortFunc(same, func(x, y *message) int { return cmp.Compare(x.Seq, y.Seq) })
 	return same[:min(len(same), maxDigest-1)]
 }
+
+// mayFold reports whether the message may become part of a digest. Who keeps one
+// message an incident changes those that it has, which disturbs nobody and
+// leaves none behind that says what is over.
+func (q *queue) mayFold(m *message) bool { return !q.keeps || m.Cause == CauseOpened }
 
 // fold puts a digest in the place of the messages, of which all but the last
 // are ready. It becomes durable, and they cease to be, with its first attempt.

@@ -85,6 +85,7 @@ func (b *Outbox) attempt(ctx context.Context, q *queue, receiver Receiver, m *me
 	}
 	b.mu.Lock()
 	n := m.notification()
+	n.Kept = b.notes.get(q.name, m.Incident)
 	if m.Attempts > 0 {
 		b.o.Metrics.retry(q.name)
 	}
@@ -156,6 +157,7 @@ func (b *Outbox) notify(ctx context.Context, receiver Receiver, n Notification) 
 // mark commits the outcome. What was sent is never sent again because it could
 // not be marked: marking is tried until it works or the process is to stop.
 func (b *Outbox) mark(ctx context.Context, q *queue, m *message, res Result) {
+	kept := b.keep(q, m, res.Keep)
 	for try := 1; ; try++ {
 		b.mu.Lock()
 		op := StoreOp{Bucket: BucketOutbox, Key: m.key()}
@@ -165,7 +167,7 @@ func (b *Outbox) mark(ctx context.Context, q *queue, m *message, res Result) {
 			op.Value = m.encode()
 		}
 		b.mu.Unlock()
-		if b.commit([]StoreOp{op}) == nil {
+		if b.commit(append([]StoreOp{op}, kept...)) == nil {
 			return
 		}
 		select {

@@ -93,6 +93,7 @@ type Outbox struct {
 	seq     int64 // of messages
 	batch   uint64
 	staged  []staged
+	notes   notes
 	garbage map[string]bool // keys to delete: with the next commit, whoever makes it
 	changed chan struct{}
 }
@@ -105,7 +106,7 @@ type staged struct {
 
 // NewOutbox returns an empty outbox for the targets.
 func NewOutbox(o OutboxOptions) (*Outbox, error) {
-	b := &Outbox{o: o.withDefaults(), queues: map[string]*queue{}, garbage: map[string]bool{}, changed: make(chan struct{}, 1)}
+	b := &Outbox{o: o.withDefaults(), queues: map[string]*queue{}, notes: newNotes(), garbage: map[string]bool{}, changed: make(chan struct{}, 1)}
 	return b, b.SetTargets(o.Targets)
 }
 
@@ -131,6 +132,9 @@ func (b *Outbox) SetTargets(targets []Target) error {
 		for _, m := range left {
 			b.drop(m)
 		}
+		for _, key := range b.notes.forget(name) {
+			b.garbage[string(key)] = true
+		}
 		b.sayGone(name, len(left))
 		q.gone = true
 		q.poke()
@@ -146,7 +150,7 @@ func (b *Outbox) SetTargets(targets []Target) error {
 		}
 		t.Concurrency = cmp.Or(t.Concurrency, 4)
 		traits, ok := t.Receiver.(Traits)
-		q.target, q.folds = t, ok && traits.Folds()
+		q.target, q.folds, q.keeps = t, ok && traits.Folds(), ok && traits.Keeps()
 		q.unpark()
 		q.poke()
 	}
@@ -229,7 +233,16 @@ func (b *Outbox) Load(scan func(f func(key, value []byte) error) error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var found []*message
+	var kept []*note
 	err := scan(func(key, value []byte) error {
+		if isNote(key) {
+			n, err := decodeNote(key, value)
+			if err != nil {
+				return fmt.Errorf("read what a receiver kept, %q: %w", key, err)
+			}
+			kept = append(kept, n)
+			return nil
+		}
 		m, err := decodeMessage(value)
 		if err == nil && string(m.key()) != string(key) {
 			err = errDamaged
@@ -264,6 +277,7 @@ func (b *Outbox) Load(scan func(f func(key, value []byte) error) error) error {
 	for name, n := range gone {
 		b.sayGone(name, n)
 	}
+	b.loadNotes(kept)
 	return nil
 }
 

@@ -14,6 +14,7 @@ type queue struct {
 	name       string
 	target     Target
 	folds      bool                // see Traits
+	keeps      bool                // see Traits
 	byIncident map[string]*message // ready, flying or parked; a digest under each of its members
 	behind     map[string]*message // newer than what is there, and waits for it to end
 	ready      messageHeap

@@ -15,6 +15,9 @@ type Notification struct {
 	Payload  []byte    // the incident as JSON, see Incident
 	// Repeat says that an earlier attempt may have reached the receiver.
 	Repeat bool
+	// Kept is what the latest [Result] about this incident asked to keep, nil
+	// for nothing.
+	Kept []byte
 }
 
 // Reason is how an attempt ended, as a metric label.
@@ -42,6 +45,11 @@ type Result struct {
 	Retry  bool          // trying again may help
 	After  time.Duration // the receiver asked to wait this long
 	Reason Reason
+	// Keep, if not nil, is given back with later notifications about the same
+	// incident, or about one of a digest, also after a restart: it is committed with the
+	// outcome, also that of a failed attempt. At most 512 bytes; more is not kept. It
+	// may be lost, so a receiver has another way to find out, or does without.
+	Keep []byte
 }
 
 // Receiver takes notifications. Notify may be called by several goroutines,
