@@ -53,6 +53,14 @@ func (a *Analyzer) agent(s string) bool {
 	return true
 }
 
+// value judges a parameter, name=value.
+func (a *Analyzer) value(p string) bool {
+	name, value, _ := strings.Cut(p, "=")
+	a.where, a.name = InQuery, name
+	a.judge(value, true)
+	return true
+}
+
 func (a *Analyzer) refererAll(s string) bool {
 	if look(s)&(strange|percent) == 0 {
 		return false
@@ -115,10 +123,8 @@ func (a *Analyzer) query(q string) (suspect bool) {
 		if value == "" {
 			continue
 		}
-		if suspectRaw(value, look(value)) {
+		if suspectRaw(value, look(value)) && a.remembered(a.values, p, a.value) {
 			suspect = true
-			a.where, a.name = InQuery, name
-			a.judge(value, true)
 		}
 		a.parameter(name, value)
 	}

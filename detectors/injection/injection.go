@@ -142,6 +142,7 @@ type Analyzer struct {
 	spare                 []byte
 	inner                 []byte // text unpacked from JSON or base64
 	agents, referers      map[string]verdict
+	values                map[string]verdict // of parameters, name=value
 	stats                 Stats
 }
 
@@ -154,7 +155,7 @@ type Stats struct {
 
 // New returns an analyzer.
 func New() *Analyzer {
-	return &Analyzer{agents: map[string]verdict{}, referers: map[string]verdict{}}
+	return &Analyzer{agents: map[string]verdict{}, referers: map[string]verdict{}, values: map[string]verdict{}}
 }
 
 // Stats returns the counters.

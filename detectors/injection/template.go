@@ -236,7 +236,7 @@ var sessionNames = []string{
 // that came with a link from another site.
 func (a *Analyzer) parameter(name, value string) {
 	r := a.request
-	if len(name) < 3 || len(name) > 40 {
+	if r.Referer == "" || len(value) < 4 || len(name) < 3 || len(name) > 40 {
 		return
 	}
 	if look(name)&(percent|round|quote|angle) != 0 {
@@ -244,7 +244,7 @@ func (a *Analyzer) parameter(name, value string) {
 	}
 	var buf [40]byte
 	low := appendLower(buf[:0], []byte(name))
-	if len(value) > 3 && r.Referer != "" && inList(sessionNames, low) && elsewhere(r.Referer, r.Host) {
+	if inList(sessionNames, low) && elsewhere(r.Referer, r.Host) {
 		a.where, a.name = InQuery, name
 		a.hit(Fixation, bytesOf(value))
 	}
