@@ -75,7 +75,7 @@ func (e *Engine) feed(f observation.Finding, out *Findings) {
 	u.batch.Reset()
 	for _, index := range u.fed[f.Rule] {
 		r := &e.rules[index]
-		values, ok := e.upperValues(&f, &last.Card, r.Kind)
+		values, ok := e.upperValues(&f, &last.Card, r.Rule)
 		hit := observation.Hit{Rule: index, N: 1}
 		if ok && r.Type == observation.ValueCount {
 			var text string
@@ -136,13 +136,17 @@ func (e *Engine) upperHit(kind uint16, values []byte, hit observation.Hit) {
 	b.Hits = append(b.Hits, hit)
 }
 
-// upperValues encodes the entity of a kind that a finding belongs to: its
+// upperValues encodes the entity of a rule that a finding belongs to: its
 // fields are had from the finding's own entity, else from the card.
-func (e *Engine) upperValues(f *observation.Finding, card *observation.Card, kind uint16) ([]byte, bool) {
+func (e *Engine) upperValues(f *observation.Finding, card *observation.Card, r *observation.Rule) ([]byte, bool) {
 	from := &e.plan.Kinds[f.Kind]
-	to := &e.plan.Kinds[kind]
+	to := &e.plan.Kinds[r.Kind]
+	names := to.Fields
+	if r.Reads != nil {
+		names = r.Reads[slices.Index(r.Inputs, f.Rule)]
+	}
 	out := e.upper.scratch[:0]
-	for i, name := range to.Fields {
+	for i, name := range names {
 		if at := slices.Index(from.Fields, name); at >= 0 {
 			v, ok := from.Field(f.Values, at)
 			if !ok {

@@ -156,6 +156,9 @@ type Rule struct {
 	// depth n or less. Inputs lists the rules whose firings feed this one.
 	Depth  int
 	Inputs []uint32
+	// Reads names, for each of Inputs, the fields of its findings that the fields
+	// of Kind are read from, for aliases; nil where they have the same names.
+	Reads [][]string
 	// ValueField names the field that the value types count or measure, several
 	// joined by a comma. At depth 2 and more the engine takes it from the finding,
 	// see HasCardField; at depth 1 the hit brings the value.
@@ -269,8 +272,8 @@ func (p *Plan) Shares() []Share {
 func (p *Plan) Identity(rule int) uint64 {
 	r := &p.Rules[rule]
 	h := xxhash.New()
-	_, _ = fmt.Fprintf(h, "%s\x00%d\x00%q\x00%d\x00%t\x00%q\x00%q\x00%t", r.ID, r.Type, p.Kinds[r.Kind].Fields, r.Timespan, r.Depth > 1,
-		r.Steps, r.ValueField, r.Type == ValuePercentile && r.Percentile == 0)
+	_, _ = fmt.Fprintf(h, "%s\x00%d\x00%q\x00%d\x00%t\x00%q\x00%q\x00%t\x00%q", r.ID, r.Type, p.Kinds[r.Kind].Fields, r.Timespan, r.Depth > 1,
+		r.Steps, r.ValueField, r.Type == ValuePercentile && r.Percentile == 0, r.Reads)
 	return h.Sum64()
 }
 
