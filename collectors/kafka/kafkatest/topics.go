@@ -37,7 +37,7 @@ func legalName(text string) string {
 	}, text)
 }
 
-// CreateTopic makes a topic and waits until its partitions have leaders. configs
+// CreateTopic makes a topic and waits until its partitions can be written. configs
 // are settings such as retention.ms or max.message.bytes; nil for none.
 func (c *Cluster) CreateTopic(name string, partitions int, configs map[string]string) {
 	c.t.Helper()
@@ -63,7 +63,15 @@ func (c *Cluster) CreateTopic(name string, partitions int, configs map[string]st
 	if err != nil {
 		c.t.Fatalf("kafkatest: create topic %s: %v", name, err)
 	}
+	c.settle(name, partitions)
+}
+
+// settle waits until a topic has so many partitions and each of its leaders
+// knows that it is one, which it learns a little after the others.
+func (c *Cluster) settle(name string, partitions int) {
+	c.t.Helper()
 	c.Await("leaders of topic "+name, func() bool { return c.led(name) == partitions })
+	c.Ends(name)
 }
 
 // led returns how many partitions of a topic have a leader.
@@ -126,7 +134,7 @@ func (c *Cluster) AddPartitions(name string, total int) {
 	if err != nil {
 		c.t.Fatalf("kafkatest: add partitions to %s: %v", name, err)
 	}
-	c.Await("leaders of topic "+name, func() bool { return c.led(name) == total })
+	c.settle(name, total)
 }
 
 // DeleteRecords takes away what is before the offset, as retention does.
