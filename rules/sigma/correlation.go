@@ -396,7 +396,7 @@ func (c *correlationSpec) bound(file string, kv pair, p *problems) (b observatio
 	return observation.Bound{Op: op, Value: f}, true
 }
 
-// overFindings reports whether the inputs are correlations.
+// overFindings reports whether an input is a correlation.
 func (c *correlationSpec) overFindings() bool {
-	return len(c.inputs) > 0 && c.inputs[0].Kind == Correlation
+	return slices.ContainsFunc(c.inputs, func(in *Rule) bool { return in.Kind == Correlation })
 }

@@ -69,18 +69,9 @@ func (c *compiler) overEvents(r *Rule, p *problems) {
 	if p.refused {
 		return
 	}
-	// Equal lists share their entities, whatever their order in the rule.
-	slices.SortFunc(cols, func(a, b column) int { return strings.Compare(a.name, b.name) })
-	cols = slices.CompactFunc(cols, func(a, b column) bool { return a.name == b.name })
-	names, address, mean := make([]string, len(cols)), make([]bool, len(cols)), ""
-	for i, col := range cols {
-		names[i] = col.name
-		mean += col.alias
-		var ok bool
-		if address[i], ok = col.address(); !ok {
-			p.refuse(spec.aliases[col.name].where, col.name, "map it to addresses only, or to none", "the alias %q mixes addresses and texts", col.name)
-			return
-		}
+	names, address, mean, cols := c.columnNames(spec, cols, p)
+	if p.refused {
+		return
 	}
 	pr.Kind, pr.Depth = c.kind(names, address, mean), 1
 	for i, v := range vals {
@@ -93,6 +84,30 @@ func (c *compiler) overEvents(r *Rule, p *problems) {
 		pr.Steps = append(pr.Steps, s.ID)
 	}
 	id := c.add(r, pr)
+	c.x.plan.Rules[id].Feed = c.feed(id, spec, ins, cols, vals)
+}
+
+// columnNames returns a group-by list in the order of its names: equal lists
+// share their entities, whatever their order in the rule.
+func (c *compiler) columnNames(spec *correlationSpec, cols []column, p *problems) (names []string, address []bool, mean string, ordered []column) {
+	slices.SortFunc(cols, func(a, b column) int { return strings.Compare(a.name, b.name) })
+	cols = slices.CompactFunc(cols, func(a, b column) bool { return a.name == b.name })
+	names, address = make([]string, len(cols)), make([]bool, len(cols))
+	for i, col := range cols {
+		names[i] = col.name
+		mean += col.alias
+		var ok bool
+		if address[i], ok = col.address(); !ok {
+			p.refuse(spec.aliases[col.name].where, col.name, "map it to addresses only, or to none", "the alias %q mixes addresses and texts", col.name)
+		}
+	}
+	return names, address, mean, cols
+}
+
+// feed makes the detections feed a rule of the plan, and says what it gets,
+// see observation.Rule.
+func (c *compiler) feed(id uint32, spec *correlationSpec, ins []*Rule, cols, vals []column) string {
+	pr := &c.x.plan.Rules[id]
 	feed := make([]string, len(ins))
 	for i, in := range ins {
 		fields := make([]event.Field, len(cols))
@@ -100,7 +115,7 @@ func (c *compiler) overEvents(r *Rule, p *problems) {
 			fields[j] = col.fields[i]
 		}
 		s := sink{rule: id, kind: pr.Kind, variant: c.variant(fields), value: -1}
-		if at := slices.Index(spec.steps, in); at >= 0 {
+		if at := slices.Index(spec.steps, in); at >= 0 && pr.Type.Steps() {
 			s.steps = 1 << at
 		}
 		if len(vals) > 0 {
@@ -110,7 +125,7 @@ func (c *compiler) overEvents(r *Rule, p *problems) {
 				c.x.needs = c.x.needs.Add(v.fields[i])
 			}
 			s.value = c.tuple(tuple)
-			s.measures = vals[0].fields[0].Kind() == event.KindNumber && pr.Type.Measures()
+			s.measures = vals[0].fields[0].Kind() == event.KindNumber && len(vals) == 1 && pr.Type.Measures()
 		}
 		if kv := &c.x.kindVariants[pr.Kind]; !slices.Contains(*kv, s.variant) {
 			*kv = append(*kv, s.variant)
@@ -119,9 +134,8 @@ func (c *compiler) overEvents(r *Rule, p *problems) {
 		d.sinks = append(d.sinks, s)
 		feed[i] = fmt.Sprintf("%d/%d/%d/%x", c.detOf[in], s.variant, s.value, s.steps)
 	}
-	// Rules that count the same share their window, see observation.Rule.
 	slices.Sort(feed)
-	c.x.plan.Rules[id].Feed = strings.Join(slices.Compact(feed), " ")
+	return strings.Join(slices.Compact(feed), " ")
 }
 
 // measured checks the field of a type that measures, and returns the
@@ -275,20 +289,23 @@ func (c *compiler) overFindings(r *Rule, p *problems) {
 	spec := c.tunedRule(r).corr
 	pr := c.planRule(c.tunedRule(r))
 	pr.Depth = c.depth[r]
-	for _, in := range c.loadedInputs(spec) {
-		pr.Inputs = append(pr.Inputs, c.planned[in])
+	ins := c.loadedInputs(spec)
+	steps := map[*Rule]string{}
+	for _, in := range ins {
+		if in.Kind == Detection {
+			at := c.single(r, spec, in, p)
+			if p.refused {
+				return
+			}
+			pr.Inputs, steps[in] = append(pr.Inputs, at), c.x.plan.Rules[at].ID
+			continue
+		}
+		pr.Inputs, steps[in] = append(pr.Inputs, c.planned[in]), in.ID
 	}
 	for _, s := range spec.steps {
-		pr.Steps = append(pr.Steps, s.ID)
+		pr.Steps = append(pr.Steps, steps[s])
 	}
-	names, address := []string{}, map[string]bool{}
-	for _, g := range spec.groupBy {
-		if name, is, ok := c.carried(spec, pr.Inputs, g, p); ok {
-			names, address[name] = append(names, name), is
-		}
-	}
-	slices.Sort(names)
-	names = slices.Compact(names)
+	cols := c.upperColumns(r, spec, pr.Inputs, p)
 	if spec.measuresFirings() {
 		p.refuse(spec.fields[0].where, spec.fields[0].name, "measure over the detections, or count or rank what a firing carries with value_count or value_percentile of a text",
 			"a firing carries no number that %s could measure", spec.typ)
@@ -296,7 +313,9 @@ func (c *compiler) overFindings(r *Rule, p *problems) {
 	}
 	var values []string
 	for _, f := range spec.fields {
-		if name, _, ok := c.carried(spec, pr.Inputs, f, p); ok {
+		if _, ok := spec.aliases[f.name]; ok {
+			p.refuse(f.where, f.name, "name what the firings of all inputs carry", "an alias over correlations can be grouped by, but not counted")
+		} else if name, _, ok := c.carried(pr.Inputs, f, p); ok {
 			values = append(values, name)
 		}
 	}
@@ -310,12 +329,77 @@ func (c *compiler) overFindings(r *Rule, p *problems) {
 	if p.refused {
 		return
 	}
-	flags := make([]bool, len(names))
-	for i, n := range names {
-		flags[i] = address[n]
+	var names []string
+	var address []bool
+	mean := ""
+	for _, col := range cols {
+		names, address = append(names, col.name), append(address, col.address)
+		mean += c.meanings[col.name].text
 	}
-	pr.Kind = c.kind(names, flags, "")
+	if slices.ContainsFunc(cols, func(col upperColumn) bool { return col.alias }) {
+		pr.Reads = make([][]string, len(pr.Inputs))
+		for i := range pr.Reads {
+			for _, col := range cols {
+				pr.Reads[i] = append(pr.Reads[i], col.reads[i])
+			}
+		}
+	}
+	pr.Kind = c.kind(names, address, mean)
 	c.add(r, pr)
+}
+
+// upperColumn is one field of the group-by list of a correlation over
+// correlations: its name, and what it is called in the findings of each input.
+type upperColumn struct {
+	name    string
+	address bool
+	reads   []string
+	alias   bool // they are not all called so
+}
+
+// upperColumns resolves a group-by list, in the order of its names.
+func (c *compiler) upperColumns(r *Rule, spec *correlationSpec, inputs []uint32, p *problems) []upperColumn {
+	var cols []upperColumn
+	for _, g := range spec.groupBy {
+		if a, ok := spec.aliases[g.name]; ok {
+			if col, ok := c.carriedAlias(r, spec, inputs, g, a, p); ok {
+				cols = append(cols, col)
+			}
+			continue
+		}
+		if name, address, ok := c.carried(inputs, g, p); ok {
+			cols = append(cols, upperColumn{name: name, address: address, reads: slices.Repeat([]string{name}, len(inputs))})
+		}
+	}
+	slices.SortFunc(cols, func(a, b upperColumn) int { return strings.Compare(a.name, b.name) })
+	return slices.CompactFunc(cols, func(a, b upperColumn) bool { return a.name == b.name })
+}
+
+// single plans what makes a firing of each match of a detection, for a
+// temporal rule that waits for it and for correlations too: an event_count of
+// one within a second, which is as fine as order is.
+func (c *compiler) single(r *Rule, spec *correlationSpec, in *Rule, p *problems) uint32 {
+	pr := c.planRule(c.tunedRule(in))
+	pr.ID, pr.Name, pr.Shadow = in.ID+" in "+r.ID, "", false
+	pr.Type, pr.Timespan, pr.Bounds, pr.Depth = observation.EventCount, 1, []observation.Bound{{Op: observation.Gte, Value: 1}}, 1
+	for _, g := range spec.groupBy {
+		_, alias := spec.aliases[g.name]
+		_, known := lookupSource(g.name, taxWebserver)
+		if !alias && !known && c.isAlias(c.plannedInputs(spec), g.name) {
+			p.refuse(g.where, g.name, "add an alias, of another name, that says what stands for it in each of the rules",
+				"the detection %q has no %q", in.ID, g.name)
+			return 0
+		}
+	}
+	names, address, mean, cols := c.columnNames(spec, c.columns(r, spec, []*Rule{in}, spec.groupBy, p), p)
+	if p.refused {
+		return 0
+	}
+	pr.Kind = c.kind(names, address, mean)
+	id := uint32(len(c.x.plan.Rules))
+	c.x.plan.Rules = append(c.x.plan.Rules, pr)
+	c.x.plan.Rules[id].Feed = c.feed(id, spec, []*Rule{in}, cols, nil)
+	return id
 }
 
 // measuresFirings reports whether a correlation over correlations asks for a
@@ -335,10 +419,7 @@ func (c *correlationSpec) measuresFirings() bool {
 
 // carried resolves the name of something that the firings of all inputs
 // carry: a field, or an alias that all of them group by.
-func (c *compiler) carried(spec *correlationSpec, inputs []uint32, name ref, p *problems) (carried string, address, ok bool) {
-	if a, ok := spec.aliases[name.name]; ok {
-		return c.carriedAlias(spec, inputs, name, a, p)
-	}
+func (c *compiler) carried(inputs []uint32, name ref, p *problems) (carried string, address, ok bool) {
 	_, known := lookupSource(name.name, taxWebserver)
 	carried = name.name
 	if known {
@@ -371,6 +452,17 @@ func (c *compiler) carried(spec *correlationSpec, inputs []uint32, name ref, p *
 	return carried, address, true
 }
 
+// plannedInputs returns the correlations among the inputs.
+func (c *compiler) plannedInputs(spec *correlationSpec) []uint32 {
+	var out []uint32
+	for _, in := range c.loadedInputs(spec) {
+		if in.Kind == Correlation {
+			out = append(out, c.planned[in])
+		}
+	}
+	return out
+}
+
 // isAlias reports whether one of the inputs groups by something of this name.
 func (c *compiler) isAlias(inputs []uint32, name string) bool {
 	return slices.ContainsFunc(inputs, func(in uint32) bool {
@@ -378,28 +470,40 @@ func (c *compiler) isAlias(inputs []uint32, name string) bool {
 	})
 }
 
-// carriedAlias resolves an alias that stands for the same field in all
-// inputs. One that does not is refused: findings are filed under the names of
-// their own groups.
-func (c *compiler) carriedAlias(spec *correlationSpec, inputs []uint32, name ref, a alias, p *problems) (carried string, address, ok bool) {
-	plain := *spec
-	plain.aliases = nil
-	for j, in := range c.loadedInputs(spec) {
-		i := slices.IndexFunc(a.fields, func(f aliasField) bool { return c.set.byName[f.rule.name] == in })
-		if i < 0 {
-			p.refuse(a.where, name.name, "add the rule to the alias", "the alias %q has no field for the rule %q", name.name, in.ID)
-			return "", false, false
-		}
-		got, is, ok := c.carried(&plain, inputs[j:j+1], a.fields[i].field, p)
-		if !ok {
-			return "", false, false
-		}
-		if carried != "" && got != carried {
-			p.refuse(a.fields[i].field.where, a.fields[i].field.name, "give both rules an alias of one name, group each by it, and name that alias here",
-				"a firing is filed under the names of its own group: an alias over correlations cannot join %s and %s", carried, got)
-			return "", false, false
-		}
-		carried, address = got, is
+// carriedAlias resolves an alias over correlations: what it is called in the
+// findings of each input.
+func (c *compiler) carriedAlias(r *Rule, spec *correlationSpec, inputs []uint32, name ref, a alias, p *problems) (col upperColumn, ok bool) {
+	if _, ok := lookupSource(name.name, taxWebserver); ok {
+		p.refuse(a.where, name.name, "give the alias a name that is no field", "the alias %q is also the name of a field", name.name)
+		return col, false
 	}
-	return carried, address, true
+	mean := "over findings\x00"
+	for i, in := range c.loadedInputs(spec) {
+		at := slices.IndexFunc(a.fields, func(f aliasField) bool { return c.set.byName[f.rule.name] == in })
+		if at < 0 {
+			p.refuse(a.where, name.name, "add the rule to the alias", "the alias %q has no field for the rule %q", name.name, in.ID)
+			return col, false
+		}
+		got, address, ok := c.carried(inputs[i:i+1], a.fields[at].field, p)
+		switch {
+		case !ok:
+			return col, false
+		case i > 0 && address != col.address:
+			p.refuse(a.where, name.name, "map it to addresses only, or to none", "the alias %q mixes addresses and texts", name.name)
+			return col, false
+		}
+		col.address = address
+		col.reads = append(col.reads, got)
+		mean += in.ID + "\x00" + got + "\x00"
+	}
+	if col.name = col.reads[0]; len(slices.Compact(slices.Clone(col.reads))) == 1 {
+		return col, true // nothing but another name for one field
+	}
+	col.name, col.alias = name.name, true
+	if m, ok := c.meanings[name.name]; ok && m.text != mean {
+		p.refuse(a.where, name.name, "give one of them another name", "the alias %q means something else in the correlation at %s:%d", name.name, m.rule.File, m.rule.Line)
+		return col, false
+	}
+	c.meanings[name.name] = meaning{mean, r}
+	return col, true
 }

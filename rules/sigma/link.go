@@ -101,9 +101,9 @@ func (s *Set) linkCorrelation(r *Rule, p *problems) {
 				"%q stands twice in the order of a %s: it is a rule that was named before", name.name, c.typ)
 		}
 	}
-	if kinds[Detection] > 0 && kinds[Correlation] > 0 {
+	if kinds[Detection] > 0 && kinds[Correlation] > 0 && !c.typ.Steps() {
 		p.refuse(c.where, "", "wrap the detections in an event_count of their own with gte: 1",
-			"a correlation takes detections or correlations, not both")
+			"%s takes detections or correlations, not both: it would count matches and firings as if they were the same", c.typeName())
 	}
 	slices.SortFunc(c.inputs, func(a, b *Rule) int { return cmp.Compare(a.order, b.order) })
 	for _, a := range c.aliases {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -211,15 +212,14 @@ func naiveText(m *matcher, v string) bool {
 	return naiveRegexp(pat.String()).MatchString(v)
 }
 
-var naiveCache = map[string]*regexp.Regexp{}
+var naiveCache sync.Map
 
 func naiveRegexp(s string) *regexp.Regexp {
-	re := naiveCache[s]
-	if re == nil {
-		re = regexp.MustCompile(s)
-		naiveCache[s] = re
+	re, ok := naiveCache.Load(s)
+	if !ok {
+		re, _ = naiveCache.LoadOrStore(s, regexp.MustCompile(s))
 	}
-	return re
+	return re.(*regexp.Regexp)
 }
 
 // naiveValues are the texts that a leaf looks at.

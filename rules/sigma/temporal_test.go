@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"gatewatch/detectors/observation"
 )
@@ -149,6 +150,41 @@ correlation: {type: temporal, rules: [logins, probes], timespan: 1h}
 	}
 }
 
+// TestTemporalOverBoth: many failures, a correlation, and then one match of a
+// detection, as in the specification's own example.
+func TestTemporalOverBoth(t *testing.T) {
+	x := mustCompile(t, stages+`
+title: many logins
+id: logins
+correlation: {type: event_count, rules: [login], group-by: [client.address], timespan: 10m, condition: {gte: 5}}
+---
+title: in at last
+id: in
+correlation: {type: temporal_ordered, rules: [logins, take], group-by: [client.address], timespan: 1h}
+---
+title: the same by route
+id: route
+correlation: {type: temporal_ordered, rules: [logins, take], group-by: [http.route], timespan: 1h}
+`)
+	r := planned(t, x, "in")
+	if diff := cmp.Diff([]string{"logins", "take in in"}, r.Steps); diff != "" || r.Depth != 2 || len(r.Inputs) != 2 || r.Reads != nil {
+		t.Errorf("%+v\n%s", r, diff)
+	}
+	one := planned(t, x, "take in in")
+	want := observation.Rule{
+		ID: "take in in", Title: "takes", Level: observation.Medium, Family: "take", Type: observation.EventCount, Kind: r.Kind, Timespan: 1,
+		Bounds: []observation.Bound{{Op: observation.Gte, Value: 1}}, Depth: 1, Feed: one.Feed,
+	}
+	if diff := cmp.Diff(want, *one, cmpopts.EquateEmpty()); diff != "" || one.Feed == "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	ev := request("POST", "/", 200, "x")
+	ev.Route = "/"
+	if diff := cmp.Diff([]string{"client.address=203.0.113.7 logins take in in", "http.route=/ take in route"}, shown(x, x.NewMatcher(), ev)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // TestLostStep: a temporal rule that waits for a disabled one is left out,
 // says so, and makes nothing louder.
 func TestLostStep(t *testing.T) {
@@ -280,8 +316,25 @@ correlation: {%s, timespan: 1h%s}
 		{"type: event_count, rules: [low, low2], group-by: [hwo]", "gte: 2", `r.yml:%d: unknown field "hwo"; see the field table in docs/rules.md`},
 		{
 			"type: event_count, rules: [low, low2], aliases: {a: {low: client.address, low2: network.peer.address}}, group-by: [a]", "gte: 2",
-			"r.yml:%d: a firing is filed under the names of its own group: an alias over correlations cannot join client.address and network.peer.address; " +
-				"give both rules an alias of one name, group each by it, and name that alias here",
+			"a client.address|network.peer.address",
+		},
+		{
+			"type: value_count, rules: [low, low2], aliases: {a: {low: client.address, low2: network.peer.address}}, group-by: [a]", "field: a, gte: 2",
+			"r.yml:%d: an alias over correlations can be grouped by, but not counted; name what the firings of all inputs carry",
+		},
+		{
+			"type: event_count, rules: [low, low2], aliases: {who: {low: client.address, low2: network.peer.address}}, group-by: [who]", "gte: 2",
+			`r.yml:%d: the alias "who" means something else in the correlation at r.yml:16; give one of them another name`,
+		},
+		{
+			"type: event_count, rules: [low, low2], aliases: {a: {low: who, low2: network.peer.address}}, group-by: [a]", "gte: 2",
+			`r.yml:%d: the alias "a" mixes addresses and texts; map it to addresses only, or to none`,
+		},
+		{"type: temporal_ordered, rules: [low, take], aliases: {a: {low: who, take: user.name}}, group-by: [a, url.path]", "", "a+url.path user.name,url.path|who,url.path"},
+		{"type: temporal_ordered, rules: [take, low], group-by: [c-ip]", "", "client.address"},
+		{
+			"type: temporal_ordered, rules: [take, low], group-by: [who]", "",
+			`r.yml:%d: the detection "take" has no "who"; add an alias, of another name, that says what stands for it in each of the rules`,
 		},
 		{
 			"type: event_count, rules: [low, low2], aliases: {a: {low: client.address}}, group-by: [a]", "gte: 2",
@@ -314,9 +367,12 @@ correlation: {%s, timespan: 1h%s}
 			if r.ValueField != "" {
 				s += " " + r.ValueField
 			}
+			for i, names := range r.Reads {
+				s += string(" |"[min(i, 1)]) + strings.Join(names, ",")
+			}
 			got = []string{s}
 		}
-		if diff := cmp.Diff(strings.Split(c.want, "|"), got); diff != "" {
+		if diff := cmp.Diff([]string{c.want}, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.spec, diff)
 		}
 	}
