@@ -331,10 +331,10 @@ func (c *compiler) overFindings(r *Rule, p *problems) {
 	}
 	var names []string
 	var address []bool
-	mean := ""
+	var mean strings.Builder
 	for _, col := range cols {
 		names, address = append(names, col.name), append(address, col.address)
-		mean += c.meanings[col.name].text
+		mean.WriteString(c.meanings[col.name].text)
 	}
 	if slices.ContainsFunc(cols, func(col upperColumn) bool { return col.alias }) {
 		pr.Reads = make([][]string, len(pr.Inputs))
@@ -344,7 +344,7 @@ func (c *compiler) overFindings(r *Rule, p *problems) {
 			}
 		}
 	}
-	pr.Kind = c.kind(names, address, mean)
+	pr.Kind = c.kind(names, address, mean.String())
 	c.add(r, pr)
 }
 
@@ -477,7 +477,8 @@ func (c *compiler) carriedAlias(r *Rule, spec *correlationSpec, inputs []uint32,
 		p.refuse(a.where, name.name, "give the alias a name that is no field", "the alias %q is also the name of a field", name.name)
 		return col, false
 	}
-	mean := "over findings\x00"
+	mean := strings.Builder{}
+	mean.WriteString("over findings\x00")
 	for i, in := range c.loadedInputs(spec) {
 		at := slices.IndexFunc(a.fields, func(f aliasField) bool { return c.set.byName[f.rule.name] == in })
 		if at < 0 {
@@ -494,16 +495,16 @@ func (c *compiler) carriedAlias(r *Rule, spec *correlationSpec, inputs []uint32,
 		}
 		col.address = address
 		col.reads = append(col.reads, got)
-		mean += in.ID + "\x00" + got + "\x00"
+		mean.WriteString(in.ID + "\x00" + got + "\x00")
 	}
 	if col.name = col.reads[0]; len(slices.Compact(slices.Clone(col.reads))) == 1 {
 		return col, true // nothing but another name for one field
 	}
 	col.name, col.alias = name.name, true
-	if m, ok := c.meanings[name.name]; ok && m.text != mean {
+	if m, ok := c.meanings[name.name]; ok && m.text != mean.String() {
 		p.refuse(a.where, name.name, "give one of them another name", "the alias %q means something else in the correlation at %s:%d", name.name, m.rule.File, m.rule.Line)
 		return col, false
 	}
-	c.meanings[name.name] = meaning{mean, r}
+	c.meanings[name.name] = meaning{mean.String(), r}
 	return col, true
 }
