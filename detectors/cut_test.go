@@ -32,7 +32,7 @@ func TestCutIsAMoment(t *testing.T) {
 				var out Findings
 				observeOne(&b, &plan.Kinds[0], client, at, false, hits)
 				e.Apply(Run{Batch: &b, To: 1}, &out)
-				return verdicts(&out)
+				return verdicts(plan, &out)
 			})
 		}
 		disk := map[int][][]byte{}

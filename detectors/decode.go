@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"net/netip"
 	"slices"
@@ -39,7 +38,8 @@ type Mapping struct {
 	// windows lists, for each leader of the earlier plan, the rules that are
 	// still there of those that shared its window.
 	windows map[uint64][]mappedRule
-	rules   uint64 // of the earlier plan
+	rules   []int    // by rule of the earlier plan: that of the current one, or -1
+	raised  []uint32 // rules that now need more entries than their windows kept
 }
 
 // mappedRule is a rule of the current plan and the bit that it had before.
@@ -65,13 +65,17 @@ func (e *Engine) MapTable(table []byte) (*Mapping, error) {
 		identities[e.plan.Identity(i)] = i
 	}
 	m.windows = map[uint64][]mappedRule{}
-	m.rules = uint64(r.count(11))
-	for range m.rules {
+	for range r.count(11) {
 		i, ok := identities[r.uint64()]
-		leader, bit := r.uvarint(), r.uint32()
-		r.uint32()
-		if ok {
-			m.windows[leader] = append(m.windows[leader], mappedRule{uint32(i), bit})
+		leader, bit, kept := r.uvarint(), r.uint32(), r.uint32()
+		if !ok {
+			m.rules = append(m.rules, -1)
+			continue
+		}
+		m.rules = append(m.rules, i)
+		m.windows[leader] = append(m.windows[leader], mappedRule{uint32(i), bit})
+		if now := &e.rules[i]; now.Type.Counts() && now.own > kept {
+			m.raised = append(m.raised, uint32(i))
 		}
 	}
 	return m, r.err
@@ -113,6 +117,7 @@ func (e *Engine) Load(slotNumber int, chunk []byte, m *Mapping) error {
 			s.swept = r.varint()
 			s.survivors = int(r.uvarint())
 			s.now = r.varint()
+			r.warming(s, m)
 		case opSketch:
 			r.sketch(&s.sketch)
 		case opPut:
@@ -132,6 +137,9 @@ func (e *Engine) Load(slotNumber int, chunk []byte, m *Mapping) error {
 	}
 	if r.err != nil {
 		return fmt.Errorf("slot %d: %w", slotNumber, r.err)
+	}
+	for _, rule := range m.raised {
+		s.raise(rule)
 	}
 	return nil
 }
@@ -200,124 +208,14 @@ func (e *Engine) loadEntity(s *slot, r *reader, m *Mapping, cards []observation.
 		ent.order, ent.touched = order, touched
 		e.link(s.part(place), id, place)
 	}
+	var found []loadedWindow
 	for range windows {
-		cards = e.loadWindow(s, id, ent, r, m, cards, int64(touched))
+		cards, found = e.loadWindow(r, m, cards, found, int64(touched))
 	}
-	return cards
-}
-
-// loadedNode is an entry as it was read, before it is known who keeps it.
-type loadedNode struct {
-	node
-	card   observation.Card
-	client netip.Addr
-	hit    observation.Hit
-}
-
-func (e *Engine) loadWindow(s *slot, id uint32, ent *entity, r *reader, m *Mapping, cards []observation.Card, touched int64) []observation.Card {
-	old := r.uvarint()
-	flags, fired := r.byte(), r.uint32()
-	lost := int64(0)
-	if flags&diskLost != 0 {
-		lost = touched - r.varint()
-	}
-	n := r.count(8)
-	if r.err != nil || old >= m.rules || flags >= diskValues<<1 {
+	if r.err == nil && ent != nil && !e.restoreAll(s, id, ent, found) {
 		r.fail()
-		return cards
-	}
-	if flags&diskBehind != 0 {
-		fired |= windowBehind
-	}
-	nodes := make([]loadedNode, 0, n)
-	t := touched
-	line, offset := int64(0), int64(0)
-	for range n {
-		t -= r.varint()
-		l := loadedNode{node: node{time: uint32(t)}}
-		size := r.uvarint()
-		l.hit.N = uint32(size >> 1)
-		if size&1 != 0 {
-			l.counted = r.uint32()
-		}
-		l.source = uint16(r.uvarint())
-		offset += r.varint()
-		line += r.varint()
-		l.offset, l.line, l.length = offset, uint32(line), uint32(r.uvarint())
-		cards, l.card = r.card(cards)
-		l.client = r.addr()
-		if flags&diskValues != 0 {
-			l.hit.Hash, l.hit.Value = r.uint64(), r.text()
-		}
-		nodes = append(nodes, l)
-	}
-	if r.err != nil || ent == nil {
-		return cards
-	}
-	// The rules that shared the window may be spread over several now.
-	leaders := map[uint32][]mappedRule{}
-	for _, mr := range m.windows[old] {
-		l := e.rules[mr.rule].leader
-		leaders[l] = append(leaders[l], mr)
-	}
-	for _, l := range slices.Sorted(maps.Keys(leaders)) {
-		e.restore(s, id, ent, l, loadedWindow{fired, uint32(lost), nodes, leaders[l]})
 	}
 	return cards
-}
-
-// loadedWindow is a window as it was read, with those of its rules that now
-// share one.
-type loadedWindow struct {
-	fired, lost uint32
-	nodes       []loadedNode
-	members     []mappedRule
-}
-
-// restore makes a leader's window of what was read.
-func (e *Engine) restore(s *slot, id uint32, ent *entity, leader uint32, l loadedWindow) {
-	bits := func(old uint32) (b uint32) {
-		for _, mr := range l.members {
-			if old&mr.bit != 0 {
-				b |= e.rules[mr.rule].bit
-			}
-		}
-		return b
-	}
-	r := &e.rules[leader]
-	wid := e.windowOf(id, ent, leader)
-	w := e.window(wid)
-	if w.head != 0 {
-		return // rules that did not count the same before now do; the first one's window goes on
-	}
-	v := view{s: s, ent: ent, id: wid, w: w, r: r}
-	w.fired, w.lost = bits(l.fired)|l.fired&windowBehind, l.lost
-	for i := range l.nodes {
-		l := &l.nodes[i]
-		nd := l.node
-		nd.counted = bits(nd.counted)
-		nd.card = e.cards.acquire(&l.card)
-		if l.client.IsValid() {
-			nd.client = e.clients.acquire(&l.client)
-		}
-		nid := e.nodes.alloc()
-		*e.nodes.at(nid) = nd
-		s.entries++
-		r.typ.enter(e, v, nid, &l.hit)
-		e.append(w, nid)
-	}
-	if r.expires && w.head != 0 {
-		e.arm(w, r, id, ent.hash)
-	}
-	e.settle(v)
-}
-
-// settle fits a window to a rule whose bounds may have changed since it was
-// written: the state that people were told of is kept while it is still true.
-func (e *Engine) settle(v view) {
-	at := int64(v.w.tailTime)
-	e.trim(v, at)
-	v.w.fired &= e.truth(v, at) | windowBehind
 }
 
 // Reload goes over to a new plan. Windows of rules whose identity stays the
@@ -460,6 +358,50 @@ func (r *reader) card(cards []observation.Card) ([]observation.Card, observation
 	c := observation.Card{Principal: r.text(), Account: r.text(), Method: r.text(), Route: r.text(), Status: int32(r.varint()), Outcome: r.byte(), Bytes: -1}
 	c.Sum()
 	return append(cards, c), c
+}
+
+// before reads a time as what lies between it and a later one.
+func (r *reader) before(base int64) uint32 {
+	t := base - r.varint()
+	if t < 1 || t > base {
+		r.fail()
+		return 0
+	}
+	return uint32(t)
+}
+
+// stages reads what putStages wrote.
+func (r *reader) stages(base int64) (out [][stageSteps][2]uint32) {
+	for range r.count(2 * stageSteps) {
+		var st [stageSteps][2]uint32
+		for i := range st {
+			for j := range st[i] {
+				if d := int64(r.uint32()); d > 0 {
+					if d > base {
+						r.fail()
+					}
+					st[i][j] = uint32(base - d + 1)
+				}
+			}
+		}
+		out = append(out, st)
+	}
+	return out
+}
+
+// warming reads which rules have windows that may lack entries.
+func (r *reader) warming(s *slot, m *Mapping) {
+	s.warm = s.warm[:0]
+	for range r.count(2) {
+		rule, since := r.uvarint(), r.varint()
+		if rule >= uint64(len(m.rules)) {
+			r.fail()
+			return
+		}
+		if now := m.rules[rule]; now >= 0 {
+			s.warm = append(s.warm, raise{uint32(now), since})
+		}
+	}
 }
 
 func (r *reader) sketch(s *sketch) {

@@ -12,7 +12,7 @@ import (
 //
 //	chunk  := version plan op*
 //	plan   := uvarint, the number under which the pipeline keeps PlanTable
-//	op     := opClear | opMeta order swept survivors now | opSketch adds young old
+//	op     := opClear | opMeta order swept survivors now warming | opSketch adds young old
 //	        | opPut entity | opRemove hash values | opDrop hash values
 //	entity := kind hash values place order touched window*
 //
@@ -160,7 +160,14 @@ func (e *Engine) putMeta(s *slot) {
 	b = binary.AppendUvarint(b, uint64(s.order))
 	b = binary.AppendVarint(b, s.swept)
 	b = binary.AppendUvarint(b, uint64(s.survivors))
-	s.out.buf = binary.AppendVarint(b, s.now)
+	b = binary.AppendVarint(b, s.now)
+	s.cool(e.rules)
+	b = binary.AppendUvarint(b, uint64(len(s.warm)))
+	for _, x := range s.warm {
+		b = binary.AppendUvarint(b, uint64(x.rule))
+		b = binary.AppendVarint(b, x.since)
+	}
+	s.out.buf = b
 }
 
 // EncodeSome encodes up to n entities of the cut under way and reports
@@ -282,7 +289,7 @@ func (e *Engine) put(s *slot, ent *entity) {
 const (
 	diskBehind = 1 << iota // window.fired has windowBehind
 	diskLost               // window.lost follows
-	diskValues             // entries carry values
+	diskShape  = iota      // bits from here on are the shape of the entries
 )
 
 func (e *Engine) putWindow(b []byte, s *slot, w *window, base int64) []byte {
@@ -294,9 +301,8 @@ func (e *Engine) putWindow(b []byte, s *slot, w *window, base int64) []byte {
 	if w.lost != 0 {
 		flags |= diskLost
 	}
-	if r.values {
-		flags |= diskValues
-	}
+	sh := r.typ.shape()
+	flags |= byte(sh) << diskShape
 	b = binary.AppendUvarint(b, uint64(w.rule))
 	b = append(b, flags)
 	b = binary.AppendUvarint(b, uint64(w.fired&^windowBehind))
@@ -330,10 +336,32 @@ func (e *Engine) putWindow(b []byte, s *slot, w *window, base int64) []byte {
 		} else {
 			b = addrBytes(b, e.clients.entries[nd.client].value)
 		}
-		if flags&diskValues != 0 {
-			v := &e.values.entries[nd.what].value
-			b = binary.LittleEndian.AppendUint64(b, v.hash)
-			b = observation.AppendText(b, v.text)
+		b = putShape(b, sh, e, r, nd)
+	}
+	if sh == shapeSteps {
+		b = e.putStages(b, w, int64(w.tailTime))
+	}
+	return b
+}
+
+// putStages appends when the steps of a window were seen, as what lies between
+// that and a time, and 1; 0 for never.
+func (e *Engine) putStages(b []byte, w *window, base int64) []byte {
+	n := 0
+	for id := w.side; id != 0; id = e.stages.at(id).next {
+		n++
+	}
+	b = binary.AppendUvarint(b, uint64(n))
+	for id := w.side; id != 0; id = e.stages.at(id).next {
+		st := e.stages.at(id)
+		for i := range st.last {
+			for _, t := range [...]uint32{st.last[i], st.from[i]} {
+				d := uint64(0)
+				if t != 0 {
+					d = uint64(base-int64(t)) + 1
+				}
+				b = binary.AppendUvarint(b, d)
+			}
 		}
 	}
 	return b

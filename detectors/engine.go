@@ -9,6 +9,7 @@ package detectors
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 	"net/netip"
 	"strings"
 
@@ -24,6 +25,8 @@ type Options struct {
 	Keys, Entries int
 	// Track makes the engine remember what changed, for BeginCut. Replays leave it off.
 	Track bool
+
+	kept uint32 // for tests: entries that windows of types that do not count keep
 }
 
 // Caps of a slot when nothing is said.
@@ -75,10 +78,15 @@ type Engine struct {
 	nodes    arena[node]
 	series   arena[series]
 	cursors  arena[cursor]
+	stages   arena[stages]
+	digits   arena[digit]
+	numbers  arena[float64]
+	forest   forest
 	cards    dict[observation.Card]
 	values   dict[counted]
 	clients  dict[netip.Addr]
 	byValue  map[valueKey]uint32 // see valueCount
+	occurs   map[valueKey]uint32 // see valueRarity
 	timers   timers
 
 	probationCap, mainCap, entriesCap int
@@ -99,9 +107,8 @@ type Engine struct {
 type rule struct {
 	*observation.Rule
 	typ     windowType
-	values  bool    // entries are values
 	own     uint32  // entries that the rule's bounds need
-	gte     float64 // the bound where there is only gte or gt, else -1
+	gte     float64 // the bound where there is only gte or gt, or the number of steps; else -1
 	expires bool    // also judged when entries expire
 	empty   bool    // true of an empty window
 	byValue bool    // values are found through Engine.byValue
@@ -135,6 +142,7 @@ type slot struct {
 	swept     int64 // window time of the last sweep
 	survivors int   // entities left by it
 	sketch    sketch
+	warm      []raise
 
 	dirty, pending []uint32
 	metaDirty      bool
@@ -185,6 +193,8 @@ func New(plan *observation.Plan, o Options) *Engine {
 		values:       newDict(hashCounted, sameCounted, cloneCounted),
 		clients:      newDict(hashAddr, sameAddr, cloneAddr),
 		byValue:      map[valueKey]uint32{},
+		occurs:       map[valueKey]uint32{},
+		forest:       forest{seed: rand.Uint64()},
 		probationCap: max(1, o.Keys/8),
 		entriesCap:   max(2, o.Entries),
 	}
@@ -203,9 +213,16 @@ func (e *Engine) setPlan(plan *observation.Plan) {
 	e.rules = make([]rule, len(plan.Rules))
 	for i := range plan.Rules {
 		r := &plan.Rules[i]
-		c := rule{
-			Rule: r, typ: typeOf(r.Type), values: r.Type == observation.ValueCount, own: uint32(r.Keep()), gte: -1,
-			expires: r.TrueWhenFewer(), empty: r.Holds(0), keep: uint32(r.Keep()), reach: r.Timespan,
+		c := rule{Rule: r, typ: typeOf(r), own: uint32(r.Keep()), gte: -1, expires: r.TrueWhenFewer(), reach: r.Timespan}
+		if e.opts.kept > 0 && !r.Type.Counts() {
+			c.own = e.opts.kept
+		}
+		c.keep = c.own
+		switch {
+		case r.Type.Steps():
+			c.gte = float64(max(1, len(r.Steps)))
+		case r.Type.Counts() || r.Type == observation.ValueSum:
+			c.empty = r.Holds(0)
 		}
 		if r.Type.Counts() && !c.expires && !c.empty {
 			c.least, c.gte = c.own, float64(c.own)
@@ -345,7 +362,7 @@ func (e *Engine) observe(s *slot, t *touch, o *observation.Observation, id uint3
 	}
 	ent := e.entities.at(id)
 	e.change(s, id, ent)
-	ent.touched = uint32(rec.Window)
+	ent.touched = stamp(rec.Window)
 	t.s, t.o, t.id, t.ent = s, o, id, ent
 	e.look(t)
 	for i := range hits {

@@ -6,6 +6,8 @@ import "gatewatch/detectors/observation"
 // entry: node.what is how many they are.
 type eventCount struct{}
 
+func (eventCount) takes(*rule, *observation.Hit) bool { return true }
+
 func (eventCount) add(e *Engine, v view, t *touch, h *observation.Hit, counted uint32) uint32 {
 	v.w.total += h.N
 	if id := v.w.tail; id != 0 && int64(v.w.tailTime) == t.rec.Window {
@@ -28,8 +30,14 @@ func (eventCount) enter(e *Engine, v view, id uint32, h *observation.Hit) {
 
 func (eventCount) leave(*Engine, view, uint32) {}
 
-func (eventCount) number(_ *Engine, v view) float64 { return float64(v.w.total) }
-
 func (eventCount) clear(e *Engine, v view) { e.dropSeries(v.w) }
 
+func (eventCount) number(_ *Engine, v view, _ int64) (float64, bool) { return float64(v.w.total), true }
+
+func (eventCount) about(_ *Engine, _ view, n uint32) float64 { return float64(n) }
+
 func (eventCount) size(nd *node) uint32 { return nd.what }
+
+func (eventCount) tell(*Engine, *node, *observation.Item) {}
+
+func (eventCount) shape() shape { return shapeEvents }

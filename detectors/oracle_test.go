@@ -3,6 +3,7 @@ package detectors
 import (
 	"flag"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"runtime"
@@ -15,13 +16,15 @@ import (
 	"gatewatch/detectors/observation"
 )
 
-var sequences = flag.Int("oracle.sequences", 100_000, "random sequences that the oracle test judges")
+var sequences = flag.Int("oracle.sequences", 20_000, "random sequences that the oracle test judges, for each type")
 
 // seen is one observation as the oracle keeps it.
 type seen struct {
 	at      int64
 	n       int64
 	value   string
+	number  float64
+	steps   uint64
 	counted bool
 }
 
@@ -29,6 +32,7 @@ type seen struct {
 // again each time.
 type oracle struct {
 	rule  *observation.Rule
+	kept  int // newest entries that types which do not count keep
 	all   []seen
 	fired bool
 	last  int64
@@ -40,33 +44,117 @@ type verdict struct {
 	Rule      uint32
 	Fired     bool
 	Number    int64
+	Value     float64
+	Capped    bool
 	Uncounted int64
+	Told      float64 // made of all that the items of a measure or of steps tell
 }
 
 // window returns the indexes of what counts in (at-timespan, at], oldest
-// first: every observation, or the latest of each value; the newest only as
-// far as the rule keeps them.
-func (o *oracle) window(at int64) (in []int, number int64) {
+// first: every observation, or the latest of each value; and of what is let go
+// for want of room whether there is any.
+func (o *oracle) window(at int64) (in []int, capped bool) {
 	last := map[string]int{}
 	for i, s := range o.all {
 		if s.at <= at-o.rule.Timespan {
 			continue
 		}
-		if o.rule.Type == observation.ValueCount {
-			last[s.value] = i
-		} else {
-			in = append(in, i)
-			number += s.n
-		}
+		in = append(in, i)
+		last[s.value] = i
 	}
 	if o.rule.Type == observation.ValueCount {
+		in = in[:0]
 		for _, i := range last {
 			in = append(in, i)
 		}
 		slices.Sort(in)
-		number = int64(len(in))
 	}
-	return in, number
+	if n := len(in) - o.kept; n > 0 && !o.rule.Type.Counts() {
+		return in[n:], true
+	}
+	return in, false
+}
+
+// number is what the window counts.
+func (o *oracle) number(in []int) (n int64) {
+	for _, i := range in {
+		if o.rule.Type == observation.EventCount {
+			n += o.all[i].n
+		} else {
+			n++
+		}
+	}
+	return n
+}
+
+// compared is what the bounds are compared with; false where there is nothing.
+func (o *oracle) compared(at int64, in []int) (float64, bool) {
+	var numbers []float64
+	occurs := map[string]int{}
+	for _, i := range in {
+		numbers = append(numbers, o.all[i].number)
+		occurs[o.all[i].value]++
+	}
+	switch o.rule.Type {
+	case observation.Temporal, observation.TemporalOrdered:
+		return float64(o.steps(at)), true
+	case observation.ValueSum:
+		return exactSum(numbers), true
+	case observation.ValueAvg:
+		return exactSum(numbers) / float64(len(in)), len(in) > 0
+	case observation.ValuePercentile:
+		if len(in) == 0 {
+			return 0, false
+		}
+		if o.rule.Percentile > 0 {
+			slices.Sort(numbers)
+			rank := 1
+			for float64(rank)*100 < o.rule.Percentile*float64(len(in)) {
+				rank++
+			}
+			return numbers[rank-1], true
+		}
+		rare := 0
+		for _, i := range in {
+			if occurs[o.all[i].value] <= occurs[o.all[in[len(in)-1]].value] {
+				rare++
+			}
+		}
+		return 100 * float64(rare) / float64(len(in)), true
+	default:
+		return float64(o.number(in)), true
+	}
+}
+
+// steps is how many of the steps, of temporal_ordered from the first on, are
+// among all observations of the window, whether there is room for them or not.
+func (o *oracle) steps(at int64) (n int) {
+	ordered := o.rule.Type == observation.TemporalOrdered
+	after := int64(0)
+	for step := range o.rule.Steps {
+		best := int64(math.MaxInt64) // the earliest that can follow the step before
+		for _, s := range o.all {
+			if s.at > at-o.rule.Timespan && s.steps>>step&1 != 0 && (!ordered || s.at >= after) {
+				best = min(best, s.at)
+			}
+		}
+		switch {
+		case best < math.MaxInt64:
+			n++
+			after = best
+		case ordered:
+			return n
+		}
+	}
+	return n
+}
+
+func (o *oracle) holds(at int64, in []int) bool {
+	n, ok := o.compared(at, in)
+	if o.rule.Type.Steps() {
+		return int(n) == len(o.rule.Steps)
+	}
+	return ok && o.rule.Holds(n)
 }
 
 func (o *oracle) expire(to int64, rule uint32) (out []verdict) {
@@ -77,11 +165,12 @@ func (o *oracle) expire(to int64, rule uint32) (out []verdict) {
 		if !slices.ContainsFunc(o.all, func(x seen) bool { return x.at+o.rule.Timespan == s }) {
 			continue
 		}
-		_, before := o.window(s - 1)
-		in, after := o.window(s)
-		if was, is := o.rule.Holds(float64(before)), o.rule.Holds(float64(after)); is && !was {
+		before, _ := o.window(s - 1)
+		was := o.holds(s-1, before)
+		in, capped := o.window(s)
+		if is := o.holds(s, in); is && !was {
 			o.fired = true
-			out = append(out, verdict{s, rule, true, after, o.count(in)})
+			out = append(out, o.verdict(s, rule, in, capped, true))
 		} else if !is {
 			o.fired = false
 		}
@@ -89,49 +178,91 @@ func (o *oracle) expire(to int64, rule uint32) (out []verdict) {
 	return out
 }
 
-// count tells how much of a window was not counted by an earlier finding.
-func (o *oracle) count(in []int) (n int64) {
-	for _, i := range in {
-		switch {
-		case o.all[i].counted:
-		case o.rule.Type == observation.ValueCount:
-			n++
-		default:
-			n += o.all[i].n
-		}
-		o.all[i].counted = true
+// verdict is a finding of what is in the window; tell says of which of it.
+func (o *oracle) verdict(at int64, rule uint32, in []int, capped, firing bool) verdict {
+	v := verdict{At: at, Rule: rule, Fired: firing, Capped: capped}
+	if o.rule.Type.Measures() {
+		v.Value, _ = o.compared(at, in)
 	}
-	return n
+	tell := in[len(in)-min(1, len(in)):]
+	if firing {
+		tell = in
+		v.Number = o.number(in)
+	}
+	for _, i := range tell {
+		s := &o.all[i]
+		if !s.counted {
+			if o.rule.Type == observation.EventCount {
+				v.Uncounted += s.n
+			} else {
+				v.Uncounted++
+			}
+		}
+		s.counted = true
+		switch {
+		case o.rule.Type.Steps():
+			v.Told += float64(s.steps)
+		case o.rule.Type.Measures():
+			v.Told += math.Round(s.number * 8)
+		}
+	}
+	return v
 }
 
-func (o *oracle) observe(at, n int64, value string, rule uint32) (out []verdict) {
-	_, before := o.window(at)
-	was := o.rule.Holds(float64(before))
+func (o *oracle) observe(at int64, h *observation.Hit, rule uint32) (out []verdict) {
+	if o.rule.Type.Steps() && h.Steps == 0 {
+		return nil
+	}
+	before, _ := o.window(at)
+	was := o.holds(at, before)
 	if !was {
 		o.fired = false
 	}
-	o.all = append(o.all, seen{at: at, n: n, value: value})
-	in, after := o.window(at)
-	switch is := o.rule.Holds(float64(after)); {
+	_, emptyHas := o.compared(at, nil)
+	empty := emptyHas && !o.rule.Type.Steps() && o.rule.Holds(0)
+	o.all = append(o.all, seen{at: at, n: int64(h.N), value: h.Value, number: h.Number, steps: h.Steps})
+	in, capped := o.window(at)
+	switch is := o.holds(at, in); {
 	case !is:
 		o.fired = false
 	case o.fired:
-		o.all[len(o.all)-1].counted = true
-		out = append(out, verdict{at, rule, false, 0, n})
-	case !was:
+		out = append(out, o.verdict(at, rule, in, capped, false))
+	case !was || !empty:
 		o.fired = true
-		out = append(out, verdict{at, rule, true, after, o.count(in)})
+		out = append(out, o.verdict(at, rule, in, capped, true))
 	}
 	return out
 }
 
-func randomRule(r *rand.Rand, i int) observation.Rule {
-	ru := observation.Rule{ID: fmt.Sprint("r", i), Alerting: true, Depth: 1, Type: observation.EventCount, Timespan: 1 + r.Int64N(20)}
-	if r.IntN(2) == 0 {
-		ru.Type = observation.ValueCount
-	}
+// oracleTypes are the types, with value_percentile of numbers and of texts apart.
+var oracleTypes = []string{"event_count", "value_count", "temporal", "temporal_ordered", "value_sum", "value_avg", "value_percentile", "rarity"}
+
+func randomRule(r *rand.Rand, i, kind int) observation.Rule {
+	ru := observation.Rule{ID: fmt.Sprint("r", i), Alerting: true, Depth: 1, Timespan: 1 + r.Int64N(20)}
+	ru.Type = observation.Type(min(kind, 6) + 1)
 	n := float64(r.Int64N(6))
-	switch r.IntN(8) {
+	switch {
+	case ru.Type.Steps():
+		for s := range 1 + r.IntN(4) {
+			ru.Steps = append(ru.Steps, fmt.Sprint("step", s))
+		}
+		if r.IntN(10) == 0 {
+			for s := range 8 {
+				ru.Steps = append(ru.Steps, fmt.Sprint("more", s))
+			}
+		}
+		return ru
+	case ru.Type == observation.ValuePercentile && kind == 6:
+		ru.Percentile = []float64{50, 100, 10, 99.9, 33.3, 75}[r.IntN(6)]
+	case ru.Type == observation.ValuePercentile:
+		n = float64(r.Int64N(100))
+	case ru.Type == observation.ValueSum:
+		n = float64(r.Int64N(20))
+	}
+	if ru.Type.Measures() && r.IntN(3) == 0 {
+		n += 0.5
+	}
+	switch r.IntN(9) {
 	case 0:
 		ru.Bounds = []observation.Bound{{Op: observation.Lt, Value: n}}
 	case 1:
@@ -143,7 +274,13 @@ func randomRule(r *rand.Rand, i int) observation.Rule {
 	case 4:
 		ru.Bounds = []observation.Bound{{Op: observation.Gt, Value: n}}
 	case 5:
-		ru.Bounds, ru.Plain, ru.Type = []observation.Bound{{Op: observation.Gte, Value: 1}}, true, observation.EventCount
+		ru.Bounds = []observation.Bound{{Op: observation.Neq, Value: n}}
+	case 6:
+		if ru.Type == observation.EventCount {
+			ru.Bounds, ru.Plain = []observation.Bound{{Op: observation.Gte, Value: 1}}, true
+			break
+		}
+		fallthrough
 	default:
 		ru.Bounds = []observation.Bound{{Op: observation.Gte, Value: n + 1}}
 	}
@@ -152,46 +289,61 @@ func randomRule(r *rand.Rand, i int) observation.Rule {
 
 // TestOracle holds the windows against the oracle on random rules and
 // sequences: equal times, gaps, late records, values that repeat, summed hits,
-// and the state taken out and in again in the middle.
+// windows that have to let entries go, and the state taken out and in again in
+// the middle, sometimes under another plan.
 func TestOracle(t *testing.T) {
 	n := *sequences
 	if testing.Short() || raceEnabled {
 		n /= 10
 	}
+	judged := make([][]int, runtime.GOMAXPROCS(0)) // by goroutine and type
 	var group sync.WaitGroup
-	workers := runtime.GOMAXPROCS(0)
-	for w := range workers {
+	for w := range judged {
+		judged[w] = make([]int, len(oracleTypes))
 		group.Go(func() {
-			for seed := w; seed < n && !t.Failed(); seed += workers {
-				oracleSequence(t, uint64(seed))
+			for seed := w; slices.Min(judged[w]) < n/len(judged) && !t.Failed(); seed += len(judged) {
+				oracleSequence(t, uint64(seed), judged[w])
 			}
 		})
 	}
 	group.Wait()
+	for i, name := range oracleTypes {
+		sum := 0
+		for w := range judged {
+			sum += judged[w][i]
+		}
+		t.Logf("%d sequences of %s", sum, name)
+	}
 }
 
-func oracleSequence(t *testing.T, seed uint64) {
+func oracleSequence(t *testing.T, seed uint64, judged []int) {
 	r := rand.New(rand.NewPCG(seed, 7))
 	plan := &observation.Plan{Kinds: []observation.Kind{observation.NewKind([]string{"client.address"}, []bool{true})}}
-	for i := range 1 + r.IntN(3) {
-		plan.Rules = append(plan.Rules, randomRule(r, i))
+	var kinds []int
+	for i := range 1 + r.IntN(6) {
+		kinds = append(kinds, int(seed+uint64(i))%len(oracleTypes))
+		plan.Rules = append(plan.Rules, randomRule(r, i, kinds[i]))
 	}
 	if r.IntN(3) == 0 {
 		shareWindow(r, plan)
 	}
+	kept := 1 + r.IntN(12)
 	entities := 1 + r.IntN(2)
 	naive := make([][]oracle, entities)
 	for e := range naive {
 		naive[e] = make([]oracle, len(plan.Rules))
 		for i := range naive[e] {
-			naive[e][i].rule = &plan.Rules[i]
+			naive[e][i].rule, naive[e][i].kept = &plan.Rules[i], kept
+		}
+		for _, k := range kinds {
+			judged[k]++
 		}
 	}
 	owned := [observation.Slots]bool{}
 	for i := range entities {
 		owned[observation.Slot(plan.Kinds[0].Hash(observation.AppendAddr(nil, oracleClient(i), false)))] = true
 	}
-	e := New(plan, Options{Track: true, Owns: func(slot int) bool { return owned[slot] }})
+	e := New(plan, Options{Track: true, Owns: func(slot int) bool { return owned[slot] }, kept: uint32(kept)})
 	var want, got []verdict
 	var batch observation.Batch
 	var out Findings
@@ -219,29 +371,35 @@ func oracleSequence(t *testing.T, seed uint64) {
 				naive[x][i].last = now
 			}
 		}
-		for _, h := range hits {
+		for i := range hits {
+			h := &hits[i]
 			if late && !plan.Rules[h.Rule].Plain {
 				continue
 			}
-			want = append(want, naive[who][h.Rule].observe(now, int64(h.N), h.Value, h.Rule)...)
+			want = append(want, naive[who][h.Rule].observe(now, h, h.Rule)...)
 		}
 		out.Reset()
 		e.Advance(now, &out)
 		e.Apply(Run{Batch: &batch, To: len(batch.Records)}, &out)
 		out.Sort()
-		got = append(got, verdicts(&out)...)
-		if r.IntN(15) == 0 {
+		got = append(got, verdicts(plan, &out)...)
+		switch r.IntN(30) {
+		case 0:
 			e = reborn(t, e, plan)
+		case 1:
+			if err := e.Reload(plan); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 	// Within one second expiries come first and rules in their order; the oracle works entity by entity.
 	order := func(a, b verdict) int {
-		return slices.Compare([]int64{a.At, int64(a.Rule), a.Number, a.Uncounted}, []int64{b.At, int64(b.Rule), b.Number, b.Uncounted})
+		return slices.Compare([]float64{float64(a.At), float64(a.Rule), float64(a.Number), float64(a.Uncounted), a.Value}, []float64{float64(b.At), float64(b.Rule), float64(b.Number), float64(b.Uncounted), b.Value})
 	}
 	slices.SortStableFunc(want, order)
 	slices.SortStableFunc(got, order)
-	if d := cmp.Diff(want, got); d != "" {
-		t.Errorf("seed %d, rules %+v (-oracle +engine):\n%s", seed, plan.Rules, d)
+	if !slices.Equal(want, got) {
+		t.Errorf("seed %d, keeping %d, rules %+v (-oracle +engine):\n%s", seed, kept, plan.Rules, cmp.Diff(want, got))
 	}
 }
 
@@ -251,8 +409,11 @@ func oracleClient(i int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, 
 // and often over another time.
 func shareWindow(r *rand.Rand, plan *observation.Plan) {
 	plan.Rules[0].Feed = "same"
+	if !plan.Rules[0].Type.Counts() {
+		return
+	}
 	n := 1 + r.IntN(8)
-	if r.IntN(10) == 0 {
+	if r.IntN(20) == 0 {
 		n = 40
 	}
 	spans := []int64{plan.Rules[0].Timespan}
@@ -274,7 +435,8 @@ func shareWindow(r *rand.Rand, plan *observation.Plan) {
 func rulesHit(r *rand.Rand, plan *observation.Plan) (hits []observation.Hit) {
 	same := observation.Hit{} // of the rules that count the same
 	for i := range plan.Rules {
-		if plan.Rules[i].Feed != "" && i > 0 {
+		ru := &plan.Rules[i]
+		if ru.Feed != "" && i > 0 {
 			if same.N > 0 {
 				h := same
 				h.Rule = uint32(i)
@@ -286,18 +448,44 @@ func rulesHit(r *rand.Rand, plan *observation.Plan) (hits []observation.Hit) {
 			continue
 		}
 		h := observation.Hit{Rule: uint32(i), N: 1}
-		if plan.Rules[i].Type == observation.ValueCount {
+		switch {
+		case ru.Type.Steps():
+			h.Steps = 1 << r.IntN(len(ru.Steps))
+			if r.IntN(4) == 0 {
+				h.Steps |= 1 << r.IntN(len(ru.Steps))
+			}
+		case ru.Type == observation.ValueCount || ru.Type == observation.ValuePercentile && ru.Percentile == 0:
 			h.Value = string(rune('a' + r.IntN(8)))
 			h.Hash = observation.HashValue(h.Value)
-		} else if b := plan.Rules[i].Bounds; len(b) == 1 && (b[0].Op == observation.Gte || b[0].Op == observation.Gt) && r.IntN(5) == 0 {
-			h.N = 1 + uint32(r.IntN(3))
+		case ru.Type.Measures():
+			h.Number = randomNumber(r)
+		default:
+			if b := ru.Bounds; len(b) == 1 && (b[0].Op == observation.Gte || b[0].Op == observation.Gt) && r.IntN(5) == 0 {
+				h.N = 1 + uint32(r.IntN(3))
+			}
 		}
 		hits = append(hits, h)
-		if plan.Rules[i].Feed != "" {
+		if ru.Feed != "" {
 			same = h
 		}
 	}
 	return hits
+}
+
+// randomNumber is a number as logs have it: whole, with a few decimals, seldom
+// negative or of another size.
+func randomNumber(r *rand.Rand) float64 {
+	n := float64(r.IntN(8))
+	switch r.IntN(12) {
+	case 0:
+		return -n
+	case 1:
+		return math.Ldexp(n, r.IntN(100)-50)
+	case 2, 3:
+		return n + float64(r.IntN(1000))/1000
+	default:
+		return n
+	}
 }
 
 // observeOne adds one record with one observation to the batch.
@@ -314,15 +502,22 @@ func observeOne(b *observation.Batch, kind *observation.Kind, client netip.Addr,
 	b.Records = append(b.Records, rec)
 }
 
-func verdicts(f *Findings) (out []verdict) {
+func verdicts(plan *observation.Plan, f *Findings) (out []verdict) {
 	for _, x := range f.List {
-		v := verdict{At: x.Key.Time, Rule: x.Rule, Fired: x.Fired}
+		v := verdict{At: x.Key.Time, Rule: x.Rule, Fired: x.Fired, Value: x.Value, Capped: x.Capped}
 		if x.Fired {
 			v.Number = x.Number
 		}
+		rule := &plan.Rules[x.Rule]
 		for _, it := range x.Items {
 			if !it.Counted {
 				v.Uncounted += int64(it.N)
+			}
+			switch {
+			case rule.Type.Steps():
+				v.Told += float64(it.Steps)
+			case rule.Type.Measures():
+				v.Told += math.Round(it.Number * 8)
 			}
 		}
 		out = append(out, v)
@@ -336,7 +531,7 @@ func reborn(t *testing.T, e *Engine, plan *observation.Plan) *Engine {
 	e.BeginCut(1, func(int) bool { return true })
 	states := e.EndCut()
 	next := New(plan, e.opts)
-	m, err := next.MapTable(PlanTable(plan))
+	m, err := next.MapTable(PlanTable(e.plan))
 	if err != nil {
 		t.Error(err)
 		return e

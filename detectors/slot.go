@@ -221,16 +221,55 @@ func (e *Engine) score(s *slot, ent *entity) uint8 {
 			best = max(best, e.nearSeries(v))
 			continue
 		}
-		n := e.unexpired(w, v.r, s.now)
-		switch {
-		case n == 0:
-		case w.fired&^windowBehind != 0 && v.r.holds(float64(n)):
-			best = ScoreFiring
-		default:
-			best = max(best, 1, min(ScoreFiring-1, n*(ScoreFiring-1)/v.r.own))
+		if n := e.unexpired(w, v.r, s.now); n > 0 {
+			best = max(best, e.nearNumber(v, n))
 		}
 	}
 	return uint8(best)
+}
+
+// nearNumber is the score of a window that is judged by its number, with n
+// unexpired events or values.
+func (e *Engine) nearNumber(v view, n uint32) uint32 {
+	r := v.r
+	number := r.typ.about(e, v, n)
+	if v.w.fired&^windowBehind != 0 && r.holds(number) {
+		return ScoreFiring
+	}
+	var near float64
+	switch {
+	case r.Type.Counts():
+		near = number / float64(r.own)
+	case r.Type.Steps():
+		near = number / r.gte
+	default:
+		near = 1
+		for _, b := range r.Bounds {
+			near = min(near, nearBound(b, number))
+		}
+		if r.Type != observation.ValueSum {
+			// One event can make these true, so one alone is not worth much.
+			near *= min(1, float64(n)/meanWorth)
+		}
+	}
+	return uint32(max(1, min(ScoreFiring-1, near*(ScoreFiring-1))))
+}
+
+// meanWorth is how many events a mean or a percentile has to be made of before
+// losing them counts like losing a count as near to its bound.
+const meanWorth = 32
+
+// nearBound is how near a number is to satisfying a bound, from 0 to 1.
+func nearBound(b observation.Bound, n float64) float64 {
+	up := b.Op == observation.Gte || b.Op == observation.Gt
+	switch {
+	case b.Op == observation.Neq || n == b.Value || up && n > b.Value:
+		return 1
+	case n > 0 && b.Value > 0 || n < 0 && b.Value < 0:
+		return min(n/b.Value, b.Value/n)
+	default:
+		return 0
+	}
 }
 
 // unexpired counts what the window holds at a time without changing it.

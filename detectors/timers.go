@@ -13,7 +13,10 @@ type timer struct {
 
 // timers is a binary heap by time. Its order among equal times does not
 // matter: findings are put into merged order afterwards.
-type timers struct{ heap []timer }
+type timers struct {
+	heap  []timer
+	stale int // of windows that are gone
+}
 
 func (t *timers) due(now int64) bool { return len(t.heap) > 0 && t.heap[0].at <= now }
 
@@ -36,21 +39,71 @@ func (t *timers) pop() timer {
 	n := len(h) - 1
 	h[0] = h[n]
 	t.heap = h[:n]
-	h = t.heap
-	for i := 0; ; {
+	t.down(0)
+	return top
+}
+
+// down puts the timer at place i where it belongs below.
+func (t *timers) down(i int) {
+	h := t.heap
+	for {
 		c := 2*i + 1
-		if c >= n {
-			return top
+		if c >= len(h) {
+			return
 		}
-		if c+1 < n && h[c+1].at < h[c].at {
+		if c+1 < len(h) && h[c+1].at < h[c].at {
 			c++
 		}
 		if h[i].at <= h[c].at {
-			return top
+			return
 		}
 		h[i], h[c] = h[c], h[i]
 		i = c
 	}
+}
+
+// disarm is called before a window is forgotten. Its timer is left in the
+// heap; when half of the heap is such timers, all of them are taken out. So
+// the heap is at most twice as long as there are windows, whoever makes new
+// ones push out old ones.
+func (e *Engine) disarm(w *window) {
+	if w.timer == 0 {
+		return
+	}
+	w.timer = 0
+	t := &e.timers
+	t.stale++
+	if t.stale < 1024 || t.stale < len(t.heap)/2 {
+		return
+	}
+	kept := t.heap[:0]
+	for _, x := range t.heap {
+		// Of two alike, one of them of a former window, one is kept.
+		if w := e.armed(x); w != nil {
+			w.timer = 0
+			kept = append(kept, x)
+		}
+	}
+	t.heap, t.stale = kept, 0
+	for _, x := range kept {
+		e.window(e.findWindow(x.entity, e.entities.at(x.entity), x.rule)).timer = uint32(x.at)
+	}
+	for i := len(kept)/2 - 1; i >= 0; i-- {
+		t.down(i)
+	}
+}
+
+// armed returns the window that a timer is of, nil when that is gone or has another one.
+func (e *Engine) armed(x timer) *window {
+	ent := e.entities.at(x.entity)
+	if ent.place == placeNone || ent.hash != x.hash {
+		return nil
+	}
+	wid := e.findWindow(x.entity, ent, x.rule)
+	if wid == 0 || e.window(wid).timer != uint32(x.at) {
+		return nil
+	}
+	return e.window(wid)
 }
 
 // Advance judges the windows of which entries expire at or before t. Such a
@@ -70,24 +123,18 @@ func (e *Engine) arm(w *window, r *rule, id uint32, hash uint64) {
 }
 
 func (e *Engine) expired(x timer, out *Findings) {
-	ent := e.entities.at(x.entity)
-	if ent.place == placeNone || ent.hash != x.hash {
-		return
-	}
-	s := e.slots[observation.Slot(ent.hash)]
-	wid := e.findWindow(x.entity, ent, x.rule)
-	if wid == 0 {
-		return
-	}
-	w := e.window(wid)
-	if w.timer != uint32(x.at) {
+	w := e.armed(x)
+	if w == nil {
+		e.timers.stale = max(0, e.timers.stale-1)
 		return
 	}
 	w.timer = 0
+	ent := e.entities.at(x.entity)
+	s := e.slots[observation.Slot(ent.hash)]
 	r := &e.rules[w.rule]
 	if w.head != 0 && int64(w.headTime) <= x.at-r.Timespan {
 		e.change(s, x.entity, ent)
-		e.judgeExpiry(view{s: s, ent: ent, id: wid, w: w, r: r}, x.at, out)
+		e.judgeExpiry(view{s: s, ent: ent, id: e.findWindow(x.entity, ent, x.rule), w: w, r: r}, x.at, out)
 	}
 	if w.head != 0 {
 		e.arm(w, r, x.entity, x.hash)
@@ -96,14 +143,11 @@ func (e *Engine) expired(x timer, out *Findings) {
 
 // judgeExpiry judges a window at the second at which its oldest entries expire.
 func (e *Engine) judgeExpiry(v view, at int64, out *Findings) {
-	r := v.r
-	was := r.holds(r.typ.number(e, v))
+	was := e.truth(v, at-1)
 	e.expire(v, at)
-	switch holds := r.holds(r.typ.number(e, v)); {
-	case holds && !was:
-		v.w.fired |= r.bit
+	is := e.truth(v, at)
+	if is&^was != 0 {
 		e.fire(out, v, v.w.rule, observation.Key{Time: at, Rank: -1}, e.entityValues(v.ent), nil)
-	case !holds:
-		v.w.fired &^= r.bit
 	}
+	v.w.fired = v.w.fired&(is|windowBehind) | is&^was
 }

@@ -1,14 +1,22 @@
 package detectors
 
-import "gatewatch/detectors/observation"
+import (
+	"encoding/binary"
+	"math"
+
+	"gatewatch/detectors/observation"
+)
 
 // windowType is what a correlation type adds to the windows of its rules: what
 // an entry keeps of an observation, and what number is compared with the
 // bounds. Expiry, limits, findings, eviction and the way to disk are the same
 // for all types and know nothing of them.
 //
-// A new type is one file with its windowType and one line in typeOf.
+// A new type is one file with its windowType and one line in typeOf. What an
+// entry keeps has one of the shapes that the state on disk knows.
 type windowType interface {
+	// takes reports whether there is anything in the hit for the rule.
+	takes(r *rule, h *observation.Hit) bool
 	// add takes an observation into the window and returns the entry that
 	// stands for it. counted has the bits of the rules for which a finding tells
 	// of the observation at once.
@@ -18,20 +26,82 @@ type windowType interface {
 	enter(e *Engine, v view, id uint32, h *observation.Hit)
 	// leave is told of an entry that is about to be taken away.
 	leave(e *Engine, v view, id uint32)
-	// number is what the bounds are compared with, of what the window keeps.
-	number(e *Engine, v view) float64
 	// clear forgets what window.side stands for; the window has no entries.
 	clear(e *Engine, v view)
+	// number is what the bounds are compared with, of what the window keeps at
+	// now; false where nothing has none.
+	number(e *Engine, v view, now int64) (float64, bool)
+	// about is the number at the slot's time, at which n events or values of
+	// v.w.total have not expired, as well as can be said without taking them out.
+	about(e *Engine, v view, n uint32) float64
 	// size is how many events or values an entry stands for.
 	size(nd *node) uint32
+	// tell fills in what a finding tells of an entry.
+	tell(e *Engine, nd *node, it *observation.Item)
+	shape() shape
 }
 
-func typeOf(t observation.Type) windowType {
-	switch t {
+func typeOf(r *observation.Rule) windowType {
+	switch r.Type {
 	case observation.ValueCount:
 		return valueCount{}
+	case observation.Temporal:
+		return temporal{}
+	case observation.TemporalOrdered:
+		return temporalOrdered{}
+	case observation.ValueSum:
+		return valueSum{}
+	case observation.ValueAvg:
+		return valueAvg{}
+	case observation.ValuePercentile:
+		if r.Percentile == 0 {
+			return valueRarity{}
+		}
+		return valuePercentile{}
 	default:
 		return eventCount{}
+	}
+}
+
+// shape is what entries carry on disk besides what all have.
+type shape byte
+
+const (
+	shapeEvents  shape = iota // a number of events
+	shapeValues               // a text and its hash
+	shapeNumbers              // a number
+	shapeSteps                // bits; and the window has times of its steps
+	shapes
+)
+
+// putShape appends what a finding would tell of the entry.
+func putShape(b []byte, s shape, e *Engine, r *rule, nd *node) []byte {
+	switch s {
+	case shapeValues:
+		v := &e.values.entries[nd.what].value
+		b = binary.LittleEndian.AppendUint64(b, v.hash)
+		return observation.AppendText(b, v.text)
+	case shapeNumbers, shapeSteps:
+		var it observation.Item
+		r.typ.tell(e, nd, &it)
+		if s == shapeSteps {
+			return binary.AppendUvarint(b, it.Steps)
+		}
+		return binary.LittleEndian.AppendUint64(b, math.Float64bits(it.Number))
+	default:
+		return b
+	}
+}
+
+// readShape reads what putShape wrote.
+func readShape(r *reader, s shape, h *observation.Hit) {
+	switch s {
+	case shapeValues:
+		h.Hash, h.Value = r.uint64(), r.text()
+	case shapeNumbers:
+		h.Number = math.Float64frombits(r.uint64())
+	case shapeSteps:
+		h.Steps = r.uvarint()
 	}
 }
 

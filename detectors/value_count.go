@@ -6,6 +6,8 @@ import "gatewatch/detectors/observation"
 // node.what is the value's index in Engine.values.
 type valueCount struct{}
 
+func (valueCount) takes(*rule, *observation.Hit) bool { return true }
+
 // manyValues is how many values a window has to keep before they are found
 // through Engine.byValue instead of one after another.
 const manyValues = 32
@@ -60,8 +62,16 @@ func (valueCount) leave(e *Engine, v view, id uint32) {
 	e.values.release(value)
 }
 
-func (valueCount) number(_ *Engine, v view) float64 { return float64(v.w.total) }
-
 func (valueCount) clear(e *Engine, v view) { e.dropSeries(v.w) }
 
+func (valueCount) number(_ *Engine, v view, _ int64) (float64, bool) { return float64(v.w.total), true }
+
+func (valueCount) about(_ *Engine, _ view, n uint32) float64 { return float64(n) }
+
 func (valueCount) size(*node) uint32 { return 1 }
+
+func (valueCount) tell(e *Engine, nd *node, it *observation.Item) {
+	it.Value = e.values.entries[nd.what].value.text
+}
+
+func (valueCount) shape() shape { return shapeValues }

@@ -2,6 +2,7 @@ package detectors
 
 import (
 	"encoding/binary"
+	"math"
 	"math/bits"
 	"net/netip"
 
@@ -59,6 +60,9 @@ func (e *Engine) hit(t *touch, h *observation.Hit, out *Findings) {
 	if r.leader != h.Rule {
 		return // the leader's hit comes with it
 	}
+	if r.least == 0 && !r.typ.takes(r, h) {
+		return
+	}
 	now := t.rec.Window
 	v := view{s: t.s, ent: t.ent, id: e.windowOf(t.id, t.ent, h.Rule), r: r}
 	w := e.window(v.id)
@@ -87,7 +91,7 @@ func (e *Engine) hit(t *touch, h *observation.Hit, out *Findings) {
 	}
 	w.fired = w.fired&windowBehind | grown | fresh
 	for b := grown; b != 0; b &= b - 1 {
-		e.grow(out, v, r.members[bits.TrailingZeros32(b)], t, h)
+		e.grow(out, v, r.members[bits.TrailingZeros32(b)], t, h, added)
 	}
 	if grown != 0 {
 		e.nodes.at(added).counted |= grown
@@ -104,7 +108,7 @@ func (e *Engine) truth(v view, now int64) uint32 {
 	if v.r.least != 0 {
 		return e.reached(v, now)
 	}
-	if v.r.holds(v.r.typ.number(e, v)) {
+	if n, ok := v.r.typ.number(e, v, now); ok && v.r.holds(n) {
 		return 1
 	}
 	return 0
@@ -157,6 +161,14 @@ func (e *Engine) trim(v view, now int64) {
 			e.headGone(w, over)
 			return
 		}
+		e.dropHead(v)
+	}
+}
+
+// room makes room for an entry in a window of which only the newest are kept.
+func (e *Engine) room(v view) {
+	for v.w.total >= v.r.keep {
+		v.w.lost = v.w.headTime
 		e.dropHead(v)
 	}
 }
@@ -214,13 +226,16 @@ func (e *Engine) clientOf(ent *entity, nd *node) netip.Addr {
 	return netip.Addr{}
 }
 
+// stamp is a window time as entries keep it: from 1, so that 0 means none.
+func stamp(t int64) uint32 { return uint32(min(max(t, 1), math.MaxUint32)) }
+
 // newNode makes an entry for the observation, in no window yet.
 func (e *Engine) newNode(t *touch) uint32 {
 	e.cards.retain(t.card)
 	e.clients.retain(t.client)
 	id := e.nodes.alloc()
 	*e.nodes.at(id) = node{
-		time: uint32(t.rec.Window), card: t.card, client: t.client,
+		time: stamp(t.rec.Window), card: t.card, client: t.client,
 		line: uint32(min(t.ref.Line, 1<<32-1)), length: t.ref.Length, source: uint16(t.ref.Source), offset: t.ref.Offset,
 	}
 	t.s.entries++
@@ -267,6 +282,7 @@ func (e *Engine) dropNode(v view, id uint32) {
 func (e *Engine) dropWindow(s *slot, ent *entity, wid uint32) {
 	w := e.window(wid)
 	v := view{s: s, ent: ent, id: wid, w: w, r: &e.rules[w.rule]}
+	e.disarm(w)
 	for w.head != 0 {
 		e.dropNode(v, w.head)
 	}
@@ -293,10 +309,8 @@ func (e *Engine) fire(out *Findings, v view, index uint32, key observation.Key, 
 		items = append(items, e.item(v, nd, r.bit))
 		nd.counted |= r.bit
 	}
-	f := observation.Finding{
-		Key: key, Rule: index, Kind: v.ent.kind, Hash: v.ent.hash, Values: values,
-		Fired: true, Behind: v.w.fired&windowBehind != 0, Number: int64(number), Items: items,
-	}
+	f := e.finding(v, index, key, values)
+	f.Fired, f.Number, f.Items = true, int64(number), items
 	if rec != nil {
 		f.Late = rec.Late
 	}
@@ -304,13 +318,31 @@ func (e *Engine) fire(out *Findings, v view, index uint32, key observation.Key, 
 }
 
 // grow reports an observation that came while the condition was true.
-func (e *Engine) grow(out *Findings, v view, index uint32, t *touch, h *observation.Hit) {
+func (e *Engine) grow(out *Findings, v view, index uint32, t *touch, h *observation.Hit, added uint32) {
 	_, number := e.part(v, e.rules[index].span)
-	it := observation.Item{Time: t.rec.Window, N: h.N, Ref: t.ref, Card: t.rec.Card, Value: h.Value}
-	out.List = append(out.List, observation.Finding{
-		Key: t.key, Rule: index, Kind: v.ent.kind, Hash: v.ent.hash, Values: t.o.Values,
-		Late: t.rec.Late, Behind: v.w.fired&windowBehind != 0, Number: int64(number), Items: append(out.items(1), it),
-	})
+	it := observation.Item{Time: t.rec.Window, N: h.N, Ref: t.ref, Card: t.rec.Card}
+	v.r.typ.tell(e, e.nodes.at(added), &it)
+	f := e.finding(v, index, t.key, t.o.Values)
+	f.Late, f.Number, f.Items = t.rec.Late, int64(number), append(out.items(1), it)
+	out.List = append(out.List, f)
+}
+
+// finding is what firing and growing have in common.
+func (e *Engine) finding(v view, index uint32, key observation.Key, values string) observation.Finding {
+	r := &e.rules[index]
+	f := observation.Finding{
+		Key: key, Rule: index, Kind: v.ent.kind, Hash: v.ent.hash, Values: values, Behind: v.w.fired&windowBehind != 0,
+	}
+	if r.Type.Measures() {
+		f.Value, _ = r.typ.number(e, v, key.Time)
+	}
+	if len(v.s.warm) > 0 {
+		f.Warming = v.s.warms(v.w, r, index, key.Time)
+	}
+	if !r.Type.Counts() {
+		f.Capped = v.w.lost != 0 && int64(v.w.lost) > key.Time-r.Timespan
+	}
+	return f
 }
 
 func (e *Engine) item(v view, nd *node, bit uint32) observation.Item {
@@ -322,9 +354,7 @@ func (e *Engine) item(v view, nd *node, bit uint32) observation.Item {
 		it.Card = e.cards.entries[nd.card].value
 	}
 	it.Card.Client = e.clientOf(v.ent, nd)
-	if v.r.values {
-		it.Value = e.values.entries[nd.what].value.text
-	}
+	v.r.typ.tell(e, nd, &it)
 	return it
 }
 

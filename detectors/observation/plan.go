@@ -2,6 +2,7 @@ package observation
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -137,7 +138,8 @@ type Rule struct {
 	Shadow bool
 
 	// Steps are the ids of the rules that a temporal rule waits for, in the order
-	// of the document; at most MaxSteps. Empty for other types.
+	// of the document; at most MaxSteps. Empty for other types. At depth 2 and
+	// more the firings of an input count for the steps that have its ID.
 	Steps []string
 	// Percentile is what a ValuePercentile asks for, above 0 and up to 100, of the numbers by
 	// nearest rank. 0 means that the field is a text: the window's number is then the
@@ -171,11 +173,18 @@ const MaxSteps = 64
 // MaxKept bounds the times or values that one window keeps.
 const MaxKept = 10_000
 
+// MaxEvidence bounds the observations that the window of a temporal rule keeps.
+// They are what it shows and counts, not what it is judged by.
+const MaxEvidence = 1_000
+
 // Keep is how many entries the window keeps. Of types that count it is what
-// exact judgement of the bounds needs; all others keep MaxKept, and say so when
-// that is not enough.
+// exact judgement of the bounds needs; all others keep as many as they may, and
+// say so when that is not enough.
 func (r *Rule) Keep() int {
-	if !r.Type.Counts() {
+	switch {
+	case r.Type.Steps():
+		return MaxEvidence
+	case !r.Type.Counts():
 		return MaxKept
 	}
 	n := 1.0
@@ -186,7 +195,7 @@ func (r *Rule) Keep() int {
 		}
 		n = max(n, need)
 	}
-	return int(min(n, MaxKept))
+	return int(math.Ceil(min(n, MaxKept)))
 }
 
 // Holds reports whether the window's number satisfies the rule. Temporal types
@@ -293,11 +302,13 @@ type Finding struct {
 	// Value is what was compared with the bounds, where that is no count: a sum,
 	// a mean, a percentile, a rank.
 	Value float64
-	// Capped: the window held MaxKept entries and let older ones go, so that Value
-	// is of the newest alone.
+	// Capped: the window held as many entries as it may and let older ones go
+	// that had not expired, so that Number and Value are of the newest alone. Types
+	// that count keep what their bounds need and are never capped.
 	Capped bool
-	// Warming: the rule's bound was raised within its timespan, so the window may
-	// hold fewer entries than there were.
+	// Warming: the rule's bound was raised, and of the entries that its window let
+	// go before that one would still be in it: there may have been more than it
+	// holds. It ends one timespan after the raise.
 	Warming bool
 	// Items are, at a firing, all entries kept in the window, oldest first;
 	// while it grows, the new observation alone.
