@@ -46,6 +46,7 @@ func receiverTypes() []receiverType {
 		{"email", "{server: mail.example.com:587, from: gatewatch@example.com, to: [ops@example.com]}", readEmail},
 		{"exec", "{command: [/usr/local/bin/notify]}", readExec},
 		{"file", "{path: /var/log/gatewatch/incidents.jsonl}", readFileReceiver},
+		{"kafka", "{brokers: [kafka1.example.com:9092], topic: gatewatch.incidents}", readKafkaReceiver},
 		{"pagerduty", "{routing_key: \"${PAGERDUTY_KEY}\"}", readPagerDuty},
 		{"syslog", "{address: siem.example.com:6514, network: tls}", readSyslog},
 		{"teams", "{url: \"${TEAMS_URL}\"}", readTeams},

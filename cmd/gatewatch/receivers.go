@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 
 	"gatewatch/alerting"
 	"gatewatch/alerting/alertmanager"
 	"gatewatch/alerting/command"
 	"gatewatch/alerting/email"
 	"gatewatch/alerting/file"
+	"gatewatch/alerting/kafka"
 	"gatewatch/alerting/pagerduty"
 	"gatewatch/alerting/syslog"
 	"gatewatch/alerting/teams"
@@ -35,6 +37,8 @@ func newReceiver(r config.Receiver, logger *slog.Logger) (alerting.Receiver, err
 		return command.New(s.Options(r.Name))
 	case *config.File:
 		return file.New(s.Options(r.Name))
+	case *config.KafkaReceiver:
+		return kafka.New(s.Options(r.Name, version, os.LookupEnv))
 	case *config.PagerDuty:
 		return pagerduty.New(s.Options(r.Name, version))
 	case *config.Syslog:
