@@ -82,37 +82,47 @@ func New(o Options) (*Client, error) {
 		return nil, fmt.Errorf("%s %s: no url", o.Kind, o.Name)
 	}
 	c := &Client{o: o, now: time.Now}
-	if _, err := c.material(); err != nil {
-		return nil, fmt.Errorf("%s %s: %w", o.Kind, o.Name, err)
-	}
-	trust, err := o.TLS.Config("")
+	_, err := c.material()
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", o.Kind, o.Name, err)
 	}
+	if c.client, err = HTTPClient(o.Timeout, o.TLS, o.Proxy); err != nil {
+		return nil, fmt.Errorf("%s %s: %w", o.Kind, o.Name, err)
+	}
+	return c, nil
+}
+
+// HTTPClient returns a client that never follows redirects, unpacks nothing and
+// asks the environment for no proxy; proxy is nil for none. timeout bounds
+// connecting; the rest is bounded by the context of each request.
+func HTTPClient(timeout time.Duration, files TLS, proxy Secret) (*http.Client, error) {
+	trust, err := files.Config("")
+	if err != nil {
+		return nil, err
+	}
 	transport := &http.Transport{
-		DialContext:            (&net.Dialer{Timeout: o.Timeout, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:            (&net.Dialer{Timeout: timeout, KeepAlive: 30 * time.Second}).DialContext,
 		TLSClientConfig:        trust,
-		TLSHandshakeTimeout:    o.Timeout,
+		TLSHandshakeTimeout:    timeout,
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true, // an answer is only looked at, never unpacked
 		MaxIdleConns:           4,
 		IdleConnTimeout:        30 * time.Second,
 		MaxResponseHeaderBytes: maxHeader,
 	}
-	if o.Proxy != nil {
-		proxy, err := parse(o.Proxy, "proxy")
+	if proxy != nil {
+		u, err := parse(proxy, "proxy")
 		if err != nil {
-			return nil, fmt.Errorf("%s %s: %w", o.Kind, o.Name, err)
+			return nil, err
 		}
-		transport.Proxy = http.ProxyURL(proxy)
+		transport.Proxy = http.ProxyURL(u)
 	}
-	c.client = &http.Client{
+	return &http.Client{
 		Transport: transport,
 		// A redirect would carry the request, with its secrets, to where nobody
 		// meant it to go.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	return c, nil
+	}, nil
 }
 
 // Name returns the name of the endpoint.
