@@ -3,56 +3,94 @@ package api
 import (
 	"cmp"
 	"context"
+	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"gatewatch/alerting"
 	"gatewatch/detectors/observation"
 )
 
 type handler struct {
-	backend Backend
-	logger  *slog.Logger
+	backend    Backend
+	logger     *slog.Logger
+	now        func() time.Time
+	checkLabel func(name string) error
 }
 
-func (h *handler) routes(metrics http.Handler) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", h.healthz)
-	mux.HandleFunc("GET /readyz", h.readyz)
-	mux.HandleFunc("GET /api/v1/status", h.status)
-	mux.HandleFunc("GET /api/v1/incidents", h.incidents)
-	mux.HandleFunc("GET /api/v1/incidents/{id}", h.incident)
-	mux.HandleFunc("POST /-/reload", h.reload)
-	if metrics != nil {
-		mux.Handle("GET /metrics", metrics)
+// route is one thing that can be asked for.
+type route struct {
+	method, path string
+	access       access
+	serve        http.HandlerFunc
+}
+
+// routes are all there are; openapi.yaml describes each.
+func (h *handler) routes(metrics http.Handler) []route {
+	list := []route{
+		{http.MethodGet, "/healthz", accessOpen, h.healthz},
+		{http.MethodGet, "/readyz", accessOpen, h.readyz},
+		{http.MethodGet, "/api/v1/openapi.yaml", accessOpen, h.openapi},
+		{http.MethodGet, "/api/v1/status", accessRead, h.status},
+		{http.MethodGet, "/api/v1/incidents", accessRead, h.incidents},
+		{http.MethodGet, "/api/v1/incidents/{id}", accessRead, h.incident},
+		{http.MethodPost, "/api/v1/incidents/{id}/acknowledge", accessChange, h.act(alerting.ActionAcknowledge)},
+		{http.MethodPost, "/api/v1/incidents/{id}/resolve", accessChange, h.act(alerting.ActionResolve)},
+		{http.MethodPost, "/api/v1/incidents/{id}/false-positive", accessChange, h.act(alerting.ActionFalsePositive)},
+		{http.MethodGet, "/api/v1/silences", accessRead, h.silences},
+		{http.MethodPost, "/api/v1/silences", accessChange, h.addSilence},
+		{http.MethodGet, "/api/v1/silences/{id}", accessRead, h.silence},
+		{http.MethodPost, "/api/v1/silences/{id}/expire", accessChange, h.expire},
+		{http.MethodPost, "/-/reload", accessRead, h.reload},
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		// The mux would answer 405 by itself only if nothing matched the path.
-		if allow := allowed(r.URL.Path, metrics != nil); allow != "" {
+	if metrics != nil {
+		list = append(list, route{http.MethodGet, "/metrics", accessOpen, metrics.ServeHTTP})
+	}
+	return list
+}
+
+// handler serves the routes on a listener with the guard.
+func (h *handler) handler(routes []route, g *guard) http.Handler {
+	mux := http.NewServeMux()
+	allowed := map[string][]string{}
+	for _, r := range routes {
+		mux.HandleFunc(r.method+" "+r.path, func(w http.ResponseWriter, req *http.Request) {
+			if g.allow(w, req, r.access) {
+				r.serve(w, req)
+			}
+		})
+		allowed[r.path] = append(allowed[r.path], r.method)
+	}
+	for path, methods := range allowed {
+		allow := strings.Join(methods, ", ")
+		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Allow", allow)
-			writeError(w, http.StatusMethodNotAllowed, "use "+allow)
-			return
-		}
-		writeError(w, http.StatusNotFound, "there is nothing here; see /healthz, /readyz, /metrics, /api/v1/status and /api/v1/incidents")
+			writeError(w, http.StatusMethodNotAllowed, "use "+strings.ReplaceAll(allow, ", ", " or "))
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		writeError(w, http.StatusNotFound, "there is nothing here; /api/v1/openapi.yaml says what there is")
 	})
 	return mux
 }
 
-func allowed(path string, metrics bool) string {
-	switch {
-	case path == "/-/reload":
-		return http.MethodPost
-	case path == "/healthz", path == "/readyz", path == "/api/v1/status", path == "/api/v1/incidents",
-		strings.HasPrefix(path, "/api/v1/incidents/"), metrics && path == "/metrics":
-		return http.MethodGet
-	}
-	return ""
+// openAPI describes this server.
+//
+//go:embed openapi.yaml
+var openAPI []byte
+
+func (h *handler) openapi(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/yaml; charset=utf-8")
+	_, _ = w.Write(openAPI) // the reader has gone; nobody to tell
 }
 
 func (h *handler) healthz(w http.ResponseWriter, _ *http.Request) {
@@ -77,7 +115,22 @@ func (h *handler) readyz(w http.ResponseWriter, _ *http.Request) {
 func (h *handler) status(w http.ResponseWriter, _ *http.Request) {
 	s := h.backend.Status()
 	s.Reasons, s.Sources = orEmpty(s.Reasons), orEmpty(s.Sources)
-	s.Receivers = orEmpty(s.Receivers)
+	s.Receivers, s.Rules.Windows = orEmpty(s.Receivers), orEmpty(s.Rules.Windows)
+	s.Sources = slices.Clone(s.Sources)
+	for i := range s.Sources {
+		x := &s.Sources[i]
+		for _, m := range [...]*map[string]int64{&x.Formats, &x.Unreadable, &x.Skipped} {
+			if *m == nil {
+				*m = map[string]int64{}
+			}
+		}
+	}
+	s.Receivers = slices.Clone(s.Receivers)
+	for i := range s.Receivers {
+		if s.Receivers[i].Attempts == nil {
+			s.Receivers[i].Attempts = map[string]int64{}
+		}
+	}
 	writeJSON(w, http.StatusOK, s)
 }
 
@@ -94,7 +147,7 @@ func (h *handler) incidents(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	all, err := h.backend.Incidents(r.Context())
+	all, err := h.all(r.Context(), f.shadow)
 	if err != nil {
 		h.unavailable(w, "incidents could not be read", err)
 		return
@@ -109,18 +162,44 @@ func (h *handler) incidents(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *handler) incident(w http.ResponseWriter, r *http.Request) {
-	all, err := h.backend.Incidents(r.Context())
+	shadow := false
+	err := parseQuery(r.URL.RawQuery, []string{"shadow"}, func(_, value string) (err error) {
+		shadow, err = parseBool("shadow", value)
+		return err
+	})
 	if err != nil {
-		h.unavailable(w, "incidents could not be read", err)
+		writeError(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	id := r.PathValue("id")
+	i, err := h.find(r.Context(), r.PathValue("id"), shadow)
+	switch {
+	case errors.Is(err, alerting.ErrNotFound):
+		writeError(w, http.StatusNotFound, "there is no incident with this id")
+	case err != nil:
+		h.unavailable(w, "incidents could not be read", err)
+	default:
+		writeJSON(w, http.StatusOK, i)
+	}
+}
+
+// all returns the incidents, or those of rules that are only watched.
+func (h *handler) all(ctx context.Context, shadow bool) ([]*alerting.Incident, error) {
+	if shadow {
+		return h.backend.ShadowIncidents(ctx)
+	}
+	return h.backend.Incidents(ctx)
+}
+
+func (h *handler) find(ctx context.Context, id string, shadow bool) (*alerting.Incident, error) {
+	all, err := h.all(ctx, shadow)
+	if err != nil {
+		return nil, err
+	}
 	i := slices.IndexFunc(all, func(i *alerting.Incident) bool { return i.ID == id })
 	if i < 0 {
-		writeError(w, http.StatusNotFound, "there is no incident with this id")
-		return
+		return nil, fmt.Errorf("incident %.64q: %w", id, alerting.ErrNotFound)
 	}
-	writeJSON(w, http.StatusOK, all[i])
+	return all[i], nil
 }
 
 func (h *handler) reload(w http.ResponseWriter, r *http.Request) {
@@ -153,48 +232,75 @@ type filter struct {
 	family string
 	level  observation.Level // the least
 	limit  int               // 0 for all
+	shadow bool              // those of rules that are only watched
 }
+
+// StateUnresolved in a query is every state but resolved.
+const StateUnresolved = "unresolved"
 
 // maxLimit bounds the limit that can be asked for.
 const maxLimit = 1_000_000
 
-func parseFilter(raw string) (filter, error) {
-	var f filter
+// parseQuery calls each for the parameters of a query: each known, and there
+// once.
+func parseQuery(raw string, known []string, each func(key, value string) error) error {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
-		return f, fmt.Errorf("the query is not readable: %w", err)
+		return fmt.Errorf("the query is not readable: %w", err)
 	}
-	for key, values := range query {
-		if len(values) != 1 {
-			return f, fmt.Errorf("%q is there %d times; write it once", key, len(values))
+	for _, key := range slices.Sorted(maps.Keys(query)) {
+		values := query[key]
+		if !slices.Contains(known, key) {
+			return fmt.Errorf("there is no parameter %q; there is %s", key, strings.Join(known, ", "))
 		}
-		value := values[0]
+		if len(values) != 1 {
+			return fmt.Errorf("%q is there %d times; write it once", key, len(values))
+		}
+		if err := each(key, values[0]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func parseBool(key, value string) (bool, error) {
+	if value != "true" && value != "false" {
+		return false, fmt.Errorf("%s is %q; write true or false", key, value)
+	}
+	return value == "true", nil
+}
+
+func parseFilter(raw string) (filter, error) {
+	var f filter
+	err := parseQuery(raw, []string{"state", "family", "level", "limit", "shadow"}, func(key, value string) (err error) {
 		switch key {
 		case "state":
-			if value != alerting.StateOpen && value != alerting.StateResolved {
-				return f, fmt.Errorf("state is %q; write open or resolved", value)
+			switch value {
+			case alerting.StateOpen, alerting.StateAcknowledged, alerting.StateSilenced, alerting.StateResolved, StateUnresolved:
+				f.state = value
+			default:
+				return fmt.Errorf("state is %q; write open, acknowledged, silenced, unresolved or resolved", value)
 			}
-			f.state = value
 		case "family":
 			f.family = value
 		case "level":
-			if err := f.level.UnmarshalText([]byte(value)); err != nil {
-				return f, err
-			}
+			return f.level.UnmarshalText([]byte(value))
 		case "limit":
 			f.limit, err = strconv.Atoi(value)
 			if err != nil || f.limit < 1 || f.limit > maxLimit {
-				return f, fmt.Errorf("limit is %q; write a number from 1 to %d", value, maxLimit)
+				return fmt.Errorf("limit is %q; write a number from 1 to %d", value, maxLimit)
 			}
-		default:
-			return f, fmt.Errorf("there is no parameter %q; there are state, level, family and limit", key)
+		case "shadow":
+			f.shadow, err = parseBool(key, value)
 		}
-	}
-	return f, nil
+		return err
+	})
+	return f, err
 }
 
 func (f filter) keeps(i *alerting.Incident) bool {
-	return (f.state == "" || i.State == f.state) && (f.family == "" || i.Family == f.family) && i.Level >= f.level
+	state := f.state == "" || i.State == f.state || f.state == StateUnresolved && i.State != alerting.StateResolved
+	return state && (f.family == "" || i.Family == f.family) && i.Level >= f.level
 }
 
 // Error is the body of every answer that is not 2xx.

@@ -1,10 +1,12 @@
-// Package api is gatewatch's HTTP server: health, metrics, status, incidents
-// and reload. The command line starts it beside the pipeline.
+// Package api is gatewatch's HTTP server: health, metrics, status, incidents,
+// silences and reload. The command line starts it beside the pipeline.
+// openapi.yaml describes it.
 //
-// It listens on loopback by default and has no users: whoever reaches it may
-// read everything and reload. Against web pages that reach for it through a
-// browser it checks the Host header, refuses requests from other origins and
-// sends no CORS headers.
+// It listens on loopback by default and knows no users. Who comes by a Unix
+// socket may do everything, as only our own user can open it. Over the network
+// changes need a token; reading needs it where one is set. Against web pages
+// that reach for it through a browser it checks the Host header, refuses
+// requests from other origins and sends no CORS headers.
 package api
 
 import (
@@ -21,13 +23,18 @@ import (
 	"time"
 
 	"gatewatch/alerting"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Backend is what the server shows. Its methods are called from many
 // goroutines.
 type Backend interface {
-	// Incidents returns copies of all incidents in any order.
+	alerting.Actor
+	// Incidents returns all incidents in any order; they are only read.
 	Incidents(ctx context.Context) ([]*alerting.Incident, error)
+	// ShadowIncidents are those of rules that are only watched.
+	ShadowIncidents(ctx context.Context) ([]*alerting.Incident, error)
 	// Status is cheap enough to be called at every scrape.
 	Status() Status
 	// Reload reads the configuration again and returns why it was refused.
@@ -36,10 +43,20 @@ type Backend interface {
 
 // Options are the options of New.
 type Options struct {
-	Listen  string // "host:port", port 0 for any, or "unix:/path"
+	Listen string // "host:port", port 0 for any, or "unix:/path"
+	// Socket is the path of a Unix socket that is served as well; "" for none.
+	Socket string
+	// Token, if not nil, has to be shown by who does not come by a socket.
+	Token Token
+	// Hosts are names by which the server may be called besides addresses.
+	Hosts   []string
 	Backend Backend
 	Metrics http.Handler // serves /metrics; nil for none
-	Logger  *slog.Logger // nil discards
+	// CheckLabel says what is wrong with the name of a label in a matcher; nil
+	// takes all.
+	CheckLabel func(name string) error
+	Now        func() time.Time // wall clock; default time.Now
+	Logger     *slog.Logger     // nil discards
 }
 
 // Limits of the server.
@@ -55,31 +72,50 @@ const (
 
 // Server is a bound HTTP server.
 type Server struct {
-	http     *http.Server
-	listener net.Listener
-	logger   *slog.Logger
+	ends   []end
+	logger *slog.Logger
 }
 
-// New binds the listener, so that Addr is known and a taken port is an error
+// end is one listener with what serves it.
+type end struct {
+	http     *http.Server
+	listener net.Listener
+}
+
+// New binds the listeners, so that Addr is known and a taken port is an error
 // at once. Run or Close has to be called.
 func New(o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	listener, err := listen(o.Listen)
-	if err != nil {
-		return nil, err
+	if o.Now == nil {
+		o.Now = time.Now
 	}
-	h := &handler{backend: o.Backend, logger: o.Logger}
-	s := &Server{listener: listener, logger: o.Logger}
-	s.http = &http.Server{
-		Handler:           protect(listener.Addr(), o.Listen, h.routes(o.Metrics)),
-		ReadHeaderTimeout: readHeaderTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+	if o.CheckLabel == nil {
+		o.CheckLabel = func(string) error { return nil }
+	}
+	h := &handler{backend: o.Backend, logger: o.Logger, now: o.Now, checkLabel: o.CheckLabel}
+	routes := h.routes(o.Metrics)
+	s := &Server{logger: o.Logger}
+	addresses := []string{o.Listen}
+	if socket := "unix:" + o.Socket; o.Socket != "" && socket != o.Listen {
+		addresses = append(addresses, socket)
+	}
+	for _, address := range addresses {
+		listener, err := listen(address)
+		if err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		g := &guard{socket: listener.Addr().Network() == "unix", token: o.Token}
+		s.ends = append(s.ends, end{listener: listener, http: &http.Server{
+			Handler:           protect(newHosts(listener.Addr(), o.Listen, o.Hosts), h.handler(routes, g)),
+			ReadHeaderTimeout: readHeaderTimeout,
+			ReadTimeout:       readTimeout,
+			WriteTimeout:      writeTimeout,
+			IdleTimeout:       idleTimeout,
+			MaxHeaderBytes:    maxHeaderBytes,
+			ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+		}})
 	}
 	return s, nil
 }
@@ -125,19 +161,28 @@ func removeStale(path string) bool {
 	return os.Remove(path) == nil
 }
 
-// Addr returns the bound address: "127.0.0.1:9377" or "unix:/path".
+// Addr returns the bound address of Listen: "127.0.0.1:9377" or "unix:/path".
 func (s *Server) Addr() string {
-	if s.listener.Addr().Network() == "unix" {
-		return "unix:" + s.listener.Addr().String()
+	at := s.ends[0].listener.Addr()
+	if at.Network() == "unix" {
+		return "unix:" + at.String()
 	}
-	return s.listener.Addr().String()
+	return at.String()
 }
 
 // Run serves until ctx is done, then lets open requests end for at most two
 // seconds. It returns nil after an orderly stop.
 func (s *Server) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, e := range s.ends {
+		g.Go(func() error { return s.serve(ctx, e) })
+	}
+	return g.Wait()
+}
+
+func (s *Server) serve(ctx context.Context, e end) error {
 	served := make(chan error, 1)
-	go func() { served <- s.http.Serve(s.listener) }()
+	go func() { served <- e.http.Serve(e.listener) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve the API: %w", err)
@@ -145,9 +190,9 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
-	if err := s.http.Shutdown(stop); err != nil {
+	if err := e.http.Shutdown(stop); err != nil {
 		s.logger.Warn("requests to the api were cut off at shutdown", "error", err)
-		_ = s.http.Close()
+		_ = e.http.Close()
 	}
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve the API: %w", err)
@@ -155,11 +200,14 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
-// Close releases the listener of a server that is not run.
+// Close releases the listeners of a server that is not run.
 func (s *Server) Close() error {
-	_ = s.http.Close()
-	if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		return fmt.Errorf("close the API listener: %w", err)
+	var errs []error
+	for _, e := range s.ends {
+		_ = e.http.Close()
+		if err := e.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, fmt.Errorf("close the API listener: %w", err))
+		}
 	}
-	return nil
+	return errors.Join(errs...)
 }

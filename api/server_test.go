@@ -1,10 +1,11 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -20,23 +21,99 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// doc is what every answer of every test is held against.
+var doc = newDocument()
+
+// TestMain fails when an answer is described that no test saw.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if code == 0 && flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.fuzz").Value.String() == "" {
+		for path, methods := range doc.root["paths"].(map[string]any) {
+			for method, op := range methods.(map[string]any) {
+				for status := range op.(map[string]any)["responses"].(map[string]any) {
+					if name := strings.ToUpper(method) + " " + path + " " + status; !doc.seen[name] {
+						fmt.Println("openapi.yaml describes an answer that no test saw:", name)
+						code = 1
+					}
+				}
+			}
+		}
+	}
+	os.Exit(code)
+}
+
 // backend is a Backend of fixed answers.
 type backend struct {
 	incidents []*alerting.Incident
+	shadow    []*alerting.Incident
+	silences  []alerting.Silence
 	status    Status
 	reload    error
 	err       error
+	acts      []alerting.Act
+	added     []alerting.Silence
 }
 
 func (b *backend) Incidents(context.Context) ([]*alerting.Incident, error) { return b.incidents, b.err }
 func (b *backend) Status() Status                                          { return b.status }
 func (b *backend) Reload(context.Context) error                            { return b.reload }
 
-// start runs a server for the test and returns its base URL.
+func (b *backend) ShadowIncidents(context.Context) ([]*alerting.Incident, error) {
+	return b.shadow, b.err
+}
+
+func (b *backend) Act(_ context.Context, a alerting.Act) (*alerting.Incident, error) {
+	b.acts = append(b.acts, a)
+	for _, i := range b.incidents {
+		if i.ID == a.Incident {
+			return i, b.err
+		}
+	}
+	return nil, fmt.Errorf("incident %s: %w", a.Incident, alerting.ErrNotFound)
+}
+
+func (b *backend) Silence(_ context.Context, s alerting.Silence) (alerting.Silence, error) {
+	b.added = append(b.added, s)
+	s.ID, s.State = "s1", alerting.SilenceActive
+	return s, b.err
+}
+
+func (b *backend) Expire(_ context.Context, id, by string) (alerting.Silence, error) {
+	for _, s := range b.silences {
+		if s.ID == id {
+			s.ExpiredBy = by
+			return s, b.err
+		}
+	}
+	return alerting.Silence{}, fmt.Errorf("silence %s: %w", id, alerting.ErrNotFound)
+}
+
+func (b *backend) Silences(context.Context) ([]alerting.Silence, error) { return b.silences, b.err }
+
+// token is a fixed one.
+type token string
+
+func (t token) Read() (string, error) {
+	if t == "" {
+		return "", errors.New("no such file")
+	}
+	return string(t), nil
+}
+
+// start runs a server for the test.
 func start(t *testing.T, b Backend, listen string) *Server {
 	t.Helper()
-	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "gatewatch_up 1\n") })
-	s, err := New(Options{Listen: listen, Backend: b, Metrics: metrics})
+	return startWith(t, Options{Listen: listen, Backend: b})
+}
+
+// now is the wall clock of the tests.
+var now = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+
+func startWith(t *testing.T, o Options) *Server {
+	t.Helper()
+	o.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "gatewatch_up 1\n") })
+	o.Now = func() time.Time { return now }
+	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,16 +139,25 @@ type answer struct {
 	Body string
 }
 
+// ask asks and holds the answer against the document.
 func ask(t *testing.T, s *Server, method, path string, change func(*http.Request)) answer {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+s.Addr()+path, nil)
+	base, transport := "http://"+s.Addr(), &http.Transport{}
+	if socket, ok := strings.CutPrefix(s.Addr(), "unix:"); ok {
+		base = "http://gatewatch"
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}
+	}
+	defer transport.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(t.Context(), method, base+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if change != nil {
 		change(req)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,6 +166,12 @@ func ask(t *testing.T, s *Server, method, path string, change func(*http.Request
 	if err != nil {
 		t.Fatal(err)
 	}
+	bare, _, _ := strings.Cut(path, "?")
+	if resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge { // not ours
+		if err := doc.check(method, bare, resp.StatusCode, resp.Header.Get("Content-Type"), body); err != nil {
+			t.Errorf("the answer and openapi.yaml do not agree: %v", err)
+		}
+	}
 	if resp.Header.Get("Access-Control-Allow-Origin") != "" {
 		t.Error("the answer has a CORS header")
 	}
@@ -87,7 +179,14 @@ func ask(t *testing.T, s *Server, method, path string, change func(*http.Request
 }
 
 func incident(id, family, state string, level observation.Level, first int64) *alerting.Incident {
-	return &alerting.Incident{ID: id, Family: family, State: state, Level: level, FirstSeen: time.Unix(first, 0).UTC()}
+	return &alerting.Incident{
+		ID: id, Family: family, State: state, Level: level, FirstSeen: time.Unix(first, 0).UTC(), Subject: "client",
+		Rule: alerting.RuleRef{Tags: []string{}}, Rules: []alerting.RuleCount{}, Group: map[string]string{"client.address": "192.0.2.1"},
+		Sources: []string{}, Accounts: []string{}, Routes: []string{}, Evidence: []alerting.Evidence{{Line: 1}}, Principals: []string{},
+		Methods: []string{}, Statuses: []alerting.StatusCount{{Status: 401, Count: 3}},
+		Acknowledged: &alerting.Action{Action: alerting.ActionAcknowledge, By: "ann"}, SilencedUntil: &now,
+		Actions: []alerting.Action{{Action: alerting.ActionFalsePositive, By: "ann", Comment: "ours"}},
+	}
 }
 
 func TestAnswers(t *testing.T) {
@@ -97,7 +196,12 @@ func TestAnswers(t *testing.T) {
 			incident("b", "credential", alerting.StateResolved, observation.Low, 20),
 			incident("a", "credential", alerting.StateOpen, observation.Medium, 30),
 		},
-		status: Status{Ready: false, Reasons: []string{"no checkpoint yet"}},
+		shadow: []*alerting.Incident{incident("d", "traffic", alerting.StateOpen, observation.High, 20)},
+		status: Status{
+			Ready: false, Reasons: []string{"no checkpoint yet"},
+			Sources:   []Source{{State: "idle", Formats: map[string]int64{"json": 1}}, {State: "gone"}},
+			Receivers: []Receiver{{Attempts: map[string]int64{"ok": 1}}, {}}, Rules: Rules{Windows: []RuleWindow{{ID: "x"}}},
+		},
 	}
 	s := start(t, b, "127.0.0.1:0")
 
@@ -113,10 +217,16 @@ func TestAnswers(t *testing.T) {
 	f("POST", "/-/reload", 200, `{"status":"reloaded"}`)
 	f("GET", "/-/reload", 405, `{"error":"use POST"}`)
 	f("DELETE", "/api/v1/incidents", 405, `{"error":"use GET"}`)
-	f("GET", "/nothing", 404, `{"error":"there is nothing here; see /healthz, /readyz, /metrics, /api/v1/status and /api/v1/incidents"}`)
+	f("POST", "/api/v1/incidents/a", 405, `{"error":"use GET"}`)
+	f("PUT", "/api/v1/silences", 405, `{"error":"use GET or POST"}`)
+	f("GET", "/nothing", 404, `{"error":"there is nothing here; /api/v1/openapi.yaml says what there is"}`)
+	f("GET", "/api/v1/incidents/a?shadow=true", 404, `{"error":"there is no incident with this id"}`)
+	f("GET", "/api/v1/incidents/a?shadow=1", 400, `{"error":"shadow is \"1\"; write true or false"}`)
+	f("GET", "/api/v1/silences/zzz", 404, `{"error":"there is no silence with this id"}`)
+	f("GET", "/api/v1/silences?state=quiet", 400, `{"error":"state is \"quiet\"; write active, pending or expired"}`)
 	f("GET", "/api/v1/incidents/zzz", 404, `{"error":"there is no incident with this id"}`)
-	f("GET", "/api/v1/incidents?states=open", 400, `{"error":"there is no parameter \"states\"; there are state, level, family and limit"}`)
-	f("GET", "/api/v1/incidents?state=closed", 400, `{"error":"state is \"closed\"; write open or resolved"}`)
+	f("GET", "/api/v1/incidents?states=open", 400, `{"error":"there is no parameter \"states\"; there is state, family, level, limit, shadow"}`)
+	f("GET", "/api/v1/incidents?state=closed", 400, `{"error":"state is \"closed\"; write open, acknowledged, silenced, unresolved or resolved"}`)
 	f("GET", "/api/v1/incidents?level=loud", 400, `{"error":"\"loud\" is no level; write informational, low, medium, high or critical"}`)
 	f("GET", "/api/v1/incidents?limit=0", 400, `{"error":"limit is \"0\"; write a number from 1 to 1000000"}`)
 	f("GET", "/api/v1/incidents?limit=1&limit=2", 400, `{"error":"\"limit\" is there 2 times; write it once"}`)
@@ -128,7 +238,7 @@ func TestAnswers(t *testing.T) {
 		if err := json.Unmarshal([]byte(a.Body), &list); err != nil {
 			t.Fatalf("%s: %v in %s", query, err, a.Body)
 		}
-		got := make([]string, 0, len(list.Incidents))
+		var got []string
 		for _, i := range list.Incidents {
 			got = append(got, i.ID)
 		}
@@ -138,6 +248,9 @@ func TestAnswers(t *testing.T) {
 	}
 	g("", 3, "b", "c", "a")
 	g("?state=open", 2, "c", "a")
+	g("?state=unresolved", 2, "c", "a")
+	g("?state=acknowledged", 0)
+	g("?shadow=true", 1, "d")
 	g("?level=medium&family=credential", 1, "a")
 	g("?limit=1", 3, "a")
 
@@ -145,6 +258,9 @@ func TestAnswers(t *testing.T) {
 		t.Errorf("one incident: %+v", a)
 	}
 	var status Status
+	if a := ask(t, s, "GET", "/api/v1/openapi.yaml", nil); a.Code != 200 || !strings.HasPrefix(a.Body, "openapi: 3") {
+		t.Errorf("document: %d", a.Code)
+	}
 	if a := ask(t, s, "GET", "/api/v1/status", nil); a.Code != 200 || json.Unmarshal([]byte(a.Body), &status) != nil {
 		t.Errorf("status: %+v", a)
 	}
@@ -162,6 +278,8 @@ func TestFailures(t *testing.T) {
 	f("GET", "/readyz", 200, `{"ready":true,"reasons":[]}`)
 	f("GET", "/api/v1/incidents", 503, `{"error":"incidents could not be read: stopping"}`)
 	f("GET", "/api/v1/incidents/a", 503, `{"error":"incidents could not be read: stopping"}`)
+	f("GET", "/api/v1/silences", 503, `{"error":"silences could not be read: stopping"}`)
+	f("GET", "/api/v1/silences/a", 503, `{"error":"silences could not be read: stopping"}`)
 	f("POST", "/-/reload", 422, `{"error":"the configuration was refused, the old one stays: gatewatch.yaml:1:1: no key \"x\""}`)
 }
 
@@ -226,18 +344,8 @@ func TestUnixSocket(t *testing.T) {
 	if want := "unix:" + path; s.Addr() != want {
 		t.Errorf("Addr: want %s, got %s", want, s.Addr())
 	}
-	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", path)
-	}}}
-	defer client.CloseIdleConnections()
-	resp, err := client.Get("http://gatewatch/readyz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, _ := io.ReadAll(resp.Body)
-	_ = resp.Body.Close()
-	if resp.StatusCode != 200 || !bytes.Contains(body, []byte(`"ready":true`)) {
-		t.Errorf("answer %d %s", resp.StatusCode, body)
+	if a := ask(t, s, "GET", "/readyz", nil); a.Code != 200 || !strings.Contains(a.Body, `"ready":true`) {
+		t.Errorf("answer %+v", a)
 	}
 	if _, err := New(Options{Listen: "unix:" + path, Backend: &backend{}}); err == nil {
 		t.Error("a second server on a live socket: want an error")

@@ -71,6 +71,30 @@ func TestRouting(t *testing.T) {
 	}
 }
 
+// TestDocumentedRoutes reads the example of docs/alerting.md.
+func TestDocumentedRoutes(t *testing.T) {
+	text, err := os.ReadFile("../docs/alerting.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	receivers := "receivers:\n"
+	for _, name := range []string{"ops", "pager", "web-team", "shop-team", "mail"} {
+		receivers += "  - {name: " + name + ", webhook: {url: \"https://hook.example/x\"}}\n"
+	}
+	_, block, _ := strings.Cut(string(text), "```yaml\n")
+	block, _, found := strings.Cut(block, "```")
+	if !found {
+		t.Fatal("no example was found")
+	}
+	c, err := Parse("docs/alerting.md", "/etc/gw", []byte(receivers+block), testEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Route == nil || len(c.Unrouted()) > 0 {
+		t.Errorf("want a tree that leads everywhere, got %+v", c.Route)
+	}
+}
+
 // TestReadersNeedNoToken: who only reads has the variables of receivers and of
 // the token not in the environment.
 func TestReadersNeedNoToken(t *testing.T) {

@@ -120,6 +120,10 @@ var (
 	dropped     = counter("notification_dropped_total", "Revisions dropped unsent because of a limit.", "receiver")
 	pending     = gauge("notifications_pending", "Revisions that a receiver has not yet accepted.", "receiver")
 	lastSuccess = gauge("notification_last_success_time_seconds", "When a receiver last accepted a revision, in Unix seconds.", "receiver")
+	suppressed  = counter("notifications_suppressed_total", "Incidents that a receiver was due to be told of and was not, by why.", "receiver", "reason")
+	digests     = counter("notification_digests_total", "Notifications that stood for several incidents.", "receiver")
+	folded      = counter("notification_folded_total", "Revisions that were told in such notifications.", "receiver")
+	silences    = gauge("silences", "Silences that have not expired.", "state")
 	outboxError = counter("notification_store_failures_total", "Commits of the outbox that failed.")
 
 	reloads       = counter("reloads_total", "Reloads of the configuration that were asked for.")
@@ -228,7 +232,14 @@ func collectAlerting(send func(metric, float64, ...string), c alerting.Counts) {
 	for k, n := range c.Attempts {
 		send(attempts, float64(n), k.Receiver, string(k.Reason))
 	}
-	for m, numbers := range map[*metric]map[string]int64{&retries: c.Retries, &parked: c.Parked, &dropped: c.Dropped, &pending: c.Pending} {
+	for k, n := range c.Suppressed {
+		send(suppressed, float64(n), k.Receiver, string(k.Reason))
+	}
+	send(silences, float64(c.SilencesActive), "active")
+	send(silences, float64(c.SilencesPending), "pending")
+	for m, numbers := range map[*metric]map[string]int64{
+		&retries: c.Retries, &parked: c.Parked, &dropped: c.Dropped, &pending: c.Pending, &digests: c.Digests, &folded: c.Folded,
+	} {
 		for receiver, n := range numbers {
 			send(*m, float64(n), receiver)
 		}

@@ -64,6 +64,8 @@ func full() *backend {
 			Dropped:     map[string]int64{"ops": 38},
 			Pending:     map[string]int64{"ops": 39},
 			LastSuccess: map[string]time.Time{"ops": at}, StoreErrors: 40,
+			Suppressed: map[alerting.ReceiverSuppression]int64{{Receiver: "ops", Reason: alerting.SuppressedBySilence}: 41},
+			Digests:    map[string]int64{"ops": 42}, Folded: map[string]int64{"ops": 43}, SilencesActive: 44, SilencesPending: 45,
 		},
 		incidents: []*alerting.Incident{
 			{State: alerting.StateOpen, Level: observation.High, Family: "credential"},

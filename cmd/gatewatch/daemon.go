@@ -57,6 +57,43 @@ func (d *daemon) Incidents(ctx context.Context) ([]*alerting.Incident, error) {
 	return d.pipeline.Incidents(ctx)
 }
 
+// ShadowIncidents returns those of rules that are only watched.
+func (d *daemon) ShadowIncidents(ctx context.Context) ([]*alerting.Incident, error) {
+	return d.pipeline.ShadowIncidents(ctx)
+}
+
+// Act does to an incident what somebody asks for.
+func (d *daemon) Act(ctx context.Context, a alerting.Act) (*alerting.Incident, error) {
+	i, err := d.pipeline.Act(ctx, a)
+	if err == nil {
+		d.logger.Info("incident was acted on", "id", i.ID, "action", string(a.Action), "by", a.By)
+	}
+	return i, err
+}
+
+// Silence adds a silence.
+func (d *daemon) Silence(ctx context.Context, s alerting.Silence) (alerting.Silence, error) {
+	s, err := d.pipeline.Silence(ctx, s)
+	if err == nil {
+		d.logger.Info("silence was added", "id", s.ID, "by", s.Author, "end", s.End)
+	}
+	return s, err
+}
+
+// Expire ends a silence.
+func (d *daemon) Expire(ctx context.Context, id, by string) (alerting.Silence, error) {
+	s, err := d.pipeline.Expire(ctx, id, by)
+	if err == nil {
+		d.logger.Info("silence was ended", "id", s.ID, "by", by)
+	}
+	return s, err
+}
+
+// Silences returns all silences that are kept.
+func (d *daemon) Silences(ctx context.Context) ([]alerting.Silence, error) {
+	return d.pipeline.Silences(ctx)
+}
+
 // Counts returns what alerting counted.
 func (d *daemon) Counts() alerting.Counts { return d.counts.Counts() }
 

@@ -1,43 +1,30 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"gatewatch/alerting"
 	"gatewatch/api"
-	"gatewatch/config"
 
 	"github.com/spf13/cobra"
 )
 
 func newIncidents(a *app) *cobra.Command {
-	return group("incidents", "The incidents of a running gatewatch", newIncidentsList(a), newIncidentsShow(a))
+	return group("incidents", "The incidents of a running gatewatch",
+		newIncidentsList(a), newIncidentsShow(a),
+		newIncidentsAct(a, alerting.ActionAcknowledge), newIncidentsAct(a, alerting.ActionResolve), newFalsePositive(a))
 }
 
-// client is what both subcommands need to reach the daemon.
-type client struct {
-	app  *app
-	out  outputFormat
-	path string // of the configuration
-	url  string
-}
-
-func (cl *client) flags(c *cobra.Command) {
-	outputFlag(c, &cl.out)
-	configFlag(c, &cl.path)
-	c.Flags().StringVar(&cl.url, "url", "", "`address` of the running gatewatch (default: api.listen of the configuration)")
-}
+// incidentStates are what --state may be.
+var incidentStates = [...]string{alerting.StateOpen, alerting.StateAcknowledged, alerting.StateSilenced, api.StateUnresolved, alerting.StateResolved}
 
 func newIncidentsList(a *app) *cobra.Command {
 	cl := &client{app: a}
@@ -45,6 +32,7 @@ func newIncidentsList(a *app) *cobra.Command {
 		least         level
 		state, family string
 		limit         int
+		shadow        bool
 	)
 	c := &cobra.Command{
 		Use:   "list",
@@ -56,8 +44,8 @@ func newIncidentsList(a *app) *cobra.Command {
 				q.Set("level", least.String())
 			}
 			if state != "" {
-				if state != alerting.StateOpen && state != alerting.StateResolved {
-					return usage("--state is %q; write open or resolved", state)
+				if !slices.Contains(incidentStates[:], state) {
+					return usage("--state is %q; write open, acknowledged, silenced, unresolved or resolved", state)
 				}
 				q.Set("state", state)
 			}
@@ -67,34 +55,119 @@ func newIncidentsList(a *app) *cobra.Command {
 			if limit != 0 {
 				q.Set("limit", strconv.Itoa(limit))
 			}
+			if shadow {
+				q.Set("shadow", "true")
+			}
 			return cl.list(c.Context(), q)
 		},
 	}
 	cl.flags(c)
 	levelFlag(c, &least, "level", "the least level to print")
-	c.Flags().StringVar(&state, "state", "", "only incidents in this `state`: open or resolved")
+	c.Flags().StringVar(&state, "state", "", "only incidents in this `state`: open, acknowledged, silenced, resolved, or unresolved for all but these")
 	c.Flags().StringVar(&family, "family", "", "only incidents of this `family`")
 	c.Flags().IntVar(&limit, "limit", 0, "only the newest `n`")
-	complete(c, "state", alerting.StateOpen, alerting.StateResolved)
+	shadowFlag(c, &shadow)
+	complete(c, "state", incidentStates[:]...)
 	return c
+}
+
+func shadowFlag(c *cobra.Command, shadow *bool) {
+	c.Flags().BoolVar(shadow, "shadow", false, "what rules that are only watched would have opened, instead")
+}
+
+// needID is the check of arguments of a command about incidents.
+func needID(what string, many bool) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) == 0 || len(args) > 1 && !many {
+			return fmt.Errorf("%s needs one id, as 'gatewatch %s list' prints them", c.CommandPath(), what)
+		}
+		return nil
+	}
 }
 
 func newIncidentsShow(a *app) *cobra.Command {
 	cl := &client{app: a}
+	var shadow bool
 	c := &cobra.Command{
 		Use:   "show ID",
 		Short: "Print one incident",
 		Long:  "Show prints one incident with its evidence. The beginning of an id is enough where it is unique.",
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return fmt.Errorf("%s needs one id, as 'gatewatch incidents list' prints them", c.CommandPath())
+		Args:  needID("incidents", false),
+		RunE: func(c *cobra.Command, args []string) error {
+			raw, err := cl.find(c.Context(), args[0], shadow)
+			if err != nil {
+				return failed(err)
 			}
-			return nil
+			return failed(cl.print(raw))
 		},
-		RunE: func(c *cobra.Command, args []string) error { return cl.show(c.Context(), args[0]) },
 	}
 	cl.flags(c)
+	shadowFlag(c, &shadow)
 	return c
+}
+
+// newIncidentsAct is the command of an action that needs nothing but an id.
+func newIncidentsAct(a *app, kind alerting.ActionKind) *cobra.Command {
+	cl := &client{app: a}
+	var by, comment string
+	c := &cobra.Command{Args: needID("incidents", true)}
+	done := "resolved"
+	switch kind {
+	case alerting.ActionAcknowledge:
+		done = "acknowledged"
+		c.Use, c.Aliases, c.Short = "ack ID...", []string{"acknowledge"}, "Say that somebody has taken incidents on"
+		c.Long = "Ack says that somebody has taken incidents on. They are not told again until their level rises."
+	default:
+		c.Use, c.Short = "resolve ID...", "Say that incidents are over"
+		c.Long = "Resolve says that incidents are over. They open again when a rule fires for them once more, or when they\n" +
+			"still grow a while later."
+	}
+	c.RunE = func(c *cobra.Command, ids []string) error {
+		for _, id := range ids {
+			i, raw, err := cl.act(c.Context(), id, kind, by, comment)
+			if err != nil {
+				return failed(err)
+			}
+			if err := cl.say(raw, "incident %s is %s: %s", i.ID, done, i.Rule.Title); err != nil {
+				return failed(err)
+			}
+		}
+		return nil
+	}
+	cl.flags(c)
+	cl.byFlag(c, &by)
+	c.Flags().StringVar(&comment, "comment", "", "`why`, for the others")
+	return c
+}
+
+// act asks for an action on the incident whose id begins so.
+func (cl *client) act(ctx context.Context, id string, kind alerting.ActionKind, by, comment string) (*alerting.Incident, json.RawMessage, error) {
+	raw, err := cl.find(ctx, id, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	var i alerting.Incident
+	if err := json.Unmarshal(raw, &i); err != nil {
+		return nil, nil, fmt.Errorf("read the answer: %w", err)
+	}
+	path := "/api/v1/incidents/" + url.PathEscape(i.ID) + "/" + strings.ReplaceAll(string(kind), "_", "-")
+	if err := cl.post(ctx, path, api.ActionRequest{By: by, Comment: comment}, &raw); err != nil {
+		return nil, nil, err
+	}
+	i = alerting.Incident{}
+	if err := json.Unmarshal(raw, &i); err != nil {
+		return nil, nil, fmt.Errorf("read the answer: %w", err)
+	}
+	return &i, raw, nil
+}
+
+// say prints what was done, or the answer itself for programs.
+func (cl *client) say(raw json.RawMessage, format string, args ...any) error {
+	if cl.out == formatJSONL {
+		return writeLines(cl.app.stdout, []json.RawMessage{raw})
+	}
+	_, err := fmt.Fprintln(cl.app.stdout, escape(fmt.Sprintf(format, args...)))
+	return err
 }
 
 func (cl *client) list(ctx context.Context, q url.Values) error {
@@ -112,27 +185,33 @@ func (cl *client) list(ctx context.Context, q url.Values) error {
 	return failed(printIncidents(cl.app.stdout, list, true))
 }
 
-func (cl *client) show(ctx context.Context, id string) error {
-	var raw json.RawMessage
-	err := cl.get(ctx, "/api/v1/incidents/"+url.PathEscape(id), nil, &raw)
-	if status, ok := errors.AsType[*statusError](err); ok && status.code == http.StatusNotFound {
-		raw, err = cl.byPrefix(ctx, id)
-	}
-	if err != nil {
-		return failed(err)
-	}
+func (cl *client) print(raw json.RawMessage) error {
 	if cl.out == formatJSONL {
-		return failed(writeLines(cl.app.stdout, []json.RawMessage{raw}))
+		return writeLines(cl.app.stdout, []json.RawMessage{raw})
 	}
 	var i alerting.Incident
 	if err := json.Unmarshal(raw, &i); err != nil {
-		return failed(fmt.Errorf("read the answer: %w", err))
+		return fmt.Errorf("read the answer: %w", err)
 	}
-	return failed(printIncident(cl.app.stdout, &i))
+	return printIncident(cl.app.stdout, &i)
 }
 
-func (cl *client) byPrefix(ctx context.Context, prefix string) (json.RawMessage, error) {
-	raw, err := cl.fetchAll(ctx, nil)
+// find returns the incident with the id, or the only one whose id begins so.
+func (cl *client) find(ctx context.Context, id string, shadow bool) (json.RawMessage, error) {
+	q := url.Values{}
+	if shadow {
+		q.Set("shadow", "true")
+	}
+	var raw json.RawMessage
+	err := cl.get(ctx, "/api/v1/incidents/"+url.PathEscape(id), q, &raw)
+	if status, ok := errors.AsType[*statusError](err); ok && status.code == http.StatusNotFound {
+		return cl.byPrefix(ctx, id, q)
+	}
+	return raw, err
+}
+
+func (cl *client) byPrefix(ctx context.Context, prefix string, q url.Values) (json.RawMessage, error) {
+	raw, err := cl.fetchAll(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -175,98 +254,4 @@ func decodeIncidents(raw []json.RawMessage) ([]*alerting.Incident, error) {
 		}
 	}
 	return out, nil
-}
-
-// statusError is an answer other than 200.
-type statusError struct {
-	code    int
-	message string
-}
-
-func (e *statusError) Error() string {
-	return fmt.Sprintf("gatewatch answered %d: %s", e.code, e.message)
-}
-
-const (
-	clientTimeout = 30 * time.Second
-	maxAnswer     = 1 << 30
-)
-
-func (cl *client) get(ctx context.Context, path string, q url.Values, dst any) error {
-	base, transport, err := cl.target()
-	if err != nil {
-		return err
-	}
-	defer transport.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
-	defer cancel()
-	address := base + path
-	if len(q) > 0 {
-		address += "?" + q.Encode()
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return &exitError{code: exitUsage, err: fmt.Errorf("address of the running gatewatch: %w", err)}
-	}
-	resp, err := (&http.Client{Transport: transport}).Do(req)
-	if err != nil {
-		return fmt.Errorf("ask the running gatewatch: %w; is it running, and is this its api.listen?", unwrapURL(err))
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return fmt.Errorf("read the answer: %w", err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		var e api.Error
-		if json.Unmarshal(body, &e) != nil || e.Error == "" {
-			e.Error = http.StatusText(resp.StatusCode)
-		}
-		return &statusError{resp.StatusCode, e.Error}
-	}
-	if err := json.Unmarshal(body, dst); err != nil {
-		return fmt.Errorf("read the answer: %w; is this a gatewatch?", err)
-	}
-	return nil
-}
-
-// target returns the base URL of the daemon and how to reach it.
-func (cl *client) target() (string, *http.Transport, error) {
-	transport := &http.Transport{}
-	address := cl.url
-	if address == "" {
-		c, err := config.LoadForReading(cl.path, cl.app.env)
-		if err != nil {
-			return "", nil, &exitError{code: exitUsage, err: err, hint: "or name the running gatewatch with --url"}
-		}
-		address = c.API.Listen
-	}
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", path)
-		}
-		return "http://localhost", transport, nil
-	}
-	if strings.HasPrefix(address, "http://") || strings.HasPrefix(address, "https://") {
-		return strings.TrimSuffix(address, "/"), transport, nil
-	}
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return "", nil, usage("--url is %q; write http://127.0.0.1:9377 or unix:/path/to/socket", address)
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-		if ip != nil && ip.To4() == nil {
-			host = "::1"
-		}
-	}
-	return "http://" + net.JoinHostPort(host, port), transport, nil
-}
-
-// unwrapURL drops the method and address that package http repeats.
-func unwrapURL(err error) error {
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		return cmp.Or(e.Err, err)
-	}
-	return err
 }

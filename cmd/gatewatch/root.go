@@ -55,6 +55,7 @@ func newRoot(a *app) *cobra.Command {
 		newCheck(a),
 		newRules(a),
 		newIncidents(a),
+		newSilences(a),
 		newAlert(a),
 		newVersion(a),
 	)

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+	_ "time/tzdata" // mute times name places, and a container may have no zone files
 
 	"gatewatch/alerting"
 	"gatewatch/api"
@@ -120,9 +121,14 @@ func (d *daemon) open(stop *stack) error {
 	if err := d.openState(options, stop); err != nil {
 		return err
 	}
-	d.server, err = api.New(api.Options{
-		Listen: d.config.API.Listen, Backend: d, Metrics: metrics.NewHandler(d), Logger: d.logger,
-	})
+	o := api.Options{
+		Listen: d.config.API.Listen, Socket: d.config.API.Socket, Hosts: d.config.API.Hosts, Backend: d,
+		Metrics: metrics.NewHandler(d), CheckLabel: config.CheckLabel, Now: d.app.now, Logger: d.logger,
+	}
+	if d.config.API.Token.IsSet() {
+		o.Token = d.config.API.Token
+	}
+	d.server, err = api.New(o)
 	if err != nil {
 		return err
 	}
@@ -253,8 +259,8 @@ func (d *daemon) warnOpen() {
 	if err != nil {
 		return // a Unix socket
 	}
-	if ip, err := netip.ParseAddr(host); err == nil && !ip.IsLoopback() {
-		d.logger.Warn("the api has no users and can be reached from other machines", "listen", d.server.Addr())
+	if ip, err := netip.ParseAddr(host); err == nil && !ip.IsLoopback() && !d.config.API.Token.IsSet() {
+		d.logger.Warn("the api can be read from other machines without a token; set api.token", "listen", d.server.Addr())
 	}
 }
 

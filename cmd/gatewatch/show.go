@@ -17,6 +17,8 @@ import (
 const (
 	stamp      = "2006-01-02 15:04:05" // how times are printed for people
 	shortStamp = "Jan _2 15:04:05"     // in tables, where width is dear
+
+	minuteStamp = "Jan _2 15:04" // and dearer
 )
 
 // printIncidents prints a table; children stand below their parents.
@@ -33,9 +35,16 @@ func printIncidents(w io.Writer, list []*alerting.Incident, ids bool) error {
 		{title: "COUNT", max: 9, right: true},
 		{title: "ROUTES"},
 	}
+	states := ids && slices.ContainsFunc(list, func(i *alerting.Incident) bool { return i.State != "" && i.State != alerting.StateOpen })
+	seen := shortStamp
 	if ids {
 		columns = append([]column{{title: "ID", max: 8}}, columns...)
 		columns[3].max, columns[4].max = 22, 18
+	}
+	if states {
+		seen = minuteStamp
+		columns[1].max, columns[3].max, columns[4].max = len(seen), 18, 17
+		columns = slices.Insert(columns, 3, column{title: "STATE", max: 8})
 	}
 	var rows [][]string
 	for _, row := range nest(list) {
@@ -45,7 +54,7 @@ func printIncidents(w io.Writer, list []*alerting.Incident, ids bool) error {
 			title = "└ " + title
 		}
 		cells := []string{
-			i.FirstSeen.UTC().Format(shortStamp), shortLevel(i.Level.String()), title, escape(who(i)), countOf(i), escape(strings.Join(i.Routes, " ")),
+			i.FirstSeen.UTC().Format(seen), shortLevel(i.Level.String()), title, escape(who(i)), countOf(i), escape(strings.Join(i.Routes, " ")),
 		}
 		if ids {
 			cells = append([]string{clip(escape(i.ID), 8)}, cells...)
@@ -53,9 +62,23 @@ func printIncidents(w io.Writer, list []*alerting.Incident, ids bool) error {
 				cells[0] = escape(i.ID[:8])
 			}
 		}
+		if states {
+			cells = slices.Insert(cells, 3, shortState(i))
+		}
 		rows = append(rows, cells)
 	}
 	return writeTable(w, columns, rows)
+}
+
+// shortState is the state of an incident in a table.
+func shortState(i *alerting.Incident) string {
+	switch {
+	case i.FalsePositive:
+		return "false +"
+	case i.State == alerting.StateAcknowledged:
+		return "acked"
+	}
+	return escape(i.State)
 }
 
 // titleWidth is what the other columns leave for titles, within reason: short
@@ -147,7 +170,7 @@ func printIncident(w io.Writer, i *alerting.Incident) error {
 	field("title", i.Rule.Title)
 	field("message", i.Message)
 	field("level", i.Level.String())
-	field("state", i.State)
+	field("state", stateText(i))
 	field("family", i.Family)
 	for _, name := range slices.Sorted(maps.Keys(i.Group)) {
 		field(name, i.Group[name])
@@ -160,6 +183,15 @@ func printIncident(w io.Writer, i *alerting.Incident) error {
 	}
 	field("count", strconv.FormatInt(i.Count, 10))
 	field("parent", i.Parent)
+	field("silenced by", strings.Join(i.SilencedBy, " "))
+	field("inhibited by", strings.Join(i.InhibitedBy, " "))
+	for _, act := range i.Actions {
+		text := fmt.Sprintf("%s by %s at %s", strings.ReplaceAll(string(act.Action), "_", " "), act.By, moment(act.At))
+		if act.Comment != "" {
+			text += ": " + act.Comment
+		}
+		field("action", text)
+	}
 	if i.Order != "" {
 		field("order", i.Order+" (a record came behind the merge)")
 	}
@@ -189,6 +221,19 @@ func printIncident(w io.Writer, i *alerting.Incident) error {
 		_, _ = fmt.Fprintf(b, "%s\n    %s\n", escape(place), escape(e.Text))
 	}
 	return b.Flush()
+}
+
+// stateText is the state with who or what brought it about.
+func stateText(i *alerting.Incident) string {
+	switch {
+	case i.FalsePositive:
+		return i.State + " as a false positive"
+	case i.State == alerting.StateAcknowledged && i.Acknowledged != nil:
+		return i.State + " by " + i.Acknowledged.By
+	case i.State == alerting.StateSilenced && i.SilencedUntil != nil:
+		return i.State + " until " + moment(*i.SilencedUntil)
+	}
+	return i.State
 }
 
 func moment(t time.Time) string {

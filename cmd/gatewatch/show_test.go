@@ -52,6 +52,25 @@ func TestPrintIncidents(t *testing.T) {
 	f(true, wantTableWithIDs)
 }
 
+func TestPrintStates(t *testing.T) {
+	list := sample()
+	list[0].State, list[1].State, list[2].State, list[2].FalsePositive = alerting.StateAcknowledged, alerting.StateOpen, alerting.StateResolved, true
+	var b strings.Builder
+	if err := printIncidents(&b, list, true); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(strings.TrimPrefix(wantTableWithStates, "\n"), b.String()); diff != "" {
+		t.Errorf("table (-want +got):\n%s", diff)
+	}
+}
+
+const wantTableWithStates = `
+ID        FIRST SEEN    LEVEL     STATE    TITLE               WHO                   COUNT  ROUTES
+aaaaaaaa  Oct  9 08:07  critical  acked    Sources all over …  4000 sources       ~1234567  /login …
+cccccccc  Oct  9 10:07  high      false +  └ One of them       203.0.113.1               7
+bbbbbbbb  Oct  9 09:07  info      open     A rule\x1b[2J\u{2…  2001:db8:1234:56…         1  /\x9b31…
+`
+
 const wantTable = `
 FIRST SEEN       LEVEL     TITLE                           WHO                     COUNT  ROUTES
 Oct  9 08:07:06  critical  Sources all over try passwords  4000 sources         ~1234567  /login /a…
