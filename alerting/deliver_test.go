@@ -726,3 +726,44 @@ func (o *overseer) settled(w *world) {
 		}
 	}
 }
+
+func FuzzLoadSilence(f *testing.F) {
+	s := Silence{ID: "a", Author: "x", Start: time.Unix(1, 0), End: time.Unix(1000, 0)}
+	s.Matchers, _ = ParseMatchers(`level<=high,rule=~"a.*"`)
+	f.Add([]byte("a"), s.encode())
+	f.Add([]byte("a"), []byte("\x01{}"))
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		w := newWorld(t, routingOf(plain("ops"), "ops"))
+		if w.book.LoadSilences(scanOf(map[string][]byte{string(key): value})) != nil {
+			return
+		}
+		// What was taken in must be usable, and be stored again the same.
+		w.open(ruleProbe, c1)
+		w.book.Revise(w.wall)
+		for _, s := range w.book.Silences(time.Unix(500, 0)) {
+			again, err := decodeSilence(s.encode())
+			if err != nil || asJSON(t, again.Matchers) != asJSON(t, s.Matchers) {
+				t.Errorf("want the same again, got %v", err)
+			}
+		}
+		w.book.Changes()
+	})
+}
+
+func FuzzLoadGroup(f *testing.F) {
+	f.Add([]byte("a"), append([]byte{1}, make([]byte, 24)...))
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		root := plain("mail")
+		root.GroupBy, root.GroupWait = []string{LabelFamily}, 30*time.Second
+		w := newWorld(t, routingOf(root, "mail"))
+		if w.book.LoadGroups(scanOf(map[string][]byte{string(key): value})) != nil {
+			return
+		}
+		w.open(ruleProbe, c1)
+		for range 200 {
+			w.book.Revise(w.wall)
+			w.after(time.Minute)
+		}
+		w.book.Changes()
+	})
+}

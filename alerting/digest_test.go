@@ -75,6 +75,9 @@ func describe(n Notification) string {
 	return "digest " + strings.Join(ids, " ")
 }
 
+// splitDigest undoes describe.
+func splitDigest(line string) []string { return strings.Fields(strings.TrimPrefix(line, "digest ")) }
+
 func TestGroupsAreFolded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newMemStore()

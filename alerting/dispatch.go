@@ -216,11 +216,18 @@ func (b *Outbox) finish(q *queue, m *message, res Result) {
 	b.o.Metrics.pending(q.name, q.waiting())
 }
 
-// park keeps what the receiver refused for good, so that it can be seen and
-// tried again after a restart or reload.
+// park keeps what the receiver refused, so that it can be seen, and tried again
+// much later: what the receiver took offence at may be mended by then, on its
+// side or by a reload on ours.
 func (b *Outbox) park(q *queue, m *message) {
 	b.o.Metrics.parked(q.name)
 	m.Parked = true
+	m.refused++
+	wait := b.o.MinParked
+	for n := 1; n < m.refused && wait < maxParkedWait; n++ {
+		wait *= 2
+	}
+	m.notBefore = time.Now().Add(min(wait, max(maxParkedWait, b.o.MinParked)))
 	q.parked = append(q.parked, m)
 	if len(q.parked) > b.o.MaxParked {
 		oldest := q.parked[0]
@@ -228,6 +235,9 @@ func (b *Outbox) park(q *queue, m *message) {
 		b.drop(oldest)
 	}
 }
+
+// maxParkedWait bounds how long what was refused waits.
+const maxParkedWait = 24 * time.Hour
 
 // commit makes changes durable, with the deletions that have piled up.
 func (b *Outbox) commit(ops []StoreOp) error {

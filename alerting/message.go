@@ -33,6 +33,7 @@ type message struct {
 	parts     []*message // of a digest that is not durable yet
 	notBefore time.Time
 	flying    bool
+	refused   int // times in a row
 	index     int // in the queue's heap, -1 when not there
 }
 

@@ -42,6 +42,9 @@ type OutboxOptions struct {
 	MaxBurst int
 	// MaxParked bounds what a receiver refused and is kept for it. Default 1,000.
 	MaxParked int
+	// MinParked is how long what was refused waits before it is tried again,
+	// which doubles each time up to a day. Default 1 h.
+	MinParked time.Duration
 	// StopGrace is how long attempts under way may take once Run is to stop.
 	// Default 2 s.
 	StopGrace time.Duration
@@ -61,6 +64,7 @@ func (o OutboxOptions) withDefaults() OutboxOptions {
 	o.MaxPending = cmp.Or(o.MaxPending, 10_000)
 	o.MaxPendingBytes = cmp.Or(o.MaxPendingBytes, 64<<20)
 	o.MaxParked = cmp.Or(o.MaxParked, 1000)
+	o.MinParked = cmp.Or(o.MinParked, time.Hour)
 	o.MaxBurst = cmp.Or(o.MaxBurst, 10)
 	o.StopGrace = cmp.Or(o.StopGrace, 2*time.Second)
 	if o.Hook == nil {
@@ -396,7 +400,7 @@ type Pending struct {
 	Revision int64
 	Made     time.Time
 	Attempts int
-	Parked   bool // refused for good; tried again after a restart or a reload
+	Parked   bool // refused; tried again after an hour or more, a restart or a reload
 }
 
 // Pending returns what waits, oldest first.

@@ -270,7 +270,7 @@ func TestPermanentErrorsAreParked(t *testing.T) {
 			}
 			return Result{}
 		}}
-		b := testOutbox(t, s, nil, r)
+		b := testOutbox(t, s, func(o *OutboxOptions) { o.MinParked = 48 * time.Hour }, r)
 		stop := start(t, b)
 		give(t, b, s, revision("bad", 1), revision("good", 1))
 		time.Sleep(24 * time.Hour)

@@ -109,10 +109,27 @@ func (q *queue) waiting() int {
 // unpark makes what was refused ready again.
 func (q *queue) unpark() {
 	for _, m := range q.parked {
-		m.Parked = false
+		m.Parked, m.notBefore = false, time.Time{}
 		heap.Push(&q.ready, m)
 	}
 	q.parked = nil
+}
+
+// unparkDue makes what was refused long enough ago ready again, and returns
+// when to look next; the zero time where nothing is parked.
+func (q *queue) unparkDue(now time.Time) (next time.Time) {
+	q.parked = slices.DeleteFunc(q.parked, func(m *message) bool {
+		if m.notBefore.After(now) {
+			if next.IsZero() || m.notBefore.Before(next) {
+				next = m.notBefore
+			}
+			return false
+		}
+		m.Parked = false
+		heap.Push(&q.ready, m)
+		return true
+	})
+	return next
 }
 
 // all returns every message of the queue, oldest first.
@@ -137,8 +154,15 @@ func (q *queue) pick(now time.Time, burst int) (m *message, wait time.Duration) 
 	if q.failures > 0 {
 		limit = 1 // ask a troubled receiver with one message at a time
 	}
-	if q.flying >= limit || len(q.ready) == 0 {
+	next := q.unparkDue(now)
+	if q.flying >= limit {
 		return nil, 0
+	}
+	if len(q.ready) == 0 {
+		if next.IsZero() {
+			return nil, 0
+		}
+		return nil, next.Sub(now)
 	}
 	at := q.ready[0].notBefore
 	if q.paused.After(at) {
