@@ -44,8 +44,8 @@ func TestRealCluster(t *testing.T) {
 		topic := c.Topic(1)
 		for _, w := range Ways() {
 			t.Run(w.String(), func(t *testing.T) {
-				a := c.Access(w)
-				in := &Cluster{t, &core{way: w, certs: c.certs, broker: c.broker}}
+				a := c.For(t).Access(w)
+				in := &Cluster{t, &core{way: w, certs: c.certs, broker: c.broker, given: c.given}}
 				if a.Brokers[0] != in.Access(w).Brokers[0] {
 					t.Fatal("two answers to one question")
 				}
