@@ -72,7 +72,8 @@ type crash struct {
 	kills  int
 	hits   map[string]int
 
-	inbox  inbox
+	inbox  inbox // of a receiver that is told of each incident
+	groups inbox // of one that is told of groups
 	config string
 	socket string
 }
@@ -88,6 +89,8 @@ func (c *crash) run() {
 	t := c.t
 	server := httptest.NewServer(&c.inbox)
 	defer server.Close()
+	groups := httptest.NewServer(&c.groups)
+	defer groups.Close()
 	logs := filepath.Join(c.dir, "logs")
 	c.check(os.Mkdir(logs, 0o700))
 	c.socket = filepath.Join(c.dir, "api.sock")
@@ -107,9 +110,16 @@ incidents: {group_interval: 1s}
 receivers:
   - name: hook
     webhook: {url: %q, secret: hush, timeout: 5s}
+  - name: groups
+    webhook: {url: %q, secret: hush, timeout: 5s}
+route:
+  receiver: hook
+  routes:
+    - {receiver: groups, group_by: [family], group_wait: 200ms, group_interval: 1s, continue: true}
+    - {receiver: hook}
 api: {listen: %q}
 log: {level: warn}
-`, server.URL, "unix:"+c.socket), 0o600))
+`, server.URL, groups.URL, "unix:"+c.socket), 0o600))
 
 	lines := traffictest.Make(traffictest.Options{Seed: c.seed, Lines: 4000, Files: c.files, Disorder: true, Clients: 2000})
 	want := c.replay(lines)
@@ -127,7 +137,7 @@ log: {level: warn}
 	for _, l := range lines {
 		c.check(w.Write(l))
 	}
-	c.inbox.next()
+	c.nextLife()
 	p := c.start("", 0)
 	c.check(w.Finish())
 	c.awaitEnd(w)
@@ -135,7 +145,11 @@ log: {level: warn}
 		t.Errorf("after %d kills the incidents differ from a replay's (-replay +killed):\n%.8000s", c.kills, d)
 	}
 	c.awaitDelivery()
-	c.inbox.judge(t)
+	c.inbox.judge(t, 10)
+	c.groups.judge(t, 3)
+	if c.groups.digests == 0 {
+		t.Error("no group was told at once")
+	}
 	c.check(p.Process.Signal(syscall.SIGTERM))
 	if err := p.Wait(); err != nil {
 		t.Errorf("the last run did not stop cleanly: %v\n%s", err, p.Stderr)
@@ -176,7 +190,7 @@ func (c *crash) start(point string, n int) *exec.Cmd {
 // Every other one is killed at a named point, or, when that is not reached
 // soon enough, at random like the others.
 func (c *crash) incarnation(kill int, w *traffictest.Writer, lines []traffictest.Line, r *rand.Rand) {
-	c.inbox.next()
+	c.nextLife()
 	point, n := "", 0
 	if kill%4 != 3 {
 		point, n = points[(kill/4*3+kill%4)%len(points)], 1+r.IntN(2)
@@ -276,7 +290,7 @@ func (c *crash) poll(what string, done func() (bool, string)) {
 // awaitSeen runs the program until it has committed a position of every file:
 // what is written from then on is read, wherever it is moved.
 func (c *crash) awaitSeen(w *traffictest.Writer) {
-	c.inbox.next()
+	c.nextLife()
 	p := c.start("", 0)
 	var seen time.Time
 	c.poll("sources seen", func() (bool, string) {
@@ -342,25 +356,32 @@ func (c *crash) list() []*alerting.Incident {
 	return incidents
 }
 
-// awaitDelivery polls until the last revision of every incident that is told
-// of by itself has arrived.
+// awaitDelivery polls until each receiver knows the last state of every
+// incident that is told of by itself.
 func (c *crash) awaitDelivery() {
-	c.poll("last revisions delivered", func() (bool, string) {
+	c.poll("last states delivered", func() (bool, string) {
 		for _, i := range c.list() {
-			if i.Parent == "" && !c.inbox.has(fmt.Sprintf("%s/%d", i.ID, i.Revision)) {
-				return false, fmt.Sprintf("%s/%d", i.ID, i.Revision)
+			if i.Parent == "" && (!c.inbox.knows(i) || !c.groups.knows(i)) {
+				return false, fmt.Sprintf("%s/%d, %s, %d", i.ID, i.Revision, i.State, i.Count)
 			}
 		}
 		return true, ""
 	})
 }
 
-// inbox is the webhook's server. It notes in which life of the program each
-// revision arrived.
+func (c *crash) nextLife() {
+	c.inbox.next()
+	c.groups.next()
+}
+
+// inbox is the server of a webhook. It notes in which life of the program each
+// notification arrived, and what is known of each incident by it.
 type inbox struct {
 	mu       sync.Mutex
 	life     int
 	arrivals map[string][]int
+	newest   map[string]alerting.DigestEntry
+	digests  int
 	faults   []string
 }
 
@@ -370,10 +391,36 @@ func (b *inbox) next() {
 	b.life++
 }
 
-func (b *inbox) has(key string) bool {
+// knows reports whether the last that arrived of an incident is how it is.
+func (b *inbox) knows(i *alerting.Incident) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.arrivals[key]) > 0
+	e, ok := b.newest[i.ID]
+	return ok && e.State == i.State && e.Count == i.Count && e.Level == i.Level
+}
+
+// take notes what a notification says of its incident, or of those of a digest.
+// Nothing newer may have arrived before.
+func (b *inbox) take(id string, body []byte) {
+	var n struct{ Data alerting.Incident }
+	if err := json.Unmarshal(body, &n); err != nil {
+		b.faults = append(b.faults, fmt.Sprintf("%s: %v", id, err))
+		return
+	}
+	i := n.Data
+	entries := i.Digest
+	if len(entries) == 0 {
+		entries = []alerting.DigestEntry{{ID: i.ID, Revision: i.Revision, State: i.State, Count: i.Count, Level: i.Level}}
+	} else {
+		b.digests++
+	}
+	for _, e := range entries {
+		if had := b.newest[e.ID].Revision; had > e.Revision {
+			b.faults = append(b.faults, fmt.Sprintf("%s/%d arrived after %d", e.ID, e.Revision, had))
+			continue
+		}
+		b.newest[e.ID] = e
+	}
 }
 
 func (b *inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -391,17 +438,19 @@ func (b *inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		b.faults = append(b.faults, fmt.Sprintf("%s: signature %q", id, got))
 	}
 	if b.arrivals == nil {
-		b.arrivals = map[string][]int{}
+		b.arrivals, b.newest = map[string][]int{}, map[string]alerting.DigestEntry{}
 	}
+	b.take(id, body)
 	b.arrivals[id] = append(b.arrivals[id], b.life)
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// judge fails where a revision arrived twice in one life of the program, or
-// again after a life that cannot have ended between its sending and its
-// marking: a kill ends one life, and no more than the attempts of a receiver
-// that may be under way at once fall between the two.
-func (b *inbox) judge(t *testing.T) {
+// judge fails where fewer than so many notifications arrived, where one
+// arrived twice in one life of the program, or again after a life that cannot
+// have ended between its sending and its marking: a kill ends one life, and no
+// more than the attempts of a receiver that may be under way at once fall
+// between the two.
+func (b *inbox) judge(t *testing.T, least int) {
 	t.Helper()
 	const underWay = 4
 	b.mu.Lock()
@@ -422,11 +471,11 @@ func (b *inbox) judge(t *testing.T) {
 			t.Errorf("%d revisions that arrived in life %d arrived again, want at most %d", n, life, underWay)
 		}
 	}
-	if len(b.arrivals) < 10 {
-		t.Errorf("only %d revisions arrived", len(b.arrivals))
+	if len(b.arrivals) < least {
+		t.Errorf("only %d notifications arrived", len(b.arrivals))
 	}
 	for _, f := range b.faults {
 		t.Error(f)
 	}
-	t.Logf("%d revisions arrived, %d of them again after a kill", len(b.arrivals), twice)
+	t.Logf("%d notifications arrived, %d of them again after a kill; %d stood for several incidents", len(b.arrivals), twice, b.digests)
 }
