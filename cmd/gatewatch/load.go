@@ -83,18 +83,14 @@ func configError(err error) error {
 	return &exitError{code: exitUsage, err: err}
 }
 
-// loadRules reads, checks and compiles the rules of a configuration. Rules
-// that cannot be used are left out and listed; the error says what could not
-// be read at all.
-func loadRules(c *config.Config) (*ruleSet, error) {
+// ruleDocuments reads the rules of a configuration: the built-in ones, those of
+// its paths, and its own filters.
+func ruleDocuments(c *config.Config) ([]sigma.Document, error) {
 	var docs []sigma.Document
 	if c.Rules.Builtin {
-		list, err := sigma.ReadFS(rules.FS(), ".")
+		list, err := builtinRules()
 		if err != nil {
-			return nil, fmt.Errorf("read the built-in rules: %w", err)
-		}
-		for i := range list {
-			list[i].File = builtinPrefix + list[i].File
+			return nil, err
 		}
 		docs = append(docs, list...)
 	}
@@ -105,17 +101,44 @@ func loadRules(c *config.Config) (*ruleSet, error) {
 		}
 		docs = append(docs, list...)
 	}
-	docs = append(docs, c.Rules.Filters...)
+	return append(docs, c.Rules.Filters...), nil
+}
+
+func builtinRules() ([]sigma.Document, error) {
+	list, err := sigma.ReadFS(rules.FS(), ".")
+	if err != nil {
+		return nil, fmt.Errorf("read the built-in rules: %w", err)
+	}
+	for i := range list {
+		list[i].File = builtinPrefix + list[i].File
+	}
+	return list, nil
+}
+
+// compileOptions returns what the configuration says of all rules, without
+// what it changes in some of them.
+func compileOptions(c *config.Config) sigma.CompileOptions {
+	return sigma.CompileOptions{
+		ResolveAfter: c.Incidents.ResolveAfter,
+		IPv6Whole:    c.IPv6Group == 128,
+		Lists:        c.Rules.Lists,
+	}
+}
+
+// loadRules reads, checks and compiles the rules of a configuration. Rules
+// that cannot be used are left out and listed; the error says what could not
+// be read at all.
+func loadRules(c *config.Config) (*ruleSet, error) {
+	docs, err := ruleDocuments(c)
+	if err != nil {
+		return nil, err
+	}
 	set, problems := sigma.Parse(docs)
 	out := &ruleSet{all: set.Rules(), problems: problems}
 	off := newDisabled(c.Rules.Disable)
-	index, more := set.Compile(sigma.CompileOptions{
-		ResolveAfter: c.Incidents.ResolveAfter,
-		IPv6Whole:    c.IPv6Group == 128,
-		Disable:      off.match,
-		Tune:         c.Rules.Tune,
-		Lists:        c.Rules.Lists,
-	})
+	o := compileOptions(c)
+	o.Disable, o.Tune = off.match, c.Rules.Tune
+	index, more := set.Compile(o)
 	out.index, out.problems = index, append(out.problems, more...)
 	out.disabled = out.left()
 	if unknown := off.unknown(); len(unknown) > 0 {

@@ -15,7 +15,6 @@ import (
 	"gatewatch/config"
 	"gatewatch/pipeline/ruletest"
 	"gatewatch/rules"
-	"gatewatch/rules/sigma"
 
 	"github.com/spf13/cobra"
 )
@@ -47,7 +46,7 @@ func newRulesTest(a *app) *cobra.Command {
 			"in it, through the same pipeline as replay. A PATH is a rule file, a test file or a\n" +
 			"folder; without one the built-in rules are tested. Each rule file is loaded alone, with\n" +
 			"a default configuration unless --config names one; of that, the settings of rules: do\n" +
-			"not count.",
+			"not count but for the lists.",
 		Example: "  gatewatch rules test\n" +
 			"  gatewatch rules test --junit rules.xml /etc/gatewatch/rules",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -172,9 +171,7 @@ func runTests(ctx context.Context, c *config.Config, paths []string) ([]testedFi
 
 func testPair(ctx context.Context, c *config.Config, fsys fs.FS, p ruletest.Pair, prefix string) testedFile {
 	f := testedFile{name: prefix + cmp.Or(p.Rules, p.Tests)}
-	suite, index, err := ruletest.Load(fsys, p, prefix, sigma.CompileOptions{
-		ResolveAfter: c.Incidents.ResolveAfter, IPv6Whole: c.IPv6Group == 128,
-	})
+	suite, index, err := ruletest.Load(fsys, p, prefix, compileOptions(c))
 	if errors.Is(err, ruletest.ErrNoTests) {
 		return f
 	}

@@ -240,6 +240,9 @@ func (m *matcher) excludes(src source, o *matcher) bool {
 	case event.KindAddress:
 		return m.op == opCIDR && o.op == opCIDR && !m.cidr.Overlaps(o.cidr)
 	default:
+		if src < srcURL && event.Field(src).List() {
+			return false // one value may be the one, another the other
+		}
 		// A text has a second form, decoded, and a target a third with the host.
 		whole := func(m *matcher) bool { return m.op == opExact && !strings.ContainsAny(m.text, "%+") }
 		return src != srcURL && whole(m) && whole(o) && !equalFold(m.text, o.text)

@@ -119,15 +119,17 @@ func TestImpliesAgreesWithNaive(t *testing.T) {
 				t.Fatalf("%v\n%s", p, text)
 			}
 		}
+		index, _ := set.Compile(CompileOptions{Lists: lists()})
 		events := make([]func(n *node) bool, 40)
 		for i := range events {
 			ev := g.event()
 			events[i] = func(n *node) bool { return naive(n, ev) }
 		}
-		for _, a := range set.Rules() {
-			for _, b := range set.Rules() {
-				ca, cb := Condition{n: a.cond}, Condition{n: b.cond}
-				if a == b {
+		for _, a := range index.Rules() {
+			for _, b := range index.Rules() {
+				ca, ok := a.Condition()
+				cb, ok2 := b.Condition()
+				if a == b || !ok || !ok2 {
 					continue
 				}
 				imp, exc := ca.Implies(cb), ca.Implies(cb.Not())

@@ -42,8 +42,16 @@ type Condition struct {
 }
 
 // Condition returns what a detection or filter says, without the filters that
-// reach it. It is false for correlations.
-func (r *Rule) Condition() (Condition, bool) { return Condition{n: r.cond}, r.cond != nil }
+// reach it. It is false for correlations, and for what waits for lists of the
+// configuration: the rules of an [Index] have them.
+func (r *Rule) Condition() (Condition, bool) {
+	if r.cond == nil || waits(r.cond) {
+		return Condition{}, false
+	}
+	return Condition{n: r.cond}, true
+}
+
+func waits(n *node) bool { return n.op == nodeItem || slices.ContainsFunc(n.kids, waits) }
 
 // Not returns the negation.
 func (c Condition) Not() Condition { return Condition{c.n, !c.neg} }
@@ -154,14 +162,18 @@ func (c Comparison) Implies(o Comparison) bool { return c.src == o.src && c.m.im
 // Excludes reports whether no event has a value for both. It errs to false.
 func (c Comparison) Excludes(o Comparison) bool { return c.src == o.src && c.m.excludes(c.src, o.m) }
 
+// Known reports whether the rule says what it compares with: it does not where
+// that is another field, or an entry of an empty list.
+func (c Comparison) Known() bool { return c.m.op != opFieldRef && c.m.op != opNever }
+
 // Presence reports whether it only asks whether the event has the field, and
 // for which of the two.
 func (c Comparison) Presence() (asks, present bool) {
 	return c.m.op == opExists || c.m.op == opAbsent, c.m.op == opExists
 }
 
-// IsText reports whether it compares text, be it the digits of a number or an
-// address as it is written.
+// IsText reports whether it compares with a text, be it the digits of a number
+// or an address as it is written.
 func (c Comparison) IsText() bool { return c.m.op >= opContains && c.m.op <= opRegex }
 
 // MatchesText tests one form of a text; false where it compares no text.
