@@ -21,6 +21,8 @@ import (
 	"testing"
 	"time"
 
+	"gatewatch/api/openapitest"
+
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -153,20 +155,39 @@ func scriptFlip(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(name, data, 0o600))
 }
 
+// ask asks the API on a Unix socket, and holds the answer against the document
+// that the API itself serves.
 func ask(socket, method, path string) (string, error) {
+	status, kind, body, err := request(socket, method, path)
+	if err != nil {
+		return "", err
+	}
+	_, _, text, err := request(socket, http.MethodGet, "/api/v1/openapi.yaml")
+	if err != nil {
+		return "", err
+	}
+	doc, err := openapitest.New([]byte(text))
+	if err != nil {
+		return "", err
+	}
+	bare, _, _ := strings.Cut(path, "?")
+	return body, doc.Check(method, bare, status, kind, []byte(body))
+}
+
+func request(socket, method, path string) (status int, kind, body string, err error) {
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
 	}}
 	defer transport.CloseIdleConnections()
 	req, err := http.NewRequest(method, "http://localhost"+path, nil)
 	if err != nil {
-		return "", err
+		return 0, "", "", err
 	}
 	resp, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Do(req)
 	if err != nil {
-		return "", err
+		return 0, "", "", err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	return string(body), err
+	b, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, resp.Header.Get("Content-Type"), string(b), err
 }
