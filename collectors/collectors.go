@@ -1,6 +1,6 @@
 // Package collectors defines where records come from. A [Source] is one
-// ordered stream of lines: one path through all its rotations, one Kafka
-// partition, or standard input. Its sub-packages implement sources.
+// ordered stream of lines or messages: one path through all its rotations, one
+// Kafka partition, or standard input. Its sub-packages implement sources.
 //
 // A source hands out whole lines in blocks and says when it has read all
 // there is. It never loses or doubles a line between two runs: whoever runs
@@ -10,6 +10,7 @@ package collectors
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -24,20 +25,62 @@ type Position struct {
 	// Origin is the Origin of the block that the offset was taken from,
 	// opaque to all but the source. Empty in a zero Position.
 	Origin []byte
+	// Note is what a [Committer] asked to be kept beside the position, nil for
+	// other sources.
+	Note []byte
 }
 
 // Block is a run of whole lines of one generation of a source. Each line ends
 // with a line feed but perhaps the last of a generation. Once emitted a block
 // is not changed by the source until Release is called.
+//
+// A block of a [Queue] has Messages and End in place of Data and Line.
 type Block struct {
 	Data   []byte
 	Offset int64 // logical offset of Data[0]
 	Line   int64 // number of the first line, 1-based
+
+	Messages []Message
+	End      int64 // logical offset behind the block, which may be far behind its last message
+	// Gap says that there were records between the block before, or the position
+	// where Run began, and this one, that this source did not and will not
+	// emit. What was counted before and after it does not belong together exactly.
+	Gap bool
+
 	// Origin identifies the generation (file, partition) and how logical
 	// offsets map to it. Blocks of one generation share it. Read-only.
 	Origin []byte
 	// Release, if not nil, gives Data back to the source for reuse.
 	Release func()
+}
+
+// Message is one message of a queue. All of it is read-only and valid until
+// its block is released.
+type Message struct {
+	Offset  int64  // in the queue; see LogicalOffset
+	Time    int64  // when it was made or stored, Unix nanoseconds; 0 where that is not known
+	Key     []byte // nil for none
+	Value   []byte
+	Headers []Header // nil where the source was not asked for them
+}
+
+// Header is one header of a message.
+type Header struct{ Key, Value []byte }
+
+// lineBits is how many bits of a logical offset number the lines of a message.
+const lineBits = 16
+
+// MaxMessageLines is how many lines of one message can be told apart.
+const MaxMessageLines = 1 << lineBits
+
+// LogicalOffset returns the logical offset of the first line in the message
+// with an offset; those of its further lines follow.
+func LogicalOffset(message int64) int64 { return message << lineBits }
+
+// MessageOffset is the opposite of LogicalOffset: the offset of the message
+// and the number of the line in it, from 0 on.
+func MessageOffset(logical int64) (message int64, line int) {
+	return logical >> lineBits, int(logical & (MaxMessageLines - 1))
 }
 
 // State is what a source says of itself between blocks.
@@ -68,6 +111,31 @@ type Item struct {
 	// Skipped counts lines that were passed over since the last item, by reason
 	// (such as "too_long"); nil when there were none.
 	Skipped map[string]int64
+	// Rejects are messages among those skipped, for a DeadLetterer.
+	Rejects []Reject
+
+	// Park, if not nil, takes back what was emitted before and is not judged
+	// yet: it will not be, and the source emits it again if it goes on. Park is
+	// called once, by another goroutine, with the position up to which all was
+	// judged, as soon as that is durable. It must not block. Until it was
+	// called, or is known never to be, as the run has ended, the source emits no block.
+	Park func(Position)
+	// Cancel, if not nil, makes emit give up with ErrCanceled when it is closed
+	// while emit waits: the item was not taken then.
+	Cancel <-chan struct{}
+}
+
+// ErrCanceled is what emit returns for an item that was canceled.
+var ErrCanceled = errors.New("the item was canceled")
+
+// Reject is a message, or a line in one, of which no event could be made.
+type Reject struct {
+	Source string // name of the source
+	Offset int64  // logical
+	Reason string // a word, as in metrics
+	Time   int64  // of the message, Unix nanoseconds; 0 where that is not known
+	Key    []byte
+	Value  []byte // the line; nil where it was too long to be kept
 }
 
 // Text is the text behind a reference.
@@ -102,6 +170,32 @@ type Source interface {
 	Fetch(ctx context.Context, lookups []Lookup) []Text
 }
 
+// Queue is a Source whose records come in messages. Its logical offsets are
+// those of LogicalOffset.
+type Queue interface {
+	Source
+	// Rank takes the place of Name in the order of sources.
+	Rank() string
+	// Place returns the topic and the partition. They never change.
+	Place() (topic string, partition int32)
+	// Lag returns how many messages there are behind the logical offset. It may
+	// be called by any goroutine; ok is false where that is not known.
+	Lag(offset int64) (messages int64, ok bool)
+}
+
+// Committer is a Source that tells somebody else how far it is.
+type Committer interface {
+	Source
+	// Durable is called after each checkpoint in which the source's position
+	// changed, with that position, from one goroutine. It must not block.
+	Durable(Position)
+	// Note returns what is to be kept beside the position. It is asked at each
+	// checkpoint, by one goroutine; what it returned last comes back as
+	// Position.Note, even where the position itself is that of an earlier one. The
+	// result is not changed afterwards.
+	Note() []byte
+}
+
 // Collector finds sources and keeps finding them.
 type Collector interface {
 	// Watch calls found for each source, first for those that exist now, then
@@ -117,4 +211,29 @@ type Collector interface {
 // saved positions; the collector announces those that are its own.
 type Resumer interface {
 	Resume(names []string)
+}
+
+// Finisher is a Collector that has something to do once all is durable at the
+// end of a run. Finish is called once, after the context of Watch is done and
+// the last checkpoint was committed, or could not be; Watch may wait for it.
+type Finisher interface {
+	Finish(ctx context.Context) error
+}
+
+// Reporter is a Collector that knows of trouble that is not that of one
+// source, such as a cluster that is away before any source of it was found.
+type Reporter interface {
+	// Trouble says what is wrong now, for people; empty when nothing is. It may
+	// be called by any goroutine.
+	Trouble() []string
+}
+
+// DeadLetterer is a Collector that puts aside what could not be read.
+type DeadLetterer interface {
+	// DeadLetters reports whether it wants any.
+	DeadLetters() bool
+	// PutAside stores rejects. It returns how many it could not store, which
+	// are counted and not given to it again. It is called by one goroutine, before the
+	// checkpoint that passes the rejects, so after a crash it may see one again.
+	PutAside(ctx context.Context, rejects []Reject) (lost int)
 }

@@ -54,6 +54,10 @@ type Event struct {
 
 	Malformed Malformed // why the request line is no request, or Wellformed
 
+	// Of the message that the line came in; empty for lines of files.
+	MessageKey  string
+	Destination string // the topic
+
 	// Filled by Deriver.Derive.
 	Route       string // template such as "/api/v1/users/{id}"; "" for a malformed request
 	ObjectID    string // the value in the route's last slot

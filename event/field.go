@@ -51,6 +51,8 @@ const (
 	FieldOutcome
 	FieldAttackClass
 	FieldAttackOutcome
+	FieldMessageKey
+	FieldDestination
 	fieldCount
 )
 
@@ -108,6 +110,8 @@ var table = [fieldCount]row{
 	FieldOutcome:         {"auth.outcome", KindText},
 	FieldAttackClass:     {"attack.class", KindText},   // a list: one value has to match
 	FieldAttackOutcome:   {"attack.outcome", KindText}, // of a request with an attack.class
+	FieldMessageKey:      {"messaging.kafka.message.key", KindText},
+	FieldDestination:     {"messaging.destination.name", KindText}, // the topic
 }
 
 // String returns the field's name, such as "url.path".
@@ -238,6 +242,10 @@ func (e *Event) Text(f Field) (string, bool) {
 		s = e.Account
 	case FieldLogin:
 		return yes(e.Login), true
+	case FieldMessageKey:
+		s = e.MessageKey
+	case FieldDestination:
+		s = e.Destination
 	case FieldOutcome:
 		return e.Outcome.String(), true
 	case FieldAttackClass:
@@ -334,4 +342,57 @@ func (e *Event) Prefix() netip.Prefix {
 		return netip.Prefix{}
 	}
 	return p
+}
+
+// fillable are the fields that Fill knows.
+var fillable = [...]Field{
+	FieldHost, FieldScheme, FieldUserAgent, FieldReferer, FieldForwardedFor, FieldRequestID, FieldClient, FieldUser, FieldConsumer,
+	FieldKeyID, FieldRoute,
+}
+
+// Fillable returns the fields that Fill knows.
+func Fillable() []Field { return fillable[:] }
+
+// Fill gives a field a value that stands beside the line, such as in a header
+// of its message, where the line itself had none. s is kept as it is. It reports whether
+// the field took it: it must be one of Fillable and without a value, and an
+// address has to be one.
+func (e *Event) Fill(f Field, s string) bool {
+	var to *string
+	switch f {
+	case FieldHost:
+		to = &e.Host
+	case FieldScheme:
+		to = &e.Scheme
+	case FieldUserAgent:
+		to = &e.UserAgent
+	case FieldReferer:
+		to = &e.Referer
+	case FieldForwardedFor:
+		to = &e.ForwardedFor
+	case FieldRequestID:
+		to = &e.RequestID
+	case FieldUser:
+		to = &e.User
+	case FieldConsumer:
+		to = &e.ConsumerID
+	case FieldKeyID:
+		to = &e.KeyID
+	case FieldRoute:
+		to = &e.Route
+	case FieldClient:
+		a, ok := ParseAddr(s)
+		if !ok || e.Client.IsValid() {
+			return false
+		}
+		e.Client, e.ClientSource = a, ClientGateway
+		return true
+	default:
+		return false
+	}
+	if *to != "" || s == "" {
+		return false
+	}
+	*to = s
+	return true
 }

@@ -53,3 +53,24 @@ func TestFieldText(t *testing.T) {
 	f(FieldPrincipal, "", false)
 	f(FieldStatus, "", false)
 }
+
+func TestFill(t *testing.T) {
+	for _, f := range Fillable() {
+		var e Event
+		e.Reset()
+		value := "203.0.113.7"
+		if !e.Fill(f, value) {
+			t.Errorf("%s takes no value", f)
+		}
+		if got, ok := e.Text(f); got != value || !ok {
+			t.Errorf("%s is %q", f, got)
+		}
+		if e.Fill(f, "203.0.113.8") {
+			t.Errorf("%s took a second value", f)
+		}
+	}
+	var e Event
+	if e.Fill(FieldClient, "no address") || e.Fill(FieldStatus, "200") || e.Fill(FieldHost, "") {
+		t.Error("took what is no value of the field")
+	}
+}

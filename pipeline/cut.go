@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
@@ -29,6 +30,8 @@ type cut struct {
 	sent  []alerting.Revision
 	// waiting are closed once the cut is durable.
 	waiting []chan struct{}
+	told    told
+	aside   rejected
 
 	began  time.Time
 	parts  atomic.Int32
@@ -179,7 +182,8 @@ func (m *merger) beginCut(done func()) {
 	} else {
 		c.base = func(slot int) bool { return bases[slot] }
 	}
-	c.ops = m.positionOps()
+	c.ops = m.positionOps(&c.told)
+	c.aside, m.rejects = m.rejects, nil
 	if since, ok := m.quiet(); ok && m.anyRun {
 		if d := p.o.Now().Sub(since); d > 0 {
 			c.idle = m.merged + seconds(d)
@@ -193,10 +197,23 @@ func (m *merger) beginCut(done func()) {
 }
 
 // positionOps says where every source goes on: at its first record behind the cut.
-func (m *merger) positionOps() []storage.Op {
+func (m *merger) positionOps(t *told) []storage.Op {
 	ops := m.p.sources.take()
 	for _, l := range m.lanes {
-		if !l.dirty {
+		noted := false
+		if l.tells != nil {
+			note := l.tells.Note()
+			noted = !bytes.Equal(note, l.note)
+			l.note = note
+			if l.dirty {
+				t.durable = append(t.durable, durablePosition{l.tells, l.position})
+			}
+		}
+		for _, tell := range l.parked {
+			t.parked = append(t.parked, parkedSource{tell, l.position})
+		}
+		l.parked = nil
+		if !l.dirty && !noted {
 			continue
 		}
 		l.dirty = false
@@ -300,6 +317,7 @@ func (p *Pipeline) write(ctx context.Context, m *merger) {
 		for _, op := range staged {
 			ops = append(ops, storage.Op(op))
 		}
+		p.putAside(ctx, c.aside)
 		p.hook("cut-not-committed")
 		if !p.commit(ctx, ops) {
 			return
@@ -311,6 +329,7 @@ func (p *Pipeline) write(ctx context.Context, m *merger) {
 		p.logIncidents(c.sent)
 		m.cuts.took.Store(int64(time.Since(c.began)))
 		p.lastCut.Store(p.o.Now().UnixNano())
+		c.told.tell()
 		m.cuts.inFlight.Store(false)
 		if c.onDone != nil {
 			c.onDone()

@@ -24,10 +24,21 @@ type work struct {
 	tally tally
 
 	// Records before this logical offset were judged already, under an earlier setup.
-	from  int64
-	lines int64 // lines in the block
-	end   int64 // logical offset after the block
-	ended bool  // no block: the source's Run has returned
+	from   int64
+	passed int64 // logical offset behind the last record that the merge let pass, 0 before the first
+	lines  int64 // lines in the block
+	end    int64 // logical offset after the block
+	gap    bool  // records are missing before the first one, and nothing was said of that yet
+	ended  bool  // no block: the source's Run has returned
+}
+
+// lastLine is the number of the block's last line, 0 in a queue, whose lines
+// have no numbers.
+func (w *work) lastLine() int64 {
+	if w.lane.queue != nil {
+		return 0
+	}
+	return w.item.Block.Line + w.lines - 1
 }
 
 // tally counts what became of the lines of a block.
@@ -37,6 +48,7 @@ type tally struct {
 	formats              []formatCount
 	sample               string // a masked line that could not be read
 	sampleReason         string
+	rejects              rejectList
 }
 
 // setup is everything that turns lines into observations. A reload makes a new one.
@@ -61,6 +73,7 @@ type stateless struct {
 	decoders map[int]*format.Decoder // by input
 	inputs   []Input
 	event    event.Event
+	message  message
 }
 
 func newStateless(s *setup, inputs []Input) (*stateless, error) {
@@ -80,6 +93,10 @@ func newStateless(s *setup, inputs []Input) (*stateless, error) {
 // decode fills w.batch with the observations of w's block.
 func (t *stateless) decode(w *work) {
 	block := w.item.Block
+	if w.lane.queue != nil {
+		t.messages(w)
+		return
+	}
 	dec := t.decoders[w.lane.input]
 	b := w.batch
 	ev := &t.event
@@ -98,7 +115,7 @@ func (t *stateless) decode(w *work) {
 		}
 		w.tally.lines++
 		if err := dec.Decode(text, ev); err != nil {
-			w.tally.unread(err, text)
+			w.tally.unread(unreadReason(err), text)
 			continue
 		}
 		t.observe(w, b, ev, start, offset, line, len(text))
@@ -161,14 +178,22 @@ func (t *tally) format(name string) {
 // maxSample bounds the line that is logged as an example of an unreadable one.
 const maxSample = 200
 
-func (t *tally) unread(err error, text []byte) {
+// unreadReason is why a line could not be read, "" for one that holds nothing.
+func unreadReason(err error) string {
 	if errors.Is(err, format.ErrBlank) {
+		return ""
+	}
+	if le, ok := errors.AsType[*format.LineError](err); ok {
+		return le.Reason
+	}
+	return "other"
+}
+
+// unread counts a line that could not be read.
+func (t *tally) unread(reason string, text []byte) {
+	if reason == "" {
 		t.blank++
 		return
-	}
-	reason := "other"
-	if le, ok := errors.AsType[*format.LineError](err); ok {
-		reason = le.Reason
 	}
 	if t.unreadable == nil {
 		t.unreadable = map[string]int64{}

@@ -185,7 +185,7 @@ func (f *findingsStage) apply(r *round) {
 func (f *findingsStage) recycle(r *round) {
 	for i := range r.runs {
 		x := &r.runs[i]
-		x.work.lane.status.judged(x.offset, x.line, x.clock)
+		x.work.lane.status.judged(x.turn, x.offset, x.line, x.clock)
 		if x.to == len(x.work.batch.Records) {
 			f.p.release(x.work.lane, x.work)
 		}

@@ -11,11 +11,15 @@ import (
 // lane is one source on its way through the merge. The merge goroutine owns
 // it but for the inbox.
 type lane struct {
-	source collectors.Source
-	name   string
-	input  int    // index into Options.Inputs
-	id     uint32 // number of the source in references, stable over restarts
-	rank   int32  // order of the name among lanes
+	source  collectors.Source
+	name    string
+	order   string               // what ranks are given by: the name, but for queues
+	queue   collectors.Queue     // the source where it is one, else nil
+	tells   collectors.Committer // the source where it is one, else nil
+	input   int                  // index into Options.Inputs
+	id      uint32               // number of the source in references, stable over restarts
+	rejects bool                 // what cannot be read is put aside
+	rank    int32                // order of the name among lanes
 
 	inbox inbox
 
@@ -30,7 +34,10 @@ type lane struct {
 	position collectors.Position
 	posClock int64 // clock at position
 	posSet   bool
-	dirty    bool // position moved since the last cut
+	dirty    bool   // position moved since the last cut
+	note     []byte // kept beside the position, as last saved
+	gap      gapState
+	parked   []func(collectors.Position) // waits for the next cut, see takeBack
 	status   laneStatus
 }
 
@@ -46,6 +53,7 @@ type run struct {
 // laneStatus is what Status reads while the lane moves.
 type laneStatus struct {
 	state   atomic.Uint32
+	turn    atomic.Uint32 // how often offsets began anew
 	offset  atomic.Int64
 	line    atomic.Int64
 	clock   atomic.Int64
@@ -73,7 +81,12 @@ type inbox struct {
 const laneDepth = 4
 
 func newLane(src collectors.Source, input int, lateness time.Duration) *lane {
-	l := &lane{source: src, name: src.Name(), input: input}
+	l := &lane{source: src, name: src.Name(), order: src.Name(), input: input}
+	l.queue, _ = src.(collectors.Queue)
+	l.tells, _ = src.(collectors.Committer)
+	if l.queue != nil {
+		l.order = l.queue.Rank()
+	}
 	l.clock.lateness = seconds(lateness)
 	l.inbox.credits = make(chan struct{}, laneDepth)
 	l.status.unread = map[string]int64{}
@@ -93,13 +106,18 @@ func (b *inbox) push(w *work) {
 func (b *inbox) pushState(w *work) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if n := len(b.items); n > 0 && b.items[n-1].item.Block == nil && w.item.Skipped == nil {
-		if last := b.items[n-1]; !last.ended && last.item.State == w.item.State && last.item.Skipped == nil {
+	if n := len(b.items); n > 0 && b.items[n-1].plain() && w.plain() {
+		if last := b.items[n-1]; !last.ended && last.item.State == w.item.State {
 			b.items[n-1] = w
 			return
 		}
 	}
 	b.items = append(b.items, w)
+}
+
+// plain reports whether an item is a change of state and nothing else.
+func (w *work) plain() bool {
+	return w.item.Block == nil && w.item.Skipped == nil && w.item.Rejects == nil && w.item.Park == nil
 }
 
 // head returns the oldest item without taking it, nil when there is none.

@@ -24,10 +24,11 @@ type merger struct {
 	ready bool // the sources that existed at the start are all known
 
 	merged     int64  // window time of the last run passed
-	mergedName string // its source: what comes later in the order is not behind
+	mergedName string // its source, by its order: what comes later is not behind
 	anyRun     bool
 	round      *round
 	rounds     chan *round
+	rejects    rejected
 	queue      laneQueue // see passAll
 	cuts       cutState
 	reload     chan *reloadRequest
@@ -55,6 +56,7 @@ type roundRun struct {
 	offset, line int64
 	source       uint32
 	rank         int32
+	turn         uint32 // see gapState
 }
 
 // roundRecords is how many records make a round that does not wait for more.
@@ -103,6 +105,7 @@ func (m *merger) take(l *lane, now time.Time) bool {
 	}
 	l.inbox.drop()
 	m.p.countItem(l, w)
+	m.reject(l, w)
 	if w.item.Block == nil {
 		m.takeState(l, w, now)
 		return true
@@ -119,6 +122,7 @@ func (m *merger) sequence(l *lane, w *work, now time.Time) {
 	if l.state != collectors.Reading {
 		l.setState(collectors.Reading, now, nil)
 	}
+	l.gap.arrives(w)
 	if len(w.batch.Records) == 0 {
 		m.finishEmpty(l, w)
 		return
@@ -143,8 +147,11 @@ func (m *merger) wall(now time.Time) int64 {
 func (m *merger) finishEmpty(l *lane, w *work) {
 	l.works = l.works[:len(l.works)-1]
 	if l.runs.len() == 0 && l.clock.held == nil {
-		l.advance(w, w.end, w.item.Block.Line+w.lines-1, l.clock.now, l.clock.set)
-		l.status.judged(l.position.Offset, l.position.Line, l.clock.now)
+		l.gap.reached(w)
+		l.advance(w, w.end, w.lastLine(), l.clock.now, l.clock.set)
+		l.status.judged(l.gap.turn, l.shown(), l.position.Line, l.clock.now)
+	} else {
+		l.gap.skips(w)
 	}
 	m.p.release(l, w)
 }
@@ -156,6 +163,9 @@ func (m *merger) takeState(l *lane, w *work, now time.Time) {
 		l.ended = true
 		l.clock.release(m.wall(now), l.emit)
 		l.setState(collectors.Gone, now, it.Err)
+	case it.Park != nil:
+		m.takeBack(l, it.Park)
+		l.setState(it.State, now, it.Err)
 	default:
 		at := it.At
 		if at.IsZero() {
@@ -315,7 +325,7 @@ func (m *merger) acceptHeld(now time.Time) bool {
 // merged time.
 func (m *merger) pass(l *lane, r run) {
 	recs := r.work.batch.Records[r.from:r.to]
-	if m.anyRun && (r.window < m.merged || r.window == m.merged && l.name < m.mergedName) {
+	if m.anyRun && (r.window < m.merged || r.window == m.merged && l.order < m.mergedName) {
 		m.warnBehind(l, m.merged-r.window)
 		tooLate := m.merged-r.window > l.clock.lateness
 		for i := range recs {
@@ -325,7 +335,7 @@ func (m *merger) pass(l *lane, r run) {
 		}
 		r.window = m.merged
 	} else {
-		m.merged, m.mergedName, m.anyRun = r.window, l.name, true
+		m.merged, m.mergedName, m.anyRun = r.window, l.order, true
 	}
 	for i := range recs {
 		if recs[i].Late {
@@ -335,15 +345,32 @@ func (m *merger) pass(l *lane, r run) {
 			l.status.behind.Add(1)
 		}
 	}
+	l.gap.reached(r.work)
+	l.gap.mark(recs, r.window, m.p.current.Load().plan)
 	last := &recs[len(recs)-1]
 	l.advance(r.work, last.End, last.Line, r.clock, true)
+	r.work.passed = last.End
 	if r.to == len(r.work.batch.Records) {
 		// Unreadable lines behind the last event are read; the block is done.
-		l.advance(r.work, r.work.end, r.work.item.Block.Line+r.work.lines-1, r.clock, true)
+		l.advance(r.work, r.work.end, r.work.lastLine(), r.clock, true)
 		l.works = slices.DeleteFunc(l.works, func(w *work) bool { return w == r.work })
 	}
-	m.round.runs = append(m.round.runs, roundRun{run: r, source: l.id, rank: l.rank, offset: l.position.Offset, line: l.position.Line})
+	m.round.runs = append(m.round.runs, l.roundRun(r))
 	m.round.records += r.to - r.from
+}
+
+// roundRun is a run of l that ends where l is now.
+func (l *lane) roundRun(r run) roundRun {
+	return roundRun{run: r, source: l.id, rank: l.rank, offset: l.shown(), line: l.position.Line, turn: l.gap.turn}
+}
+
+// shown is the position as people know it: of a queue the number of the message.
+func (l *lane) shown() int64 {
+	if l.queue == nil {
+		return l.position.Offset
+	}
+	message, _ := collectors.MessageOffset(l.position.Offset)
+	return message
 }
 
 // warnBehind says that merge_wait is too short for a source, now and then.
@@ -361,8 +388,13 @@ func (l *lane) advance(w *work, offset, line, clock int64, set bool) {
 
 // judged is told once everything up to a place of the source was judged.
 // Status shows nothing before: who waits for an offset finds the incidents.
-func (s *laneStatus) judged(offset, line, clock int64) {
-	if offset > s.offset.Load() {
+func (s *laneStatus) judged(turn uint32, offset, line, clock int64) {
+	was := s.turn.Load()
+	if turn < was {
+		return // of before offsets began anew
+	}
+	s.turn.Store(turn)
+	if offset > s.offset.Load() || turn > was {
 		s.offset.Store(offset)
 		s.line.Store(line)
 		s.clock.Store(clock)
@@ -388,7 +420,7 @@ func (m *merger) send(r *round) {
 // add takes in a new lane and gives all their ranks again.
 func (m *merger) add(l *lane) {
 	m.lanes = append(m.lanes, l)
-	slices.SortFunc(m.lanes, func(a, b *lane) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(m.lanes, func(a, b *lane) int { return strings.Compare(a.order, b.order) })
 	for i, x := range m.lanes {
 		x.rank = int32(i)
 	}

@@ -41,6 +41,19 @@ type Input struct {
 	// Lateness is how far a record may be behind its source's clock and still
 	// count. Whole seconds; default 10 s.
 	Lateness time.Duration
+	// Messages says how the messages of a collectors.Queue are read.
+	Messages Messages
+}
+
+// Messages says how messages become lines and events.
+type Messages struct {
+	// MaxLine is the longest line in a message, in bytes; default 1 MiB.
+	MaxLine int
+	// OwnTime leaves a message unread whose line has no time. Otherwise the time of
+	// the message is taken.
+	OwnTime bool
+	// Headers say which header of a message gives a field where the line does not.
+	Headers map[string]event.Field
 }
 
 // Notice is something to say about gatewatch itself when it starts: it becomes
@@ -145,21 +158,23 @@ type Pipeline struct {
 	wantCut   atomic.Bool
 	cancel    context.CancelCauseFunc
 
-	sources    *registry
-	saved      map[string]savedPosition
-	sourceMu   sync.Mutex
-	byID       map[uint32]collectors.Source
-	laneList   []*lane
-	settled    atomic.Int32 // inputs whose first sources are not all known yet
-	group      *errgroup.Group
-	groupCtx   context.Context
-	stats      []atomic.Pointer[detectors.Stats]
-	lastCut    atomic.Int64
-	commitErr  atomic.Pointer[string]
-	started    time.Time
-	mergedTime atomic.Int64
-	throttle   throttle // of log lines about unreadable input
-	behind     throttle // of log lines about records behind the merge
+	sources     *registry
+	saved       map[string]savedPosition
+	sourceMu    sync.Mutex
+	byID        map[uint32]collectors.Source
+	laneList    []*lane
+	settled     atomic.Int32 // inputs whose first sources are not all known yet
+	group       *errgroup.Group
+	groupCtx    context.Context
+	stats       []atomic.Pointer[detectors.Stats]
+	lastCut     atomic.Int64
+	commitErr   atomic.Pointer[string]
+	letters     atomic.Int64 // put aside as they could not be read
+	lostLetters atomic.Int64 // should have been
+	started     time.Time
+	mergedTime  atomic.Int64
+	throttle    throttle // of log lines about unreadable input
+	behind      throttle // of log lines about records behind the merge
 }
 
 // New makes a pipeline and loads its state. A *storage.DamagedError leaves the
@@ -293,6 +308,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	}
 	mergeErr := p.merge.run(p.groupCtx)
 	cancel(errDone)
+	p.finish(ctx)
 	groupErr := p.group.Wait()
 	for _, o := range p.owners {
 		close(o.in)
@@ -315,6 +331,28 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		return cause
 	}
 	return errors.Join(mergeErr, groupErr)
+}
+
+// finishWithin bounds what collectors do after the last checkpoint.
+const finishWithin = 2 * time.Second
+
+// finish lets collectors tell others how far the last checkpoint is.
+func (p *Pipeline) finish(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishWithin)
+	defer cancel()
+	var all sync.WaitGroup
+	for i := range p.o.Inputs {
+		f, ok := p.o.Inputs[i].Collector.(collectors.Finisher)
+		if !ok {
+			continue
+		}
+		all.Go(func() {
+			if err := f.Finish(ctx); err != nil {
+				p.o.Logger.Warn("a collector did not end as it should", "err", err)
+			}
+		})
+	}
+	all.Wait()
 }
 
 var errDone = errors.New("the run has ended")
@@ -373,10 +411,12 @@ func (p *Pipeline) watch(ctx context.Context, input int) error {
 // start runs a lane's source. It is called by the merge goroutine.
 func (p *Pipeline) start(l *lane) {
 	l.id = p.sources.id(l.name)
+	l.rejects = p.wantsRejects(l.input)
 	from := p.saved[l.name]
 	l.position, l.posClock, l.posSet = from.position, from.clock, from.set
+	l.note, l.gap = from.position.Note, from.gap
 	l.clock.now, l.clock.set = from.clock, from.set
-	l.status.offset.Store(from.position.Offset)
+	l.status.offset.Store(l.shown())
 	l.status.line.Store(from.position.Line)
 	l.status.clock.Store(from.clock)
 	p.sourceMu.Lock()
@@ -418,6 +458,8 @@ func (p *Pipeline) emit(ctx context.Context, l *lane, it collectors.Item) error 
 	}
 	select {
 	case l.inbox.credits <- struct{}{}:
+	case <-it.Cancel:
+		return collectors.ErrCanceled
 	case <-ctx.Done():
 		return ctx.Err()
 	}

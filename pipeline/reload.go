@@ -101,7 +101,10 @@ func (m *merger) rewind(l *lane) {
 // again decodes what is left of a block under the current setup. Runs of the
 // old work that are on their way keep its batch.
 func (m *merger) again(w *work) *work {
-	n := &work{lane: w.lane, item: w.item, done: w.done, setup: m.tools.setup, from: w.lane.position.Offset, batch: m.p.newBatch()}
+	n := &work{
+		lane: w.lane, item: w.item, done: w.done, setup: m.tools.setup, from: w.passed, passed: w.passed, gap: w.gap,
+		batch: m.p.newBatch(),
+	}
 	m.tools.decode(n)
 	return n
 }

@@ -13,24 +13,46 @@ import (
 	"gatewatch/storage"
 )
 
-// positionVersion begins every value that this file writes.
-const positionVersion = 1
+// The versions that begin every value which this file writes. A position of
+// a source that knows gaps or notes has the second one.
+const (
+	positionVersion = 1
+	notedVersion    = 2
+)
 
 // savedPosition is where a source goes on, with its clock there.
 type savedPosition struct {
 	position collectors.Position
 	clock    int64
 	set      bool
+	gap      gapState
 }
+
+// The flags of a position.
+const (
+	positionClock = 1 << iota // it has a clock
+	positionGap               // it is at a gap
+)
 
 func encodePosition(l *lane) []byte {
 	b := []byte{positionVersion, 0}
 	if l.posSet {
-		b[1] = 1
+		b[1] |= positionClock
+	}
+	if l.gap.fresh {
+		b[1] |= positionGap
+	}
+	if l.gap.fresh || l.gap.until != 0 || l.note != nil {
+		b[0] = notedVersion
 	}
 	b = binary.AppendVarint(b, l.posClock)
 	b = binary.AppendVarint(b, l.position.Offset)
 	b = binary.AppendVarint(b, l.position.Line)
+	if b[0] == notedVersion {
+		b = binary.AppendVarint(b, l.gap.until)
+		b = binary.AppendVarint(b, int64(len(l.note)))
+		b = append(b, l.note...)
+	}
 	return append(b, l.position.Origin...)
 }
 
@@ -38,21 +60,30 @@ var errPosition = errors.New("saved position is damaged")
 
 func decodePosition(b []byte) (savedPosition, error) {
 	var s savedPosition
-	if len(b) < 2 || b[0] != positionVersion || b[1] > 1 {
+	if len(b) < 2 || b[0] != positionVersion && b[0] != notedVersion || b[1] > positionClock|positionGap {
 		return s, errPosition
 	}
-	s.set = b[1] == 1
+	s.set, s.gap.fresh = b[1]&positionClock != 0, b[1]&positionGap != 0
+	fields := []*int64{&s.clock, &s.position.Offset, &s.position.Line}
+	var note int64
+	if b[0] == notedVersion {
+		fields = append(fields, &s.gap.until, &note)
+	}
 	b = b[2:]
-	for _, to := range [...]*int64{&s.clock, &s.position.Offset, &s.position.Line} {
+	for _, to := range fields {
 		v, n := binary.Varint(b)
 		if n <= 0 {
 			return s, errPosition
 		}
 		*to, b = v, b[n:]
 	}
-	if s.position.Offset < 0 || s.position.Line < 0 {
+	if s.position.Offset < 0 || s.position.Line < 0 || note < 0 || note > int64(len(b)) {
 		return s, errPosition
 	}
+	if note > 0 {
+		s.position.Note = bytes.Clone(b[:note])
+	}
+	b = b[note:]
 	s.position.Origin = bytes.Clone(b)
 	return s, nil
 }

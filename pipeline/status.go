@@ -22,6 +22,9 @@ type Status struct {
 	Pending    []alerting.Pending
 	StateBytes int64 // size of the state file
 	Rules      []RuleStatus
+	// DeadLetters counts what was put aside as it could not be read, and
+	// DeadLettersLost what should have been and could not.
+	DeadLetters, DeadLettersLost int64
 	// NotReady says why the pipeline cannot be relied on now; empty when it can.
 	NotReady []string
 }
@@ -41,6 +44,12 @@ type SourceStatus struct {
 	Formats    map[string]int64 // events, by format
 	Late       int64            // records too far behind their source's clock
 	Behind     int64            // records that came behind the merge
+	// Queue says that the source is a partition: Offset is then that of a message.
+	Queue bool
+	// Lag is how many messages of a queue are not judged yet, -1 where that is
+	// not known, and LagTime how far event time is behind because of them.
+	Lag     int64
+	LagTime time.Duration
 }
 
 // Status may be called at any time by any goroutine.
@@ -54,11 +63,18 @@ func (p *Pipeline) Status() Status {
 	p.sourceMu.Unlock()
 	for _, l := range lanes {
 		st := l.status.read(l.name)
+		p.lag(l, &st)
 		s.Sources = append(s.Sources, st)
 		if st.State == collectors.Failing {
 			s.NotReady = append(s.NotReady, fmt.Sprintf("source %s cannot be read: %s; the others wait for it for up to %v", st.Name, st.Error, p.o.MergeHold))
 		}
 	}
+	for i := range p.o.Inputs {
+		if r, ok := p.o.Inputs[i].Collector.(collectors.Reporter); ok {
+			s.NotReady = append(s.NotReady, r.Trouble()...)
+		}
+	}
+	s.DeadLetters, s.DeadLettersLost = p.letters.Load(), p.lostLetters.Load()
 	if p.settled.Load() > 0 {
 		s.NotReady = append(s.NotReady, "sources are still being looked for")
 	}
@@ -80,6 +96,21 @@ func (p *Pipeline) Status() Status {
 		s.Pending = p.outbox.Pending()
 	}
 	return s
+}
+
+// lag fills in how far a queue is behind.
+func (p *Pipeline) lag(l *lane, s *SourceStatus) {
+	s.Lag = -1
+	if l.queue == nil {
+		return
+	}
+	s.Queue = true
+	if n, ok := l.queue.Lag(collectors.LogicalOffset(s.Offset)); ok {
+		s.Lag = max(n, 0)
+	}
+	if s.Lag > 0 && !s.Clock.IsZero() {
+		s.LagTime = max(p.o.Now().Sub(s.Clock), 0)
+	}
 }
 
 func sum(a, b detectors.Stats) detectors.Stats {

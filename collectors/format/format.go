@@ -64,6 +64,10 @@ type fault struct {
 
 // Decoder reads lines of one source. It belongs to one goroutine.
 type Decoder struct {
+	// Fallback is the time of an event whose line has none, in Unix nanoseconds;
+	// 0 leaves such a line unread. The owner may change it between two lines.
+	Fallback int64
+
 	named   *row // nil for auto
 	clock   clock
 	keys    keyTable

@@ -23,6 +23,9 @@ func (d *Decoder) readJSON(s string, ev *event.Event) fault {
 		return fault{reason: reasonAccess}
 	}
 	ns, ok := d.clock.any(v[slotTime])
+	if v[slotTime] == "" && d.Fallback > 0 {
+		ns, ok = d.Fallback, true
+	}
 	if !ok {
 		return fault{reason: reasonTime}
 	}
