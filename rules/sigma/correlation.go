@@ -66,7 +66,7 @@ func parseCorrelation(file string, root, n *yaml.Node, p *problems) *correlation
 		return nil
 	}
 	c := &correlationSpec{where: at(file, n), aliases: map[string]alias{}}
-	known := []string{"type", "rules", "group-by", "timespan", "condition", "aliases", "generate"}
+	known := correlationKeys()
 	var cond, typ, rules *yaml.Node
 	for _, kv := range pairs(n) {
 		v := kv.value
@@ -370,7 +370,7 @@ func (c *correlationSpec) bound(file string, kv pair, p *problems) (b observatio
 	key, v := kv.key.Value, kv.value
 	op, ok := ops()[key]
 	if !ok {
-		known := []string{"gt", "gte", "lt", "lte", "eq", "neq", "field", "percentile"}
+		known := conditionKeys()
 		p.refuse(at(file, kv.key), key, didYouMean(key, known, "write one of: "+strings.Join(known, ", ")), "unknown comparison %q", key)
 		return b, false
 	}

@@ -82,11 +82,11 @@ func (c *correlationSpec) setBaseline(file string, n *yaml.Node, p *problems) {
 		p.refuse(at(file, n), n.Value, "write factor: or score: under it", "the condition of %s must be a map", typeBaseline)
 		return
 	}
-	known := []string{"direction", "factor", "score", "min_count", "season", "field"}
+	known := baselineKeys()
 	for _, kv := range pairs(n) {
 		switch key := kv.key.Value; key {
 		case "direction":
-			d := oneOf(file, kv, []string{"up", "down", "both"}, p)
+			d := oneOf(file, kv, directions(), p)
 			b.up, b.down = d != "down", d == "down" || d == "both"
 		case "factor":
 			b.factor, _ = number(file, kv, false, 1.1, 1e6, p)
@@ -96,7 +96,7 @@ func (c *correlationSpec) setBaseline(file string, n *yaml.Node, p *problems) {
 			v, _ := number(file, kv, true, 1, maxCountBound, p)
 			b.minCount = int64(v)
 		case "season":
-			b.seasonal = oneOf(file, kv, []string{"hour_of_week", "none"}, p) == "hour_of_week"
+			b.seasonal = oneOf(file, kv, seasons(), p) == "hour_of_week"
 		case "field":
 			c.fields = refs(file, kv.value, "field", "write a field that holds a number", p)
 			if len(c.fields) > 1 {
@@ -128,7 +128,7 @@ func (c *correlationSpec) setWalk(file string, n *yaml.Node, p *problems) {
 		p.refuse(at(file, n), n.Value, "write gte: and a number under it", "the condition of %s must be a map", typeWalk)
 		return
 	}
-	known := []string{"gte", "gt", "field", "step", "order", "share", "factor"}
+	known := walkKeys()
 	for _, kv := range pairs(n) {
 		switch key := kv.key.Value; key {
 		case "gte", "gt":
@@ -147,7 +147,7 @@ func (c *correlationSpec) setWalk(file string, n *yaml.Node, p *problems) {
 			v, _ := number(file, kv, true, 1, maxCountBound, p)
 			w.step = int64(v)
 		case "order":
-			w.order = oneOf(file, kv, []string{"any", "ascending", "descending", "monotonic"}, p)
+			w.order = oneOf(file, kv, orders(), p)
 		case "share":
 			w.share, _ = number(file, kv, false, 0.01, 1, p)
 		case "factor":

@@ -107,47 +107,38 @@ const (
 	taxProxy
 )
 
-// squeezed maps Sigma's field names, without punctuation and in lower case,
-// to sources. Both taxonomies spell the same thing in several ways, and
+// taxonomyNames maps Sigma's field names, without punctuation and in lower
+// case, to sources. Both taxonomies spell the same thing in several ways, and
 // published rules mix them.
-func squeezed(name string, tax taxonomy) (source, bool) {
-	switch name {
-	case "cip", "srcip", "clientip", "sourceip":
-		return fieldSource(event.FieldClient), true
-	case "csusername", "cusername":
-		return fieldSource(event.FieldUser), true
-	case "csmethod", "cmethod":
-		return srcMethod, true
-	case "csuristem", "curistem", "csurlstem":
-		return fieldSource(event.FieldPath), true
-	case "csuriquery", "curiquery", "csurlquery":
-		return fieldSource(event.FieldTarget), true
-	case "csuri", "curi", "curl", "csurl":
-		if tax == taxProxy {
-			return srcURL, true
+var taxonomyNames = func() map[string]source {
+	out := map[string]source{}
+	name := func(src source, names ...string) {
+		for _, n := range names {
+			out[n] = src
 		}
-		return fieldSource(event.FieldTarget), true
-	case "curiextension", "csuriextension":
-		return srcExtension, true
-	case "scstatus":
-		return fieldSource(event.FieldStatus), true
-	case "scbytes":
-		return fieldSource(event.FieldBodySize), true
-	case "csbytes":
-		return fieldSource(event.FieldRequestSize), true
-	case "timetaken", "timetakenms":
-		return fieldSource(event.FieldDurationMS), true
-	case "csversion", "cversion":
-		return srcVersion, true
-	case "cshost", "chost":
-		return fieldSource(event.FieldHost), true
-	case "csuseragent", "cuseragent":
-		return fieldSource(event.FieldUserAgent), true
-	case "csreferer", "csreferrer", "creferer", "creferrer":
-		return fieldSource(event.FieldReferer), true
-	default:
-		return 0, false
 	}
+	name(fieldSource(event.FieldClient), "cip", "srcip", "clientip", "sourceip")
+	name(fieldSource(event.FieldUser), "csusername", "cusername")
+	name(srcMethod, "csmethod", "cmethod")
+	name(fieldSource(event.FieldPath), "csuristem", "curistem", "csurlstem")
+	name(fieldSource(event.FieldTarget), "csuriquery", "curiquery", "csurlquery")
+	name(srcURL, "csuri", "curi", "curl", "csurl") // the target alone in rules for web servers
+	name(srcExtension, "curiextension", "csuriextension")
+	name(fieldSource(event.FieldStatus), "scstatus")
+	name(fieldSource(event.FieldBodySize), "scbytes")
+	name(fieldSource(event.FieldRequestSize), "csbytes")
+	name(fieldSource(event.FieldDurationMS), "timetaken", "timetakenms")
+	name(srcVersion, "csversion", "cversion")
+	name(fieldSource(event.FieldHost), "cshost", "chost")
+	name(fieldSource(event.FieldUserAgent), "csuseragent", "cuseragent")
+	name(fieldSource(event.FieldReferer), "csreferer", "csreferrer", "creferer", "creferrer")
+	return out
+}()
+
+// viewNames maps the exact names of views to sources.
+var viewNames = map[string]source{
+	"url.full": srcURL, "url.extension": srcExtension,
+	"timestamp": srcTimestamp, "@timestamp": srcTimestamp, "event.time": srcTimestamp, "date": srcDate, "time": srcClock,
 }
 
 // sigmaNames are the taxonomies' names in their usual spelling, for messages.
@@ -195,19 +186,14 @@ func lookupSource(name string, tax taxonomy) (source, bool) {
 	if f, ok := event.Lookup(name); ok {
 		return fieldSource(f), true
 	}
-	switch name {
-	case "url.full":
-		return srcURL, true
-	case "url.extension":
-		return srcExtension, true
-	case "timestamp", "@timestamp", "event.time":
-		return srcTimestamp, true
-	case "date":
-		return srcDate, true
-	case "time":
-		return srcClock, true
+	if src, ok := viewNames[name]; ok {
+		return src, true
 	}
-	return squeezed(squeeze(name), tax)
+	src, ok := taxonomyNames[squeeze(name)]
+	if src == srcURL && tax != taxProxy {
+		src = fieldSource(event.FieldTarget)
+	}
+	return src, ok
 }
 
 // unknownField reports a field that no event has.
