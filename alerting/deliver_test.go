@@ -629,7 +629,7 @@ func revisionsInShort(rs []Revision) []string {
 	var out []string
 	for _, r := range rs {
 		to := slices.Clone(r.To)
-		slices.SortFunc(to, func(x, y Recipience) int { return strings.Compare(x.Receiver, y.Receiver) })
+		slices.SortFunc(to, func(x, y Addressee) int { return strings.Compare(x.Receiver, y.Receiver) })
 		out = append(out, fmt.Sprintf("%s/%d %s %s %v", r.Incident.ID, r.Number, r.Cause, r.Incident.State, to))
 	}
 	return out

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,7 +28,7 @@ func inGroup(id string, n int64, group string) Revision {
 			Group: map[string]string{"http.route": "/login", "client.address": id}, Count: 3,
 			FirstSeen: time.Unix(1000+n, 0).UTC(), LastSeen: time.Unix(2000+n, 0).UTC(), DetectedAt: time.Unix(1500+n, 0).UTC(),
 		},
-		Number: n, Cause: CauseOpened, At: time.Unix(3000, 0).UTC(), To: []Recipience{{"w", CauseOpened, group}},
+		Number: n, Cause: CauseOpened, At: time.Unix(3000, 0).UTC(), To: []Addressee{{"w", CauseOpened, group}},
 	}
 }
 
@@ -149,10 +150,10 @@ func TestWhatADigestSays(t *testing.T) {
 func TestBurstsAreFoldedForPeople(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newMemStore()
-		var up bool
+		var up atomic.Bool
 		k := new(kinds)
 		answer := func(ctx context.Context, n Notification) Result {
-			if !up {
+			if !up.Load() {
 				return Result{Err: errors.New("429"), Retry: true, After: time.Hour, Reason: ReasonRateLimited}
 			}
 			return k.answer(ctx, n)
@@ -163,11 +164,11 @@ func TestBurstsAreFoldedForPeople(t *testing.T) {
 		stop := start(t, b)
 		for i := range 250 {
 			r := inGroup(fmt.Sprintf("i%03d", i), 1, "")
-			r.To = append(r.To, Recipience{"p", CauseOpened, ""})
+			r.To = append(r.To, Addressee{"p", CauseOpened, ""})
 			give(t, b, s, r)
 		}
 		time.Sleep(time.Minute)
-		up = true
+		up.Store(true)
 		time.Sleep(3 * time.Hour)
 		stop()
 		digests, members, alone := 0, map[string]int{}, 0
@@ -203,7 +204,10 @@ func TestADigestIsNotTakenBack(t *testing.T) {
 		s := newMemStore()
 		fails := 3
 		var got []string
+		var mu sync.Mutex
 		r := &fakeReceiver{name: "w", answer: func(_ context.Context, n Notification) Result {
+			mu.Lock()
+			defer mu.Unlock()
 			got = append(got, fmt.Sprintf("%s repeat=%t", describe(n), n.Repeat))
 			if fails--; fails >= 0 {
 				return Result{Err: errors.New("no answer"), Retry: true, Reason: ReasonTimeout}
@@ -407,7 +411,7 @@ func outboxProperties(t *testing.T, seed uint64) {
 				if name == "program" {
 					group = groups[r.IntN(3)]
 				}
-				x.To = append(x.To, Recipience{name, CauseGrew, group})
+				x.To = append(x.To, Addressee{name, CauseGrew, group})
 			}
 			rs = append(rs, x)
 		}

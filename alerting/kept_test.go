@@ -119,22 +119,26 @@ func TestKeptOfADigest(t *testing.T) {
 			give(t, b, s, inGroup(fmt.Sprintf("i%02d", i), 1, ""))
 		}
 		r := inGroup("old", 2, "")
-		r.To = []Recipience{{"w", CauseResolved, ""}}
+		r.To = []Addressee{{"w", CauseResolved, ""}}
 		give(t, b, s, r)
 		time.Sleep(time.Minute)
 		mu.Lock()
 		up = true
 		mu.Unlock()
 		time.Sleep(3 * time.Hour)
+		mu.Lock()
 		if kept["old/2"] != "at old" {
 			t.Errorf("what had a message was not told by itself: %v", causes)
 		}
+		mu.Unlock()
 		r = inGroup("i07", 2, "")
 		give(t, b, s, r)
 		time.Sleep(time.Hour)
+		mu.Lock()
 		if !strings.HasPrefix(kept["i07/2"], "at digest-") {
 			t.Errorf("of a digest was kept %q", kept["i07/2"])
 		}
+		mu.Unlock()
 		stop()
 	})
 }

@@ -201,14 +201,14 @@ func (b *Outbox) Stage(revisions []Revision) (seq uint64, ops []StoreOp, err err
 }
 
 // addressees are who is told of a revision.
-func (b *Outbox) addressees(r *Revision) []Recipience {
+func (b *Outbox) addressees(r *Revision) []Addressee {
 	if r.To != nil {
 		return r.To
 	}
-	var out []Recipience
+	var out []Addressee
 	for _, name := range slices.Sorted(maps.Keys(b.queues)) {
 		if r.Incident.Level >= b.queues[name].target.MinLevel {
-			out = append(out, Recipience{Receiver: name, Cause: r.Cause})
+			out = append(out, Addressee{Receiver: name, Cause: r.Cause})
 		}
 	}
 	return out

@@ -43,11 +43,11 @@ type Revision struct {
 	Cause Cause
 	At    time.Time // wall clock
 	// To is who is told. nil is everybody at whose level the incident is.
-	To []Recipience
+	To []Addressee
 }
 
-// Recipience is that one receiver is told of a revision.
-type Recipience struct {
+// Addressee is a receiver that is told of a revision.
+type Addressee struct {
 	Receiver string
 	Cause    Cause // as this receiver sees it: what it is told first, opened
 	// Group, where it is not "", is shared by what is told at once to the same
@@ -224,6 +224,9 @@ func (b *Book) revise(inc *incident, now time.Time) (Revision, bool) {
 		inc.told.at = now
 	}
 	due := b.deliveries(inc, &f, cause, now)
+	if inc.closed {
+		inc.dests = nil // it is looked at rarely from now on
+	}
 	if cause == "" && len(due) == 0 {
 		return Revision{}, false
 	}
@@ -240,10 +243,10 @@ func (b *Book) revise(inc *incident, now time.Time) (Revision, bool) {
 		// What others were told already is news to these.
 		r = Revision{Incident: b.snapshot(inc), Number: inc.told.revision, Cause: CauseRepeat, At: now}
 	}
-	r.To = make([]Recipience, 0, len(due))
+	r.To = make([]Addressee, 0, len(due))
 	for _, d := range due {
 		*d.sent = sentTo{facts: f, revision: r.Number, at: now}
-		r.To = append(r.To, Recipience{d.receiver, d.cause, d.fold()})
+		r.To = append(r.To, Addressee{d.receiver, d.cause, d.fold()})
 		if !f.Resolved {
 			b.wait(inc, now.Add(d.route.RepeatInterval))
 		}

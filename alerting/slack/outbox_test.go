@@ -116,7 +116,7 @@ func TestKilledAnywhere(t *testing.T) {
 					}
 					give := func() {
 						seq, ops, err := b.Stage([]alerting.Revision{{
-							Incident: &inc, Number: n, At: inc.LastSeen, Cause: cause, To: []alerting.Recipience{{Receiver: "team", Cause: cause}},
+							Incident: &inc, Number: n, At: inc.LastSeen, Cause: cause, To: []alerting.Addressee{{Receiver: "team", Cause: cause}},
 						}})
 						if err != nil {
 							t.Fatal(err)
