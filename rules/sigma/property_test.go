@@ -1,13 +1,17 @@
 package sigma
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
+
+	"go.yaml.in/yaml/v4"
 
 	"gatewatch/event"
 )
@@ -201,12 +205,16 @@ func (g gen) rule(i int) string {
 	for s := range n {
 		fmt.Fprintf(&b, "  s%d: %s\n", s, g.selection())
 	}
-	conds := []string{"s0", "not s0", "all of them", "1 of s*", "not 1 of s*", "s0 or not s0"}
+	conds := []string{"s0", "not s0", "all of them", "1 of s*", "not 1 of s*", "s0 or not s0", "any of *0", "[s0, all of s*]", "not not s0", "1 of s*0"}
 	if n > 1 {
 		conds = append(conds, "s0 and not s1", "s0 or s1", "not (s0 and s1)", "s0 and (s1 or not s0)")
 	}
+	if g.r.IntN(4) == 0 { // left out of them
+		fmt.Fprintf(&b, "  _u: %s\n", g.selection())
+		conds = append(conds, "all of them and _u", "1 of * or not _u", "1 of _* and not 1 of s*")
+	}
 	if n > 2 {
-		conds = append(conds, "2 of them", "not 2 of s*", "s0 and not 1 of s*", "s0 or s1 and s2", "not s0 and not s1 or s2")
+		conds = append(conds, "[s0 and s1, 's1 and not s2']", "1 of s*1 or (s2 and not (s0 or s1))", "2 of them", "not 2 of s*", "s0 and not 1 of s*", "s0 or s1 and s2", "not s0 and not s1 or s2")
 	}
 	fmt.Fprintf(&b, "  condition: %s\n", conds[g.r.IntN(len(conds))])
 	return b.String()
@@ -397,6 +405,7 @@ func agree(t *testing.T, yaml string, events int, next func() *event.Event) (pai
 		}
 	}
 	m := x.NewMatcher()
+	text := ruleNodes(t, yaml)
 	for range events {
 		ev := next()
 		got := map[*Rule]bool{}
@@ -406,16 +415,35 @@ func agree(t *testing.T, yaml string, events int, next func() *event.Event) (pai
 		for _, r := range x.Rules() {
 			pairs++
 			want := naive(r.cond, ev)
+			read := reader{ev: ev, lists: lists()}.rule(text[r.ID])
 			if want {
 				hits++
 			}
-			if want != got[r] {
-				t.Errorf("rule %s: naive says %v, the index %v\nevent %+v\n%s", r.ID, want, got[r], *ev, ruleText(yaml, r.ID))
+			if want != got[r] || want != read {
+				t.Errorf("rule %s: naive says %v, its text %v, the index %v\nevent %+v\n%s", r.ID, want, read, got[r], *ev, ruleText(yaml, r.ID))
 				return pairs, hits
 			}
 		}
 	}
 	return pairs, hits
+}
+
+// ruleNodes reads the documents as any YAML reader does, by id.
+func ruleNodes(t *testing.T, text string) map[string]*yaml.Node {
+	t.Helper()
+	out := map[string]*yaml.Node{}
+	dec := yaml.NewDecoder(strings.NewReader(text))
+	for {
+		var n yaml.Node
+		if err := dec.Decode(&n); errors.Is(err, io.EOF) {
+			return out
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if n.Kind == yaml.DocumentNode && n.Content[0].Kind == yaml.MappingNode {
+			out[get(n.Content[0], "id").Value] = n.Content[0]
+		}
+	}
 }
 
 func ruleText(yaml, id string) string {
