@@ -48,6 +48,7 @@ func receiverTypes() []receiverType {
 		{"file", "{path: /var/log/gatewatch/incidents.jsonl}", readFileReceiver},
 		{"kafka", "{brokers: [kafka1.example.com:9092], topic: gatewatch.incidents}", readKafkaReceiver},
 		{"pagerduty", "{routing_key: \"${PAGERDUTY_KEY}\"}", readPagerDuty},
+		{"slack", "{webhook_url: \"${SLACK_WEBHOOK_URL}\"}", readSlack},
 		{"syslog", "{address: siem.example.com:6514, network: tls}", readSyslog},
 		{"teams", "{url: \"${TEAMS_URL}\"}", readTeams},
 	}

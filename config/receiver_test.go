@@ -48,6 +48,10 @@ func TestReceivers(t *testing.T) {
 			HTTP: HTTP{Timeout: 10 * time.Second}, RoutingKey: hook, Source: "shop",
 			Severities: map[observation.Level]string{observation.Low: "warning", observation.Medium: "critical"},
 		}},
+		{Name: "chat", Type: "slack", Settings: &Slack{
+			Token: Secret{value: "xoxb-1"}, Channel: "C0123ABCDEF", AppToken: Secret{file: "/etc/gw/app.txt"}, Users: []string{"U0ANN", "W0BOB"},
+			APIURL: "https://slack-gov.com/api/", Timeout: 30 * time.Second, Proxy: Secret{value: "http://proxy.example:3128"},
+		}},
 		{Name: "siem", Type: "syslog", Settings: &Syslog{
 			Network: "tls", Address: "siem.example.com:6514", TLS: TLS{CAFile: "/etc/gw/ca.pem"}, Timeout: 10 * time.Second, Facility: "auth",
 			Hostname: "gw1", AppName: "gw", Enterprise: 4711, JSON: true, MaxSize: 16 << 10,

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"gatewatch/alerting"
+	"gatewatch/alerting/slack"
 	"gatewatch/api"
 	"gatewatch/api/metrics"
 	"gatewatch/config"
@@ -33,6 +34,7 @@ type daemon struct {
 	db       *storage.DB
 	pipeline *pipeline.Pipeline
 	server   *api.Server
+	buttons  *slack.Buttons
 	setAside string
 
 	commits    atomic.Int64
@@ -172,6 +174,7 @@ func (d *daemon) tryReload(ctx context.Context) (*ruleSet, error) {
 	before := d.to
 	d.config, d.set, d.to = c, set, to
 	d.mu.Unlock()
+	d.buttons.SetReceivers(slackReceivers(to))
 	closeTargets(before)
 	return set, nil
 }

@@ -13,6 +13,7 @@ import (
 	"gatewatch/alerting/file"
 	"gatewatch/alerting/kafka"
 	"gatewatch/alerting/pagerduty"
+	"gatewatch/alerting/slack"
 	"gatewatch/alerting/syslog"
 	"gatewatch/alerting/teams"
 	"gatewatch/alerting/webhook"
@@ -41,6 +42,10 @@ func newReceiver(r config.Receiver, logger *slog.Logger) (alerting.Receiver, err
 		return kafka.New(s.Options(r.Name, version, os.LookupEnv))
 	case *config.PagerDuty:
 		return pagerduty.New(s.Options(r.Name, version))
+	case *config.Slack:
+		o := s.Options(r.Name, version)
+		o.Logger = logger
+		return slack.New(o)
 	case *config.Syslog:
 		return syslog.New(s.Options(r.Name))
 	case *config.Teams:
@@ -61,13 +66,30 @@ func targets(c *config.Config, logger *slog.Logger) ([]alerting.Target, error) {
 			faults = append(faults, fmt.Errorf("receivers: %w", err))
 			continue
 		}
-		out = append(out, alerting.Target{Receiver: to, MinLevel: r.Level})
+		target := alerting.Target{Receiver: to, MinLevel: r.Level}
+		if r.Type == "slack" {
+			// A channel takes about one message a second: what waits meanwhile
+			// can be folded, what is under way cannot.
+			target.Concurrency = 1
+		}
+		out = append(out, target)
 	}
 	if len(faults) > 0 {
 		closeTargets(out)
 		return nil, configError(errors.Join(faults...))
 	}
 	return out, nil
+}
+
+// slackReceivers are those of the targets that are channels of Slack.
+func slackReceivers(list []alerting.Target) []*slack.Receiver {
+	var out []*slack.Receiver
+	for _, t := range list {
+		if r, ok := t.Receiver.(*slack.Receiver); ok {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // closeTargets lets go of what receivers hold: connections, files. An attempt

@@ -16,6 +16,7 @@ import (
 	_ "time/tzdata" // mute times name places, and a container may have no zone files
 
 	"gatewatch/alerting"
+	"gatewatch/alerting/slack"
 	"gatewatch/api"
 	"gatewatch/api/metrics"
 	"gatewatch/collectors"
@@ -121,6 +122,7 @@ func (d *daemon) open(stop *stack) error {
 	if err := d.openState(options, stop); err != nil {
 		return err
 	}
+	d.buttons = slack.NewButtons(d.pipeline, d.logger, slackReceivers(to))
 	o := api.Options{
 		Listen: d.config.API.Listen, Socket: d.config.API.Socket, Hosts: d.config.API.Hosts, Backend: d,
 		Metrics: metrics.NewHandler(d), CheckLabel: config.CheckLabel, Now: d.app.now, Logger: d.logger,
@@ -228,6 +230,7 @@ func (d *daemon) run(ctx context.Context, hangups <-chan os.Signal) error {
 		g, ctx := errgroup.WithContext(ctx)
 		g.Go(func() error { return d.pipeline.Run(ctx) })
 		g.Go(func() error { return d.server.Run(ctx) })
+		g.Go(func() error { return d.buttons.Run(ctx) })
 		g.Go(func() error { return d.reloads(ctx, hangups) })
 		done <- g.Wait()
 	}()
