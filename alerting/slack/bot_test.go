@@ -16,6 +16,7 @@ import (
 	"gatewatch/alerting/endpoint"
 	"gatewatch/alerting/internal/hostile"
 	"gatewatch/alerting/internal/receivertest"
+	"gatewatch/alerting/slack/fakeslack"
 	"gatewatch/detectors/observation"
 
 	"github.com/google/go-cmp/cmp"
@@ -23,9 +24,9 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-func bot(t testing.TB, f *fake, change func(*Config)) *Receiver {
+func bot(t testing.TB, f *fakeslack.Fake, change func(*Config)) *Receiver {
 	t.Helper()
-	c := Config{Name: "team", Token: alerting.Secret(botToken), Channel: channel, APIURL: f.url, Timeout: 5 * time.Second}
+	c := Config{Name: "team", Token: alerting.Secret(fakeslack.BotToken), Channel: fakeslack.Channel, APIURL: f.URL, Timeout: 5 * time.Second}
 	if change != nil {
 		change(&c)
 	}
@@ -40,7 +41,7 @@ func bot(t testing.TB, f *fake, change func(*Config)) *Receiver {
 }
 
 func withButtons(c *Config) {
-	c.AppToken, c.Users = alerting.Secret(appToken), []string{"U0ANN"}
+	c.AppToken, c.Users = alerting.Secret(fakeslack.AppToken), []string{"U0ANN"}
 }
 
 // sender sends revisions of one incident as the outbox does.
@@ -87,17 +88,17 @@ func (s *sender) tell(cause alerting.Cause, change func(*alerting.Incident)) {
 // TestLife reads the channel as its members do, from the first message of an
 // incident to its end.
 func TestLife(t *testing.T) {
-	f := newFake(t)
+	f := fakeslack.New(t)
 	s := newSender(t, bot(t, f, withButtons))
 	var story strings.Builder
 	show := func(what string) {
 		fmt.Fprintf(&story, "==== %s\n", what)
-		for _, m := range f.top() {
-			fmt.Fprintf(&story, "-- message, edited %d times, on phones: %s\n%s", m.Edits, m.Text, m.reading())
+		for _, m := range f.Top() {
+			fmt.Fprintf(&story, "-- message, edited %d times, on phones: %s\n%s", m.Edits, m.Text, m.Reading())
 		}
-		all := f.replies()
+		all := f.Replies()
 		for _, m := range all[max(0, len(all)-1):] {
-			fmt.Fprintf(&story, "-- latest reply, in the channel too: %t, on phones: %s\n%s", m.Broadcast, m.Text, m.reading())
+			fmt.Fprintf(&story, "-- latest reply, in the channel too: %t, on phones: %s\n%s", m.Broadcast, m.Text, m.Reading())
 		}
 	}
 	s.tell(alerting.CauseOpened, func(i *alerting.Incident) { i.Level = observation.Medium; i.Evidence = i.Evidence[:3] })
@@ -121,7 +122,7 @@ func TestLife(t *testing.T) {
 	s.tell(alerting.CauseReopened, func(i *alerting.Incident) { i.State, i.ResolvedAt = alerting.StateOpen, nil })
 	show("it begins again")
 
-	if n := len(f.top()); n != 1 || f.top()[0].Edits != 6 {
+	if n := len(f.Top()); n != 1 || f.Top()[0].Edits != 6 {
 		t.Errorf("want one message, edited six times, got %d", n)
 	}
 	const golden = "testdata/life.txt"
@@ -146,13 +147,11 @@ func TestCutShort(t *testing.T) {
 	for _, forgotten := range []bool{false, true} {
 		for _, method := range []string{"chat.postMessage", "chat.update"} {
 			for nth := range 4 {
-				f := newFake(t)
+				f := fakeslack.New(t)
 				s := newSender(t, bot(t, f, nil))
 				for i := range 4 {
 					if i == nth {
-						f.mu.Lock()
-						f.lost[method] = 1
-						f.mu.Unlock()
+						f.Lose(method)
 					}
 					s.inc.Revision++
 					cause := alerting.CauseGrew
@@ -171,7 +170,7 @@ func TestCutShort(t *testing.T) {
 						res = s.try(cause, true)
 					}
 				}
-				if top, replies := len(f.top()), len(f.replies()); top != 1 || replies != 4 {
+				if top, replies := len(f.Top()), len(f.Replies()); top != 1 || replies != 4 {
 					t.Errorf("%s of revision %d lost, forgotten %t: %d messages and %d replies", method, nth+1, forgotten, top, replies)
 				}
 			}
@@ -182,7 +181,7 @@ func TestCutShort(t *testing.T) {
 // TestFoundAgain: a message far back in the history, on a later page, with others'
 // messages around it.
 func TestFoundAgain(t *testing.T) {
-	f := newFake(t)
+	f := fakeslack.New(t)
 	r := bot(t, f, nil)
 	s := newSender(t, r)
 	s.tell(alerting.CauseOpened, nil)
@@ -193,16 +192,16 @@ func TestFoundAgain(t *testing.T) {
 	}
 	s.kept = nil
 	s.tell(alerting.CauseResolved, func(i *alerting.Incident) { i.State = alerting.StateResolved })
-	if n := len(f.top()); n != 11 {
+	if n := len(f.Top()); n != 11 {
 		t.Errorf("%d messages, want 11", n)
 	}
-	if m := f.top()[0]; m.Edits != 1 || !strings.Contains(m.Text, "Resolved") {
+	if m := f.Top()[0]; m.Edits != 1 || !strings.Contains(m.Text, "Resolved") {
 		t.Errorf("it was not found: %+v", m)
 	}
 	// Another channel than before: the note of the old one does not count.
 	s.kept, _ = json.Marshal(place{Channel: "C0OTHER", TS: "1.1", Revision: 1, Parts: 2})
 	s.tell(alerting.CauseGrew, nil)
-	if n := len(f.top()); n != 11 {
+	if n := len(f.Top()); n != 11 {
 		t.Errorf("%d messages, want 11", n)
 	}
 }
@@ -210,8 +209,8 @@ func TestFoundAgain(t *testing.T) {
 // TestWithoutHistory: a bot that may not read works all the same, and says once
 // what it cannot do.
 func TestWithoutHistory(t *testing.T) {
-	f := newFake(t)
-	f.scopes["channels:history"] = true
+	f := fakeslack.New(t)
+	f.Forbid("channels:history")
 	var logged bytes.Buffer
 	s := newSender(t, bot(t, f, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&logged, nil)) }))
 	s.inc.Revision = 1
@@ -221,7 +220,7 @@ func TestWithoutHistory(t *testing.T) {
 			t.Fatal(res.Err)
 		}
 	}
-	if n := len(f.top()); n != 2 {
+	if n := len(f.Top()); n != 2 {
 		t.Errorf("%d messages", n)
 	}
 	if strings.Count(logged.String(), "\n") != 1 || !strings.Contains(logged.String(), "it needs the scope channels:history, the token has chat:write") {
@@ -232,8 +231,8 @@ func TestWithoutHistory(t *testing.T) {
 func TestErrors(t *testing.T) {
 	f := func(answer string, retry bool, reason alerting.Reason, want string) {
 		t.Helper()
-		fake := newFake(t)
-		fake.fail("chat.postMessage", answer)
+		fake := fakeslack.New(t)
+		fake.Fail("chat.postMessage", answer)
 		s := newSender(t, bot(t, fake, func(c *Config) { c.Timeout = 500 * time.Millisecond }))
 		s.inc.Revision = 1
 		res := s.try(alerting.CauseOpened, false)
@@ -265,40 +264,40 @@ func TestErrors(t *testing.T) {
 	f("is_archived", false, alerting.ReasonClientError, "archived")
 	f("some_new_error", false, alerting.ReasonClientError, "some_new_error")
 
-	fake := newFake(t)
-	fake.fail("chat.postMessage", "429 7")
+	fake := fakeslack.New(t)
+	fake.Fail("chat.postMessage", "429 7")
 	s := newSender(t, bot(t, fake, nil))
 	s.inc.Revision = 1
 	if res := s.try(alerting.CauseOpened, false); res.After != 7*time.Second {
 		t.Errorf("want 7s, got %s", res.After)
 	}
 	// The whole channel is left alone until then.
-	if res := s.try(alerting.CauseOpened, false); res.Reason != alerting.ReasonRateLimited || res.After < 5*time.Second || fake.count("chat.postMessage") != 1 {
-		t.Errorf("got %+v after %d calls", res, fake.count("chat.postMessage"))
+	if res := s.try(alerting.CauseOpened, false); res.Reason != alerting.ReasonRateLimited || res.After < 5*time.Second || fake.Count("chat.postMessage") != 1 {
+		t.Errorf("got %+v after %d calls", res, fake.Count("chat.postMessage"))
 	}
 }
 
 // TestFormIsRefused: the field that Slack names is in the log, and the message
 // arrives in a simpler form.
 func TestFormIsRefused(t *testing.T) {
-	f := newFake(t)
-	f.fail("chat.postMessage", "invalid_blocks")
+	f := fakeslack.New(t)
+	f.Fail("chat.postMessage", "invalid_blocks")
 	var logged bytes.Buffer
 	s := newSender(t, bot(t, f, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&logged, nil)) }))
 	s.tell(alerting.CauseOpened, nil)
-	m := f.top()
+	m := f.Top()
 	if len(m) != 1 || !strings.Contains(string(m[0].Attachments), "`203.0.113.7`") {
 		t.Errorf("got %+v", m)
 	}
 	if !strings.Contains(logged.String(), "json-pointer:/blocks/0/text/text") {
 		t.Errorf("log: %s", logged.String())
 	}
-	f.fail("chat.update", "invalid_blocks")
+	f.Fail("chat.update", "invalid_blocks")
 	s.tell(alerting.CauseGrew, nil)
-	if m := f.top(); len(m) != 1 || m[0].Edits != 1 || string(m[0].Blocks) != "[]" {
+	if m := f.Top(); len(m) != 1 || m[0].Edits != 1 || string(m[0].Blocks) != "[]" {
 		t.Errorf("got %+v", m)
 	}
-	f.fail("chat.postMessage", "invalid_blocks", "invalid_blocks")
+	f.Fail("chat.postMessage", "invalid_blocks", "invalid_blocks")
 	s.inc.Revision++
 	s.kept = nil
 	s.inc.ID = "feedfeedfeedfeed"
@@ -308,45 +307,43 @@ func TestFormIsRefused(t *testing.T) {
 }
 
 func TestDeletedAndUneditable(t *testing.T) {
-	f := newFake(t)
+	f := fakeslack.New(t)
 	s := newSender(t, bot(t, f, nil))
 	s.tell(alerting.CauseOpened, nil)
-	f.mu.Lock()
-	f.messages = nil
-	f.mu.Unlock()
+	f.Clear()
 	s.tell(alerting.CauseGrew, nil)
-	if n := len(f.top()); n != 1 {
+	if n := len(f.Top()); n != 1 {
 		t.Errorf("a deleted message: %d", n)
 	}
-	f.fail("chat.update", "edit_window_closed")
-	replies := len(f.replies())
+	f.Fail("chat.update", "edit_window_closed")
+	replies := len(f.Replies())
 	s.tell(alerting.CauseGrew, nil)
-	if len(f.top()) != 1 || f.top()[0].Edits != 0 || len(f.replies()) != replies+1 {
-		t.Errorf("edits are over: %+v", f.top())
+	if len(f.Top()) != 1 || f.Top()[0].Edits != 0 || len(f.Replies()) != replies+1 {
+		t.Errorf("edits are over: %+v", f.Top())
 	}
 }
 
 // TestThreadFails: what has arrived is not sent again when what follows failed.
 func TestThreadFails(t *testing.T) {
-	f := newFake(t)
+	f := fakeslack.New(t)
 	s := newSender(t, bot(t, f, nil))
 	s.inc.Revision = 1
-	f.fail("chat.postMessage", "", "429 1")
+	f.Fail("chat.postMessage", "", "429 1")
 	res := s.try(alerting.CauseOpened, false)
-	if !res.Retry || res.Keep == nil || len(f.top()) != 1 {
+	if !res.Retry || res.Keep == nil || len(f.Top()) != 1 {
 		t.Fatalf("got %+v", res)
 	}
 	s.r.posts = newPace(0, 1)
-	if res := s.try(alerting.CauseOpened, false); res.Err != nil || len(f.top()) != 1 || len(f.replies()) != 1 {
-		t.Errorf("got %+v, %d and %d", res, len(f.top()), len(f.replies()))
+	if res := s.try(alerting.CauseOpened, false); res.Err != nil || len(f.Top()) != 1 || len(f.Replies()) != 1 {
+		t.Errorf("got %+v, %d and %d", res, len(f.Top()), len(f.Replies()))
 	}
-	if calls := f.count("chat.update"); calls != 0 {
+	if calls := f.Count("chat.update"); calls != 0 {
 		t.Errorf("%d edits of what was as it should be", calls)
 	}
 }
 
 func TestDigests(t *testing.T) {
-	f := newFake(t)
+	f := fakeslack.New(t)
 	s := newSender(t, bot(t, f, withButtons))
 	s.inc = alerting.Incident{ID: "digest-0123", Rule: alerting.RuleRef{Title: "80 incidents at once: 3 critical, 77 high"}, Level: observation.Critical, State: alerting.StateOpen}
 	for i := range 80 {
@@ -356,40 +353,40 @@ func TestDigests(t *testing.T) {
 		})
 	}
 	s.tell(alerting.CauseDigest, nil)
-	m := f.top()
-	if len(m) != 1 || !strings.Contains(m[0].reading(), "192.0.2.24") || !strings.Contains(m[0].reading(), "and 55 more") || strings.Contains(m[0].reading(), "[") {
-		t.Fatalf("got %s", m[0].reading())
+	m := f.Top()
+	if len(m) != 1 || !strings.Contains(m[0].Reading(), "192.0.2.24") || !strings.Contains(m[0].Reading(), "and 55 more") || strings.Contains(m[0].Reading(), "[") {
+		t.Fatalf("got %s", m[0].Reading())
 	}
 	// Posted once, also when nobody knows whether it was.
 	s.kept = nil
-	if res := s.try(alerting.CauseDigest, true); res.Err != nil || len(f.top()) != 1 {
-		t.Errorf("again: %+v, %d messages", res, len(f.top()))
+	if res := s.try(alerting.CauseDigest, true); res.Err != nil || len(f.Top()) != 1 {
+		t.Errorf("again: %+v, %d messages", res, len(f.Top()))
 	}
 	// One of its incidents is over: the digest's thread says it.
 	one := newSender(t, s.r)
 	one.kept, one.inc.ID, one.inc.Revision = s.kept, "7", 1
 	one.tell(alerting.CauseResolved, func(i *alerting.Incident) { i.State = alerting.StateResolved })
-	if len(f.top()) != 1 || len(f.replies()) != 1 || !strings.Contains(f.replies()[0].Text, "Resolved: HIGH: Flood") {
-		t.Errorf("got %d messages, replies %+v", len(f.top()), f.replies())
+	if len(f.Top()) != 1 || len(f.Replies()) != 1 || !strings.Contains(f.Replies()[0].Text, "Resolved: HIGH: Flood") {
+		t.Errorf("got %d messages, replies %+v", len(f.Top()), f.Replies())
 	}
-	if res := one.try(alerting.CauseResolved, true); res.Err != nil || len(f.replies()) != 1 {
-		t.Errorf("said twice: %+v", f.replies())
+	if res := one.try(alerting.CauseResolved, true); res.Err != nil || len(f.Replies()) != 1 {
+		t.Errorf("said twice: %+v", f.Replies())
 	}
 	// Another begins again: it is loud, so it gets a message of its own.
 	two := newSender(t, s.r)
 	two.kept, two.inc.ID, two.inc.Revision = s.kept, "8", 1
 	two.tell(alerting.CauseReopened, nil)
-	if len(f.top()) != 2 {
-		t.Errorf("got %d messages", len(f.top()))
+	if len(f.Top()) != 2 {
+		t.Errorf("got %d messages", len(f.Top()))
 	}
 	two.tell(alerting.CauseGrew, nil)
-	if len(f.top()) != 2 || f.top()[1].Edits != 1 {
-		t.Errorf("got %d messages", len(f.top()))
+	if len(f.Top()) != 2 || f.Top()[1].Edits != 1 {
+		t.Errorf("got %d messages", len(f.Top()))
 	}
 }
 
 func TestHostile(t *testing.T) {
-	f := newFake(t) // its checks fail the test
+	f := fakeslack.New(t) // its checks fail the test
 	r := bot(t, f, withButtons)
 	for _, p := range hostile.Payloads(t) {
 		s := newSender(t, r)
@@ -400,25 +397,25 @@ func TestHostile(t *testing.T) {
 		s.tell(alerting.CauseOpened, nil)
 		s.tell(alerting.CauseAcknowledged, nil)
 		s.tell(alerting.CauseParent, func(i *alerting.Incident) { i.Parent = "feedfeedfeedfeed" })
-		f.fail("chat.update", "invalid_blocks")
-		f.fail("chat.postMessage", "invalid_blocks")
+		f.Fail("chat.update", "invalid_blocks")
+		f.Fail("chat.postMessage", "invalid_blocks")
 		s.tell(alerting.CauseGrew, nil)
 	}
-	for _, m := range f.list(func(*posted) bool { return true }) {
-		if size := len(m.reading()) + len(m.Text); size > 16_000 {
+	for _, m := range f.All() {
+		if size := len(m.Reading()) + len(m.Text); size > 16_000 {
 			t.Errorf("a message of %d bytes", size)
 		}
 	}
 }
 
 func TestPlaces(t *testing.T) {
-	r := bot(t, newFake(t), nil)
+	r := bot(t, fakeslack.New(t), nil)
 	for _, kept := range []string{"", "x", "{", `{"c":"C0OTHER","t":"1.1"}`, `null`} {
 		if p := r.place([]byte(kept)); p != (place{}) {
 			t.Errorf("%q: %+v", kept, p)
 		}
 	}
-	p := place{Channel: channel, TS: "1790000001.000000", Revision: 9223372036854775807, Parts: 2, Digest: true}
+	p := place{Channel: fakeslack.Channel, TS: "1790000001.000000", Revision: 9223372036854775807, Parts: 2, Digest: true}
 	if got := r.place(p.keep()); got != p || len(p.keep()) > 256 {
 		t.Errorf("got %+v", got)
 	}
@@ -429,7 +426,7 @@ func TestTrouble(t *testing.T) {
 	over := make(chan struct{})
 	s := receivertest.Server(t, nil)
 	s.Close()
-	f := newFake(t)
+	f := fakeslack.New(t)
 	r := bot(t, f, func(c *Config) { c.APIURL = s.URL + "/api/" })
 	if res := r.Notify(t.Context(), n); !res.Retry || res.Reason != alerting.ReasonConnection {
 		t.Errorf("refused: %+v", res)
@@ -471,20 +468,20 @@ func TestBadConfiguration(t *testing.T) {
 			t.Errorf("want %q, got %v", want, err)
 		}
 	}
-	token, app := endpoint.Secret(alerting.Secret(botToken)), endpoint.Secret(alerting.Secret(appToken))
+	token, app := endpoint.Secret(alerting.Secret(fakeslack.BotToken)), endpoint.Secret(alerting.Secret(fakeslack.AppToken))
 	hook := endpoint.Secret(alerting.Secret("https://hooks.example/s3cret"))
 	f("either", Config{})
 	f("either", Config{Token: token, WebhookURL: hook})
-	f("go with the token of a bot", Config{WebhookURL: hook, Channel: channel})
+	f("go with the token of a bot", Config{WebhookURL: hook, Channel: fakeslack.Channel})
 	f("write its id", Config{Token: token, Channel: "#general"})
-	f("xoxb-", Config{Token: alerting.Secret("xoxp-s3cret"), Channel: channel})
-	f("xapp-", Config{Token: token, Channel: channel, AppToken: token, Users: []string{"U0ANN"}})
-	f("names nobody", Config{Token: token, Channel: channel, AppToken: app})
-	f("no id of a member", Config{Token: token, Channel: channel, AppToken: app, Users: []string{"@ann"}})
-	f("go with app_token", Config{Token: token, Channel: channel, Users: []string{"U0ANN"}})
-	f("api_url", Config{Token: token, Channel: channel, APIURL: "https://slack.example/api"})
+	f("xoxb-", Config{Token: alerting.Secret("xoxp-s3cret"), Channel: fakeslack.Channel})
+	f("xapp-", Config{Token: token, Channel: fakeslack.Channel, AppToken: token, Users: []string{"U0ANN"}})
+	f("names nobody", Config{Token: token, Channel: fakeslack.Channel, AppToken: app})
+	f("no id of a member", Config{Token: token, Channel: fakeslack.Channel, AppToken: app, Users: []string{"@ann"}})
+	f("go with app_token", Config{Token: token, Channel: fakeslack.Channel, Users: []string{"U0ANN"}})
+	f("api_url", Config{Token: token, Channel: fakeslack.Channel, APIURL: "https://slack.example/api"})
 	f("https://host/path", Config{WebhookURL: alerting.Secret("s3cret")})
-	f("proxy", Config{Token: token, Channel: channel, Proxy: alerting.Secret("s3cret")})
+	f("proxy", Config{Token: token, Channel: fakeslack.Channel, Proxy: alerting.Secret("s3cret")})
 	if _, err := New(Config{}); err == nil || !strings.Contains(err.Error(), "no name") {
 		t.Error(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"gatewatch/alerting"
 	"gatewatch/alerting/internal/receivertest"
+	"gatewatch/alerting/slack/fakeslack"
 
 	"github.com/gorilla/websocket"
 	"go.uber.org/goleak"
@@ -62,7 +63,7 @@ func (a *actor) Incident(_ context.Context, id string) (*alerting.Incident, erro
 }
 
 // buttons starts a listener and returns the connection that Slack has to it.
-func buttons(t *testing.T, f *fake, a *actor, logged *bytes.Buffer, receivers ...*Receiver) (*Buttons, *websocket.Conn) {
+func buttons(t *testing.T, f *fakeslack.Fake, a *actor, logged *bytes.Buffer, receivers ...*Receiver) (*Buttons, *websocket.Conn) {
 	t.Helper()
 	var logger *slog.Logger
 	if logged != nil {
@@ -87,10 +88,10 @@ func buttons(t *testing.T, f *fake, a *actor, logged *bytes.Buffer, receivers ..
 	return b, connection(t, f)
 }
 
-func connection(t *testing.T, f *fake) *websocket.Conn {
+func connection(t *testing.T, f *fakeslack.Fake) *websocket.Conn {
 	t.Helper()
 	select {
-	case c := <-f.sockets:
+	case c := <-f.Sockets:
 		t.Cleanup(func() { _ = c.Close() })
 		return c
 	case <-time.After(10 * time.Second):
@@ -99,16 +100,10 @@ func connection(t *testing.T, f *fake) *websocket.Conn {
 	}
 }
 
-func (f *fake) whispered() []posted {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return append([]posted(nil), f.whispers...)
-}
-
-func acked(t *testing.T, f *fake, want string) {
+func acked(t *testing.T, f *fakeslack.Fake, want string) {
 	t.Helper()
 	select {
-	case got := <-f.acks:
+	case got := <-f.Acks:
 		if got != want {
 			t.Errorf("want %s acknowledged, got %s", want, got)
 		}
@@ -120,26 +115,26 @@ func acked(t *testing.T, f *fake, want string) {
 func TestButtons(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	t.Run("clicks", func(t *testing.T) {
-		f := newFake(t)
+		f := fakeslack.New(t)
 		r := bot(t, f, withButtons)
 		s := newSender(t, r)
 		s.tell(alerting.CauseOpened, nil)
-		top := f.top()[0]
+		top := f.Top()[0]
 		inc := s.inc
 		a := &actor{inc: &inc}
 		_, c := buttons(t, f, a, nil, r)
 		try := func(envelope, user, in, action, value string) {
 			t.Helper()
-			if err := click(c, envelope, user, in, action, value, top.TS); err != nil {
+			if err := fakeslack.Click(c, envelope, user, in, action, value, top.TS); err != nil {
 				t.Fatal(err)
 			}
 			acked(t, f, envelope)
 		}
-		try("e1", "U0ANN", channel, buttonAck, inc.ID)
+		try("e1", "U0ANN", fakeslack.Channel, buttonAck, inc.ID)
 		soon(t, "the acknowledgement", func() bool { return len(a.all()) == 1 })
-		try("e2", "U0ANN", channel, buttonSilence+"8", inc.ID)
+		try("e2", "U0ANN", fakeslack.Channel, buttonSilence+"8", inc.ID)
 		soon(t, "the silence", func() bool { return len(a.all()) == 2 })
-		try("e3", "U0ANN", channel, buttonFalse, inc.ID)
+		try("e3", "U0ANN", fakeslack.Channel, buttonFalse, inc.ID)
 		soon(t, "the mark", func() bool { return len(a.all()) == 3 })
 		want := []string{
 			"acknowledge 654adc8f559de823 by ann (Slack U0ANN)",
@@ -151,38 +146,38 @@ func TestButtons(t *testing.T) {
 				t.Errorf("want %s, got %s", want[i], did)
 			}
 		}
-		soon(t, "the answer in the thread", func() bool { return len(f.replies()) == 2 })
-		if m := f.replies()[1]; m.Thread != top.TS || !strings.Contains(m.reading(), "Silenced by ann (Slack U0ANN) until 2026-11-19 14:40:00 UTC") ||
-			!strings.Contains(m.reading(), "gatewatch silences expire feedbeef") {
-			t.Errorf("answer %s", m.reading())
+		soon(t, "the answer in the thread", func() bool { return len(f.Replies()) == 2 })
+		if m := f.Replies()[1]; m.Thread != top.TS || !strings.Contains(m.Reading(), "Silenced by ann (Slack U0ANN) until 2026-11-19 14:40:00 UTC") ||
+			!strings.Contains(m.Reading(), "gatewatch silences expire feedbeef") {
+			t.Errorf("answer %s", m.Reading())
 		}
 
 		// Who is not on the list is told so, and nothing happens.
-		try("e4", "U0EVE", channel, buttonAck, inc.ID)
-		soon(t, "the refusal", func() bool { return len(f.whispered()) == 1 })
-		if w := f.whispered()[0]; w.User != "U0EVE" || !strings.Contains(w.Text, "not on the list") {
+		try("e4", "U0EVE", fakeslack.Channel, buttonAck, inc.ID)
+		soon(t, "the refusal", func() bool { return len(f.Whispers()) == 1 })
+		if w := f.Whispers()[0]; w.User != "U0EVE" || !strings.Contains(w.Text, "not on the list") {
 			t.Errorf("got %+v", w)
 		}
-		try("e5", "U0ANN", channel, buttonSilence+"1000000", inc.ID)
-		soon(t, "the second refusal", func() bool { return len(f.whispered()) == 2 })
-		try("e6", "U0ANN", channel, buttonSilence+"1", "no such incident")
-		soon(t, "the third refusal", func() bool { return len(f.whispered()) == 3 })
-		if w := f.whispered()[2]; !strings.Contains(w.Text, "no longer knows") {
+		try("e5", "U0ANN", fakeslack.Channel, buttonSilence+"1000000", inc.ID)
+		soon(t, "the second refusal", func() bool { return len(f.Whispers()) == 2 })
+		try("e6", "U0ANN", fakeslack.Channel, buttonSilence+"1", "no such incident")
+		soon(t, "the third refusal", func() bool { return len(f.Whispers()) == 3 })
+		if w := f.Whispers()[2]; !strings.Contains(w.Text, "no longer knows") {
 			t.Errorf("got %+v", w)
 		}
 		a.mu.Lock()
 		a.fail = fmt.Errorf("%w: incident x is acknowledged already by <bob>", alerting.ErrConflict)
 		a.mu.Unlock()
-		try("e7", "U0ANN", channel, buttonAck, inc.ID)
-		soon(t, "the fourth refusal", func() bool { return len(f.whispered()) == 4 })
-		if w := f.whispered()[3]; !strings.Contains(w.Text, "acknowledged already by &lt;bob&gt;") {
+		try("e7", "U0ANN", fakeslack.Channel, buttonAck, inc.ID)
+		soon(t, "the fourth refusal", func() bool { return len(f.Whispers()) == 4 })
+		if w := f.Whispers()[3]; !strings.Contains(w.Text, "acknowledged already by &lt;bob&gt;") {
 			t.Errorf("got %+v", w)
 		}
 		// Channels and buttons of others do nothing.
 		try("e8", "U0ANN", "C0OTHER", buttonAck, inc.ID)
-		try("e9", "U0ANN", channel, "somebody_elses_button", inc.ID)
-		try("e10", "U0EVE", channel, buttonAck, inc.ID)
-		soon(t, "the last refusal", func() bool { return len(f.whispered()) == 5 })
+		try("e9", "U0ANN", fakeslack.Channel, "somebody_elses_button", inc.ID)
+		try("e10", "U0EVE", fakeslack.Channel, buttonAck, inc.ID)
+		soon(t, "the last refusal", func() bool { return len(f.Whispers()) == 5 })
 		if len(a.all()) != 3 {
 			t.Errorf("did %q", a.all())
 		}
@@ -190,44 +185,44 @@ func TestButtons(t *testing.T) {
 		a.mu.Lock()
 		a.fail = nil
 		a.mu.Unlock()
-		try("e11", "U0ANN", channel, buttonSilence+"1", inc.ID)
-		soon(t, "what is over cannot be silenced", func() bool { return len(f.whispered()) == 6 })
+		try("e11", "U0ANN", fakeslack.Channel, buttonSilence+"1", inc.ID)
+		soon(t, "what is over cannot be silenced", func() bool { return len(f.Whispers()) == 6 })
 	})
 }
 
 // TestReconnect: when Slack says that it will disconnect, and when it breaks off, the
 // buttons go on working.
 func TestReconnect(t *testing.T) {
-	f := newFake(t)
+	f := fakeslack.New(t)
 	r := bot(t, f, withButtons)
 	inc := receivertest.Incident("203.0.113.7")
 	a := &actor{inc: &inc}
 	_, c := buttons(t, f, a, nil, r)
 	_ = c.WriteJSON(map[string]any{"type": "disconnect", "reason": "refresh_requested"})
 	c = connection(t, f)
-	_ = click(c, "e1", "U0ANN", channel, buttonAck, inc.ID, "1.1")
+	_ = fakeslack.Click(c, "e1", "U0ANN", fakeslack.Channel, buttonAck, inc.ID, "1.1")
 	soon(t, "a click after a disconnect", func() bool { return len(a.all()) == 1 })
-	f.fail("apps.connections.open", "500", "html")
+	f.Fail("apps.connections.open", "500", "html")
 	_ = c.Close()
 	c = connection(t, f)
-	_ = click(c, "e2", "U0ANN", channel, buttonAck, inc.ID, "1.1")
+	_ = fakeslack.Click(c, "e2", "U0ANN", fakeslack.Channel, buttonAck, inc.ID, "1.1")
 	soon(t, "a click after trouble", func() bool { return len(a.all()) == 2 })
 }
 
 // TestReceiversChange: connections that are needed stay over a reload, others go.
 func TestReceiversChange(t *testing.T) {
-	f := newFake(t)
+	f := fakeslack.New(t)
 	r := bot(t, f, withButtons)
 	inc := receivertest.Incident("203.0.113.7")
 	a := &actor{inc: &inc}
 	b, c := buttons(t, f, a, nil, r)
 	again := bot(t, f, func(c *Config) { withButtons(c); c.Users = []string{"U0BOB"} })
 	b.SetReceivers([]*Receiver{again, bot(t, f, nil)})
-	_ = click(c, "e1", "U0BOB", channel, buttonAck, inc.ID, "1.1")
+	_ = fakeslack.Click(c, "e1", "U0BOB", fakeslack.Channel, buttonAck, inc.ID, "1.1")
 	soon(t, "bob's click", func() bool { return len(a.all()) == 1 })
-	_ = click(c, "e2", "U0ANN", channel, buttonAck, inc.ID, "1.1")
-	soon(t, "ann's refusal", func() bool { return len(f.whispered()) == 1 })
-	if n := f.count("apps.connections.open"); n != 1 {
+	_ = fakeslack.Click(c, "e2", "U0ANN", fakeslack.Channel, buttonAck, inc.ID, "1.1")
+	soon(t, "ann's refusal", func() bool { return len(f.Whispers()) == 1 })
+	if n := f.Count("apps.connections.open"); n != 1 {
 		t.Errorf("%d connections", n)
 	}
 	b.SetReceivers(nil)
@@ -236,7 +231,7 @@ func TestReceiversChange(t *testing.T) {
 
 // TestBadAppToken: it is said, without the token, and tried again.
 func TestBadAppToken(t *testing.T) {
-	f := newFake(t)
+	f := fakeslack.New(t)
 	var logged lockedBuffer
 	r := bot(t, f, func(c *Config) {
 		withButtons(c)

@@ -15,6 +15,7 @@ import (
 	"gatewatch/alerting/endpoint"
 	"gatewatch/alerting/internal/hostile"
 	"gatewatch/alerting/internal/receivertest"
+	"gatewatch/alerting/slack/fakeslack"
 )
 
 // newHang is a server that never answers, until over is closed.
@@ -29,16 +30,16 @@ func newHang(t testing.TB, over chan struct{}) string {
 }
 
 // takeHook reads a post as an incoming webhook does.
-func takeHook(t testing.TB, r *http.Request) (*posted, error) {
+func takeHook(t testing.TB, r *http.Request) (*fakeslack.Message, error) {
 	b, err := io.ReadAll(r.Body)
 	if err != nil {
 		return nil, err
 	}
-	var m posted
+	var m fakeslack.Message
 	if err := json.Unmarshal(b, &m); err != nil {
 		return nil, err
 	}
-	return &m, checkMessage(&m)
+	return &m, fakeslack.CheckMessage(&m)
 }
 
 func hook(t testing.TB, address string) *Receiver {
@@ -53,7 +54,7 @@ func hook(t testing.TB, address string) *Receiver {
 }
 
 func TestHook(t *testing.T) {
-	var got []*posted
+	var got []*fakeslack.Message
 	s := receivertest.Server(t, func(w http.ResponseWriter, r *http.Request) {
 		m, err := takeHook(t, r)
 		if err != nil {
@@ -74,8 +75,8 @@ func TestHook(t *testing.T) {
 			t.Fatal(res.Err)
 		}
 	}
-	if len(got) != 3 || !strings.Contains(got[0].reading(), "/var/log/nginx/access.log:12") || strings.Contains(got[0].reading(), "access.log:15") {
-		t.Errorf("%d posts, the first %s", len(got), got[0].reading())
+	if len(got) != 3 || !strings.Contains(got[0].Reading(), "/var/log/nginx/access.log:12") || strings.Contains(got[0].Reading(), "access.log:15") {
+		t.Errorf("%d posts, the first %s", len(got), got[0].Reading())
 	}
 	for _, p := range hostile.Payloads(t) {
 		if res := r.Notify(t.Context(), receivertest.Note(t, receivertest.Incident(p.Text), alerting.CauseGrew)); res.Err != nil {

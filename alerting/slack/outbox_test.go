@@ -11,6 +11,7 @@ import (
 
 	"gatewatch/alerting"
 	"gatewatch/alerting/internal/receivertest"
+	"gatewatch/alerting/slack/fakeslack"
 	"gatewatch/detectors/observation"
 )
 
@@ -53,7 +54,7 @@ func TestKilledAnywhere(t *testing.T) {
 	for _, point := range []string{alerting.PointCommittedNotSent, alerting.PointAttemptedNotSent, alerting.PointSentNotMarked} {
 		for nth := 1; nth <= 3; nth++ {
 			t.Run(fmt.Sprintf("%s %d", point, nth), func(t *testing.T) {
-				f := newFake(t)
+				f := fakeslack.New(t)
 				r := bot(t, f, nil)
 				s := &store{values: map[string][]byte{}}
 				var mu sync.Mutex
@@ -142,7 +143,7 @@ func TestKilledAnywhere(t *testing.T) {
 					})
 				}
 				stop()
-				top, replies := f.top(), f.replies()
+				top, replies := f.Top(), f.Replies()
 				if len(top) != 1 || len(replies) != 4 {
 					t.Errorf("%d messages and %d replies", len(top), len(replies))
 				}

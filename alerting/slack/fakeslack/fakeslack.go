@@ -1,4 +1,8 @@
-package slack
+// Package fakeslack is Slack as far as a client can tell: a channel with messages,
+// edits, threads and metadata, rate limits, errors, and Socket Mode. It refuses what
+// Slack refuses: what is beyond the limits or the schema of Block Kit. It is for tests
+// alone.
+package fakeslack
 
 import (
 	"encoding/json"
@@ -19,23 +23,24 @@ import (
 	"github.com/gorilla/websocket"
 )
 
+// What the workspace knows.
 const (
-	botToken = "xoxb-0123456789-s3cret-of-the-bot"
-	appToken = "xapp-1-A0-0123456789-s3cret-of-the-app"
-	channel  = "C0123ABCDEF"
+	BotToken = "xoxb-0123456789-s3cret-of-the-bot"
+	AppToken = "xapp-1-A0-0123456789-s3cret-of-the-app"
+	Channel  = "C0123ABCDEF"
 )
 
-// fake is Slack as far as the package can tell: channels with messages, edits,
-// threads and metadata, rate limits, errors, and Socket Mode. It refuses what Slack
-// refuses, see [checkMessage].
-type fake struct {
-	t   testing.TB
-	url string
+// Fake is one workspace with one channel. Its fields and methods may be used at any
+// time.
+type Fake struct {
+	t testing.TB
+	// URL is where the Web API is.
+	URL string
 
 	mu       sync.Mutex
 	clock    int64 // of message timestamps
-	messages []*posted
-	whispers []posted
+	messages []*Message
+	whispers []Message
 	calls    map[string]int
 	// faults are answers to the next calls of a method, "" for the usual.
 	faults map[string][]string
@@ -43,12 +48,14 @@ type fake struct {
 	lost   map[string]int
 	scopes map[string]bool // that the token lacks
 
-	sockets chan *websocket.Conn // as they come
-	acks    chan string
+	// Sockets are the connections of Socket Mode as they come, and Acks the
+	// envelopes that were acknowledged.
+	Sockets chan *websocket.Conn
+	Acks    chan string
 }
 
-// posted is one message.
-type posted struct {
+// Message is one message.
+type Message struct {
 	Channel, TS, Thread, Text string
 	User                      string // of an ephemeral one
 	Broadcast                 bool
@@ -57,38 +64,42 @@ type posted struct {
 	Edits                     int
 }
 
-func newFake(t testing.TB) *fake {
-	f := &fake{
+// New starts a fake that is stopped with the test.
+func New(t testing.TB) *Fake {
+	f := &Fake{
 		t: t, clock: 1_795_080_000_000_000, calls: map[string]int{}, faults: map[string][]string{}, lost: map[string]int{}, scopes: map[string]bool{},
-		sockets: make(chan *websocket.Conn, 10), acks: make(chan string, 100),
+		Sockets: make(chan *websocket.Conn, 10), Acks: make(chan string, 100),
 	}
 	s := receivertest.Server(t, f.serve)
-	f.url = s.URL + "/api/"
+	f.URL = s.URL + "/api/"
 	return f
 }
 
-// fail makes the next calls of a method answer so: a status such as "500", "429" with
+// Fail makes the next calls of a method answer so: a status such as "500", "429" with
 // its seconds, "html", or an error of the API.
-func (f *fake) fail(method string, answers ...string) {
+func (f *Fake) Fail(method string, answers ...string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.faults[method] = append(f.faults[method], answers...)
 }
 
-func (f *fake) count(method string) int {
+// Count returns how often a method was called.
+func (f *Fake) Count(method string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.calls[method]
 }
 
-// top returns the messages of the channel itself, and replies those of threads.
-func (f *fake) top() []posted     { return f.list(func(m *posted) bool { return m.Thread == "" }) }
-func (f *fake) replies() []posted { return f.list(func(m *posted) bool { return m.Thread != "" }) }
+// Top returns the messages of the channel itself.
+func (f *Fake) Top() []Message { return f.list(func(m *Message) bool { return m.Thread == "" }) }
 
-func (f *fake) list(want func(*posted) bool) []posted {
+// Replies returns the messages of threads.
+func (f *Fake) Replies() []Message { return f.list(func(m *Message) bool { return m.Thread != "" }) }
+
+func (f *Fake) list(want func(*Message) bool) []Message {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var out []posted
+	var out []Message
 	for _, m := range f.messages {
 		if want(m) {
 			out = append(out, *m)
@@ -97,7 +108,46 @@ func (f *fake) list(want func(*posted) bool) []posted {
 	return out
 }
 
-func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
+// SetClock makes messages from now on have timestamps from t on, a second apart.
+func (f *Fake) SetClock(t time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.clock = t.UnixMicro()
+}
+
+// Lose makes the answer to the next call of a method get lost: it is done, but
+// nobody is told.
+func (f *Fake) Lose(method string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lost[method]++
+}
+
+// Forbid takes a scope from the token.
+func (f *Fake) Forbid(scope string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.scopes[scope] = true
+}
+
+// Clear deletes all messages.
+func (f *Fake) Clear() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.messages = nil
+}
+
+// All returns every message of the channel and its threads.
+func (f *Fake) All() []Message { return f.list(func(*Message) bool { return true }) }
+
+// Whispers returns the ephemeral messages.
+func (f *Fake) Whispers() []Message {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.whispers)
+}
+
+func (f *Fake) serve(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/socket" {
 		f.socket(w, r)
 		return
@@ -124,7 +174,7 @@ func refuse(code string, more map[string]any) func(http.ResponseWriter) {
 	return func(w http.ResponseWriter) { _ = json.NewEncoder(w).Encode(body) }
 }
 
-func (f *fake) answer(method string, r *http.Request) (answer func(http.ResponseWriter), cut bool) {
+func (f *Fake) answer(method string, r *http.Request) (answer func(http.ResponseWriter), cut bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls[method]++
@@ -141,9 +191,9 @@ func (f *fake) answer(method string, r *http.Request) (answer func(http.Response
 	if h := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "); h != "" {
 		token = h
 	}
-	want := botToken
+	want := BotToken
 	if method == "apps.connections.open" {
-		want = appToken
+		want = AppToken
 	}
 	if token != want {
 		return refuse("invalid_auth", nil), false
@@ -156,7 +206,7 @@ func (f *fake) answer(method string, r *http.Request) (answer func(http.Response
 	return answer, false
 }
 
-func (f *fake) fault(word string) func(http.ResponseWriter) {
+func (f *Fake) fault(word string) func(http.ResponseWriter) {
 	if status, err := strconv.Atoi(strings.TrimSpace(strings.SplitN(word, " ", 2)[0])); err == nil {
 		return func(w http.ResponseWriter) {
 			if _, after, ok := strings.Cut(word, " "); ok {
@@ -179,7 +229,7 @@ func (f *fake) fault(word string) func(http.ResponseWriter) {
 	return refuse(word, nil)
 }
 
-func (f *fake) method(method string, r *http.Request) func(http.ResponseWriter) {
+func (f *Fake) method(method string, r *http.Request) func(http.ResponseWriter) {
 	switch method {
 	case "chat.postMessage", "chat.update", "chat.postEphemeral":
 		return f.write(method, r)
@@ -187,29 +237,29 @@ func (f *fake) method(method string, r *http.Request) func(http.ResponseWriter) 
 		if f.scopes["channels:history"] {
 			return refuse("missing_scope", map[string]any{"needed": "channels:history", "provided": "chat:write"})
 		}
-		return f.pages(r, func(m *posted) bool { return m.Channel == r.FormValue("channel") && (m.Thread == "" || m.Broadcast) }, true)
+		return f.pages(r, func(m *Message) bool { return m.Channel == r.FormValue("channel") && (m.Thread == "" || m.Broadcast) }, true)
 	case "conversations.replies":
 		if f.scopes["channels:history"] {
 			return refuse("missing_scope", map[string]any{"needed": "channels:history", "provided": "chat:write"})
 		}
-		return f.pages(r, func(m *posted) bool { return m.Thread == r.FormValue("ts") || m.TS == r.FormValue("ts") }, false)
+		return f.pages(r, func(m *Message) bool { return m.Thread == r.FormValue("ts") || m.TS == r.FormValue("ts") }, false)
 	case "apps.connections.open":
-		return ok(map[string]any{"url": strings.Replace(strings.TrimSuffix(f.url, "api/"), "http:", "ws:", 1) + "socket?ticket=t1cket"})
+		return ok(map[string]any{"url": strings.Replace(strings.TrimSuffix(f.URL, "api/"), "http:", "ws:", 1) + "socket?ticket=t1cket"})
 	}
 	f.t.Errorf("the fake has no method %s", method)
 	return refuse("unknown_method", nil)
 }
 
-func (f *fake) write(method string, r *http.Request) func(http.ResponseWriter) {
-	if r.FormValue("channel") != channel {
+func (f *Fake) write(method string, r *http.Request) func(http.ResponseWriter) {
+	if r.FormValue("channel") != Channel {
 		return refuse("channel_not_found", nil)
 	}
-	m := &posted{
-		Channel: channel, Thread: r.FormValue("thread_ts"), Text: r.FormValue("text"), User: r.FormValue("user"),
+	m := &Message{
+		Channel: Channel, Thread: r.FormValue("thread_ts"), Text: r.FormValue("text"), User: r.FormValue("user"),
 		Broadcast: r.FormValue("reply_broadcast") == "true", Metadata: json.RawMessage(r.FormValue("metadata")),
 		Blocks: json.RawMessage(r.FormValue("blocks")), Attachments: json.RawMessage(r.FormValue("attachments")),
 	}
-	if err := checkMessage(m); err != nil {
+	if err := CheckMessage(m); err != nil {
 		f.t.Errorf("%s: %v", method, err)
 		return refuse("invalid_blocks", nil)
 	}
@@ -218,26 +268,26 @@ func (f *fake) write(method string, r *http.Request) func(http.ResponseWriter) {
 		return ok(map[string]any{"message_ts": "1.1"})
 	}
 	if method == "chat.update" {
-		i := slices.IndexFunc(f.messages, func(x *posted) bool { return x.TS == r.FormValue("ts") })
+		i := slices.IndexFunc(f.messages, func(x *Message) bool { return x.TS == r.FormValue("ts") })
 		if i < 0 {
 			return refuse("message_not_found", nil)
 		}
 		old := f.messages[i]
 		m.TS, m.Edits, m.Thread = old.TS, old.Edits+1, old.Thread
 		*old = *m
-		return ok(map[string]any{"channel": channel, "ts": m.TS, "text": m.Text})
+		return ok(map[string]any{"channel": Channel, "ts": m.TS, "text": m.Text})
 	}
-	if m.Thread != "" && !slices.ContainsFunc(f.messages, func(x *posted) bool { return x.TS == m.Thread }) {
+	if m.Thread != "" && !slices.ContainsFunc(f.messages, func(x *Message) bool { return x.TS == m.Thread }) {
 		return refuse("thread_not_found", nil)
 	}
 	f.clock += 1_000_000
 	m.TS = fmt.Sprintf("%d.%06d", f.clock/1_000_000, f.clock%1_000_000)
 	f.messages = append(f.messages, m)
-	return ok(map[string]any{"channel": channel, "ts": m.TS, "message": map[string]any{"ts": m.TS}})
+	return ok(map[string]any{"channel": Channel, "ts": m.TS, "message": map[string]any{"ts": m.TS}})
 }
 
 // pages lists messages, a page of at most three at a time: so that cursors are used.
-func (f *fake) pages(r *http.Request, want func(*posted) bool, newestFirst bool) func(http.ResponseWriter) {
+func (f *Fake) pages(r *http.Request, want func(*Message) bool, newestFirst bool) func(http.ResponseWriter) {
 	oldest, _ := strconv.ParseFloat(r.FormValue("oldest"), 64)
 	var all []map[string]any
 	for _, m := range f.messages {
@@ -265,13 +315,13 @@ func (f *fake) pages(r *http.Request, want func(*posted) bool, newestFirst bool)
 var upgrader = websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
 
 // socket is the side of Socket Mode that Slack has.
-func (f *fake) socket(w http.ResponseWriter, r *http.Request) {
+func (f *Fake) socket(w http.ResponseWriter, r *http.Request) {
 	c, err := upgrader.Upgrade(w, r, nil)
 	if err != nil {
 		return
 	}
 	_ = c.WriteJSON(map[string]any{"type": "hello", "num_connections": 1, "connection_info": map[string]any{"app_id": "A0"}})
-	f.sockets <- c
+	f.Sockets <- c
 	for {
 		var m struct {
 			EnvelopeID string `json:"envelope_id"`
@@ -279,19 +329,19 @@ func (f *fake) socket(w http.ResponseWriter, r *http.Request) {
 		if err := c.ReadJSON(&m); err != nil {
 			return
 		}
-		f.acks <- m.EnvelopeID
+		f.Acks <- m.EnvelopeID
 	}
 }
 
-// click sends what Slack sends when a member clicks a button.
-func click(c *websocket.Conn, envelope, user, in, action, value, ts string) error {
+// Click sends what Slack sends when a member clicks a button.
+func Click(c *websocket.Conn, envelope, user, in, action, value, ts string) error {
 	return c.WriteJSON(map[string]any{
 		"type": "interactive", "envelope_id": envelope, "accepts_response_payload": true,
 		"payload": map[string]any{
 			"type": "block_actions", "user": map[string]any{"id": user, "username": "ann", "name": "ann"},
 			"channel": map[string]any{"id": in}, "message": map[string]any{"ts": ts},
 			"container": map[string]any{"type": "message", "channel_id": in, "message_ts": ts},
-			"actions":   []map[string]any{{"action_id": action, "block_id": buttonBlock, "type": "button", "value": value, "action_ts": "1.1"}},
+			"actions":   []map[string]any{{"action_id": action, "block_id": "gatewatch", "type": "button", "value": value, "action_ts": "1.1"}},
 		},
 	})
 }
@@ -312,9 +362,9 @@ func checkMrkdwn(s string) error {
 	return nil
 }
 
-// checkMessage checks a message against the limits and the schema of Block Kit, and that
+// CheckMessage checks a message against the limits and the schema of Block Kit, and that
 // no text of it is read as markup.
-func checkMessage(m *posted) error {
+func CheckMessage(m *Message) error {
 	if m.Text == "" || utf8.RuneCountInString(m.Text) > 4000 {
 		return fmt.Errorf("text of %d characters", utf8.RuneCountInString(m.Text))
 	}
@@ -539,16 +589,5 @@ func texts(raw json.RawMessage) string {
 	return b.String()
 }
 
-// reading is a whole message as a member reads it.
-func (m *posted) reading() string { return texts(m.Blocks) + texts(m.Attachments) }
-
-// soon polls until f holds.
-func soon(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if f() {
-			return
-		}
-	}
-	t.Fatalf("%s did not come", what)
-}
+// Reading is a whole message as a member reads it.
+func (m *Message) Reading() string { return texts(m.Blocks) + texts(m.Attachments) }
