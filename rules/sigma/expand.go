@@ -196,9 +196,14 @@ func (it *item) resolve(lists map[string][]string, p *problems) *node {
 		}
 	}
 	var sets [][]*matcher
+	made := 0
 	for _, v := range all {
 		set := d.matchers(it.src, &it.mods, v)
 		if set == nil {
+			return nil
+		}
+		if made += len(set); made > maxExpanded {
+			p.refuse(it.where, it.field, "write fewer values, or shorten the lists", "the item has more than %d values once dashes and encodings are written out", maxExpanded)
 			return nil
 		}
 		sets = append(sets, set)

@@ -55,6 +55,9 @@ func (r *Rule) header(file string, root *yaml.Node, p *problems) {
 	}
 	r.Description, r.Author, r.Status = text("description"), text("author"), text("status")
 	r.Tags, r.References, r.FalsePositives = list("tags"), list("references"), list("falsepositives")
+	if tax := text("taxonomy"); tax != "" && !strings.EqualFold(tax, "sigma") {
+		p.warn(at(file, get(root, "taxonomy")), tax, "write its field names as Sigma's, and taxonomy: sigma", "the taxonomy %q is not known, its field names are read as Sigma's", tax)
+	}
 	if n := get(root, "status"); n != nil {
 		known := statuses()
 		if !slices.Contains(known, r.Status) {

@@ -334,7 +334,7 @@ func TestGenerator(t *testing.T) {
 			}
 		}
 	}
-	for round := range 60 {
+	for round := range 150 {
 		g := gen{rand.New(rand.NewPCG(uint64(round), 8))}
 		var b strings.Builder
 		for i := range 20 {

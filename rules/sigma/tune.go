@@ -1,7 +1,6 @@
 package sigma
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -401,30 +400,21 @@ func checkNumber(typ observation.Type, v float64) (why, hint string) {
 // checkBounds refuses conditions that never turn from false to true.
 func checkBounds(spec *correlationSpec, bounds []observation.Bound) (why, hint string) {
 	r := observation.Rule{Bounds: bounds}
-	what := "count"
-	var samples []float64
-	if spec.typ.Counts() {
-		for v := range observation.MaxKept + 2 {
-			samples = append(samples, float64(v))
-		}
-	} else {
-		// The condition can only change at the bounds. No field holds a negative number.
-		what = "number"
-		points := []float64{0}
-		for _, b := range bounds {
-			points = append(points, b.Value)
-		}
-		slices.Sort(points)
-		points = slices.Compact(points)
-		for i, v := range points {
-			after := v + 1
-			if i+1 < len(points) {
-				after = (v + points[i+1]) / 2
-			}
-			samples = append(samples, v, after)
-		}
-		samples = slices.DeleteFunc(samples, func(v float64) bool { return cmp.Less(v, 0) })
+	// The condition can only change at the bounds. No field holds a negative number.
+	what, beside := "count", 1.0
+	samples := []float64{0, observation.MaxKept + 1}
+	if !spec.typ.Counts() {
+		what, beside = "number", 0
+		samples[1] = 1 << 54
 	}
+	for _, b := range bounds {
+		low, high := b.Value-beside, b.Value+beside
+		if beside == 0 {
+			low, high = math.Nextafter(b.Value, -1), math.Nextafter(b.Value, 1<<54)
+		}
+		samples = append(samples, low, b.Value, high)
+	}
+	samples = slices.DeleteFunc(samples, func(v float64) bool { return v < 0 })
 	var everTrue, everFalse bool
 	for _, v := range samples {
 		if r.Holds(v) {
