@@ -590,4 +590,4 @@ func texts(raw json.RawMessage) string {
 }
 
 // Reading is a whole message as a member reads it.
-func (m *Message) Reading() string { return texts(m.Blocks) + texts(m.Attachments) }
+func (m Message) Reading() string { return texts(m.Blocks) + texts(m.Attachments) }
