@@ -131,7 +131,7 @@ func (it *item) expand(n *yaml.Node, lists map[string][]string, p *problems) (ou
 				names = append(names, name)
 			}
 			slices.Sort(names)
-			p.refuse(at(it.file, n), n.Value, didYouMean(pc.list, names, `define it under lists in the configuration, or write \%`+pc.list+`% for the text itself`),
+			p.refuse(at(it.file, n), n.Value, didYouMean(pc.list, names, `define it under rules.lists in the configuration, or write \%`+pc.list+`% for the text itself`),
 				"there is no list %q", pc.list)
 			return nil, false
 		}

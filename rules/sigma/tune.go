@@ -15,7 +15,7 @@ import (
 // any entry of any of the three lists names it; of several tunings that set
 // the same thing the last one wins.
 type Tuning struct {
-	Rules  []string // ids or names
+	Rules  []string // ids, names or titles
 	Tags   []string // such as owasp.api2-2023; "*" stands for any text, case does not matter
 	Titles []string // the same for titles
 
@@ -68,7 +68,7 @@ func newTuning(index int, t *Tuning) *tuning {
 		out.entries = append(out.entries, tuningEntry{list: list, text: text, match: match})
 	}
 	for _, name := range t.Rules {
-		add("rules", name, func(r *Rule) bool { return name == r.ID || name == r.uuid || name == r.Name && name != "" })
+		add("rules", name, func(r *Rule) bool { return name == r.ID || name == r.Title || name == r.Name && name != "" })
 	}
 	for _, tag := range t.Tags {
 		glob := starGlob(tag)
@@ -135,10 +135,10 @@ func (c *compiler) tune() {
 // check reports what is wrong with a tuning whatever the rules.
 func (t *tuning) check(p *problems) {
 	if len(t.entries) == 0 {
-		p.refuse(t.where(), "", "add rules: with ids or names, tags: or titles:", "the tuning names no rule")
+		p.refuse(t.where(), "", "add rules: with ids, names or titles, tags: or titles:", "the tuning names no rule")
 	}
 	if t.Level == nil && t.Threshold == nil && t.Timespan == 0 && t.GroupBy == nil && t.Enabled == nil && t.Shadow == nil {
-		p.warn(t.where(), "", "set level, threshold, timespan, group-by, enabled or shadow", "the tuning changes nothing")
+		p.warn(t.where(), "", "set level, threshold, timespan, group_by, enabled or shadow", "the tuning changes nothing")
 	}
 }
 
@@ -148,7 +148,7 @@ func (c *compiler) tunable(list string) []string {
 	for _, r := range c.set.rules {
 		switch list {
 		case "rules":
-			out = append(out, r.ID)
+			out = append(out, r.ID, r.Title)
 			if r.Name != "" {
 				out = append(out, r.Name)
 			}
@@ -426,6 +426,8 @@ func checkBounds(spec *correlationSpec, bounds []observation.Bound) (why, hint s
 	switch {
 	case !everTrue:
 		return "no " + what + " satisfies the condition, it never fires", "check the numbers of the range"
+	case !everFalse && !spec.typ.Counts() && spec.typ != observation.ValueSum: // of nothing there is no mean
+		return "every number satisfies the condition, so it says nothing", "raise the number, or write event_count with gte: 1"
 	case !everFalse:
 		return "every " + what + " satisfies the condition, so it never becomes true and never fires", "raise the number"
 	default:

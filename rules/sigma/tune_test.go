@@ -84,6 +84,8 @@ func TestTuning(t *testing.T) {
 			"many",
 			"high 10m0s by client.address gte 20", "level: high, was medium", nil,
 		},
+		{"level by title", []Tuning{{Rules: []string{"Few failures"}, Level: new(observation.Low)}}, "few",
+			"low 1h0m0s by client.address lte 5", "level: low, was medium", nil},
 		{"by name, later wins", []Tuning{
 			{Rules: []string{"many_failures"}, Threshold: new(30.0), Timespan: time.Hour},
 			{Tags: []string{"ATTACK.*"}, Threshold: new(40.0)},
@@ -197,8 +199,8 @@ func TestTuning(t *testing.T) {
 			},
 		},
 		{"empty", []Tuning{{}}, "many", "medium 10m0s by client.address gte 20", "", []string{
-			`c.yaml:7:3: warning: the tuning changes nothing; set level, threshold, timespan, group-by, enabled or shadow`,
-			`c.yaml:7:3: the tuning names no rule; add rules: with ids or names, tags: or titles:`,
+			`c.yaml:7:3: warning: the tuning changes nothing; set level, threshold, timespan, group_by, enabled or shadow`,
+			`c.yaml:7:3: the tuning names no rule; add rules: with ids, names or titles, tags: or titles:`,
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
