@@ -310,3 +310,16 @@ func LookupField(name string, proxy bool) (source string, kind event.Kind, ok bo
 	}
 	return s.String(), s.kind(), true
 }
+
+// Unmet returns what keeps a detection of the index from matching an event,
+// of alternatives the one that needs least; nothing where it matches. It is
+// meant for tests and explanations and allocates.
+func (m *Matcher) Unmet(ev *event.Event, r *Rule) []Failure {
+	m.find(ev)
+	for i := range m.x.dets {
+		if d := &m.x.dets[i]; d.rule == r {
+			return m.failures(ev, d.cond, "", false)
+		}
+	}
+	return nil
+}
