@@ -184,3 +184,20 @@ func TestNotesAreBounded(t *testing.T) {
 		t.Error("an unknown version was taken")
 	}
 }
+
+func FuzzDecodeNote(f *testing.F) {
+	f.Add(append([]byte(notePrefix), "w\x00a\x0012345678"...), []byte{noteVersion, 'x'})
+	f.Add([]byte(notePrefix), []byte{})
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		if !isNote(key) {
+			return
+		}
+		n, err := decodeNote(key, value)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(n.key(), key) || !bytes.Equal(n.op().Value, value) {
+			t.Errorf("%q and %q became %q and %q", key, value, n.key(), n.op().Value)
+		}
+	})
+}

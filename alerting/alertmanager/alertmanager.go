@@ -61,7 +61,7 @@ type Receiver struct {
 	now    func() time.Time
 }
 
-var _ alerting.Receiver = (*Receiver)(nil)
+var _ alerting.Traits = (*Receiver)(nil)
 
 // New checks the configuration, reading each secret once. Its errors name the
 // field that is wrong, never its value.

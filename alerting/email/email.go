@@ -64,7 +64,7 @@ type Receiver struct {
 	tls  *tls.Config
 }
 
-var _ alerting.Receiver = (*Receiver)(nil)
+var _ alerting.Traits = (*Receiver)(nil)
 
 // New checks the configuration, reading the password once. Its errors name the
 // field that is wrong, never the password.
@@ -235,14 +235,14 @@ func (b *bounded) Read(p []byte) (int, error) {
 
 // send holds one session.
 func (r *Receiver) send(ctx context.Context, password string, text []byte) error {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", r.c.Server)
+	raw, err := new(net.Dialer).DialContext(ctx, "tcp", r.c.Server)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close() }()
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer func() { _ = raw.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	conn = &bounded{conn, maxAnswers}
+	var conn net.Conn = &bounded{raw, maxAnswers}
 	if r.c.TLS == Implicit {
 		secure := tls.Client(conn, r.tls)
 		if err := secure.HandshakeContext(ctx); err != nil {

@@ -60,7 +60,7 @@ type Receiver struct {
 	closed bool
 }
 
-var _ alerting.Receiver = (*Receiver)(nil)
+var _ alerting.Traits = (*Receiver)(nil)
 
 // New checks the configuration. The file is opened with the first line.
 func New(c Config) (*Receiver, error) {
@@ -83,6 +83,13 @@ func New(c Config) (*Receiver, error) {
 
 // Name returns the receiver's name.
 func (r *Receiver) Name() string { return r.c.Name }
+
+// Keeps says that programs read it: each incident is a line of its own, with all
+// of its data, also in a group.
+func (*Receiver) Keeps() bool { return true }
+
+// Folds says that nobody has to be spared many of them.
+func (*Receiver) Folds() bool { return false }
 
 // Close closes the file. What comes later fails, to be tried by its successor.
 func (r *Receiver) Close() {

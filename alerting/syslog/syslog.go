@@ -81,7 +81,7 @@ type Receiver struct {
 	tls *tls.Config
 }
 
-var _ alerting.Receiver = (*Receiver)(nil)
+var _ alerting.Traits = (*Receiver)(nil)
 
 // New checks the configuration. Its errors name the field that is wrong.
 func New(c Config) (*Receiver, error) {
@@ -129,6 +129,13 @@ func New(c Config) (*Receiver, error) {
 // Name returns the receiver's name.
 func (r *Receiver) Name() string { return r.c.Name }
 
+// Keeps says that programs read it: each incident is a message of its own, with all
+// of its data, also in a group.
+func (*Receiver) Keeps() bool { return true }
+
+// Folds says that nobody has to be spared many of them.
+func (*Receiver) Folds() bool { return false }
+
 // Notify sends one message.
 func (r *Receiver) Notify(ctx context.Context, n alerting.Notification) alerting.Result {
 	message, err := r.c.format(n)
@@ -152,13 +159,14 @@ func (r *Receiver) send(ctx context.Context, message []byte) error {
 	if r.c.Network == UDP {
 		network = UDP
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, network, r.c.Address)
+	raw, err := new(net.Dialer).DialContext(ctx, network, r.c.Address)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close() }()
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer func() { _ = raw.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
+	conn := raw
 	if network == UDP {
 		if _, err := conn.Write(message); err != nil {
 			return err

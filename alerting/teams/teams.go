@@ -47,7 +47,7 @@ type Receiver struct {
 	client *endpoint.Client
 }
 
-var _ alerting.Receiver = (*Receiver)(nil)
+var _ alerting.Traits = (*Receiver)(nil)
 
 // New checks the configuration, reading each secret once. Its errors name the
 // field that is wrong, never its value.
