@@ -182,6 +182,11 @@ func (r *Receiver) send(ctx context.Context, message []byte) error {
 	}
 	frame := append(strconv.AppendInt(nil, int64(len(message)), 10), ' ')
 	if _, err := conn.Write(append(frame, message...)); err != nil {
+		// A server that refuses our certificate says so and hangs up. What it
+		// said, if it can still be read, explains more than a broken pipe.
+		if why := wait(conn, icmpWait, true); why != nil {
+			return why
+		}
 		return err
 	}
 	if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
