@@ -213,6 +213,22 @@ type Resumer interface {
 	Resume(names []string)
 }
 
+// Recaller is a Collector that wants to see saved positions before it finds
+// its sources. Recall is called once, before Watch, with all positions that there are
+// by name of source; the collector knows which are its own.
+type Recaller interface {
+	Recall(saved map[string]Position)
+}
+
+// Counter is a Collector that counts what happens to it.
+type Counter interface {
+	// Name tells it from other collectors, for people and metrics.
+	Name() string
+	// Counts returns how often each event happened since the start. Events are few and
+	// fixed. It may be called by any goroutine.
+	Counts() map[string]int64
+}
+
 // Finisher is a Collector that has something to do once all is durable at the
 // end of a run. Finish is called once, after the context of Watch is done and
 // the last checkpoint was committed, or could not be; Watch may wait for it.

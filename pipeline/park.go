@@ -1,7 +1,10 @@
 package pipeline
 
 import (
+	"bytes"
+
 	"gatewatch/collectors"
+	"gatewatch/storage"
 )
 
 // takeBack lets go of what l's source emitted and the merge has not let pass,
@@ -28,6 +31,31 @@ func (m *merger) takeBack(l *lane, tell func(collectors.Position)) {
 	}
 	l.parked = append(l.parked, tell)
 	m.cuts.wanted = true
+}
+
+// lateNotes saves what sources noted of the last checkpoint itself: whom they
+// told of it, and who acknowledged it. Nothing else runs any more. Should it fail, the
+// notes are those of the checkpoint, which is right too.
+func (p *Pipeline) lateNotes() {
+	if p.o.DB == nil || !p.o.Live {
+		return
+	}
+	var ops []storage.Op
+	for _, l := range p.merge.lanes {
+		if l.tells == nil || l.dirty {
+			continue
+		}
+		if note := l.tells.Note(); !bytes.Equal(note, l.note) {
+			l.note = note
+			ops = append(ops, storage.Op{Bucket: storage.Positions, Key: []byte(l.name), Value: encodePosition(l)})
+		}
+	}
+	if len(ops) == 0 {
+		return
+	}
+	if err := p.o.DB.Commit(ops); err != nil {
+		p.o.Logger.Warn("what sources noted last was not saved", "err", err)
+	}
 }
 
 // told is what a commit makes true for sources.

@@ -321,6 +321,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		close(p.commits)
 	}
 	behind.Wait()
+	p.lateNotes()
 	close(p.ended)
 	stopOutbox()
 	sending.Wait()
@@ -397,6 +398,13 @@ func (p *Pipeline) watch(ctx context.Context, input int) error {
 	}
 	if r, ok := p.o.Inputs[input].Collector.(collectors.Resumer); ok {
 		r.Resume(slices.Sorted(maps.Keys(p.saved)))
+	}
+	if r, ok := p.o.Inputs[input].Collector.(collectors.Recaller); ok {
+		all := make(map[string]collectors.Position, len(p.saved))
+		for name, s := range p.saved {
+			all[name] = s.position
+		}
+		r.Recall(all)
 	}
 	err := p.o.Inputs[input].Collector.Watch(ctx, func(s collectors.Source) {
 		send(newLane(s, input, p.o.Inputs[input].Lateness))

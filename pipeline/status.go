@@ -25,8 +25,15 @@ type Status struct {
 	// DeadLetters counts what was put aside as it could not be read, and
 	// DeadLettersLost what should have been and could not.
 	DeadLetters, DeadLettersLost int64
+	Collectors                   []CollectorStatus // those that count something
 	// NotReady says why the pipeline cannot be relied on now; empty when it can.
 	NotReady []string
+}
+
+// CollectorStatus is what happened to a collector since the start.
+type CollectorStatus struct {
+	Name   string
+	Events map[string]int64
 }
 
 // SourceStatus is one source.
@@ -70,6 +77,9 @@ func (p *Pipeline) Status() Status {
 		}
 	}
 	for i := range p.o.Inputs {
+		if c, ok := p.o.Inputs[i].Collector.(collectors.Counter); ok {
+			s.Collectors = append(s.Collectors, CollectorStatus{Name: c.Name(), Events: c.Counts()})
+		}
 		if r, ok := p.o.Inputs[i].Collector.(collectors.Reporter); ok {
 			s.NotReady = append(s.NotReady, r.Trouble()...)
 		}

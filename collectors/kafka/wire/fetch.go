@@ -143,7 +143,7 @@ func encodeFetch(e *encoder, v int16, r *FetchRequest) {
 }
 
 // answerWithin is how long a broker may take beyond MaxWait.
-const answerWithin = 30 * time.Second
+const answerWithin = 15 * time.Second
 
 // ReadFetch reads the answer to the oldest request. limit bounds the memory
 // for its records; buffers come from pool. The deadline of ctx is not looked
@@ -374,7 +374,8 @@ func (s *stream) records(res *FetchResponse, n int, pool *Pool, limit int) error
 		s.left -= n
 		return err
 	}
-	// The broker gives more than was asked for only where the first batch is longer.
+	// The broker gives more than was asked for only where the first batch is longer
+	// than that. Where it is not over the limit, what follows is asked for again.
 	var head [batchHeader]byte
 	if n < len(head) {
 		return errShort
@@ -386,6 +387,14 @@ func (s *stream) records(res *FetchResponse, n int, pool *Pool, limit int) error
 	length, next, err := batchEnd(head[:])
 	if err != nil {
 		return err
+	}
+	if length <= int64(limit) {
+		res.buf = pool.Get(limit)
+		res.Records = res.buf.B[:limit]
+		m, err := io.ReadFull(s.c.r, res.Records[copy(res.Records, head[:]):])
+		s.left -= m
+		s.skip(n - limit)
+		return errors.Join(err, s.err)
 	}
 	res.TooLarge, res.Next = length, next
 	s.skip(n - len(head))
