@@ -92,8 +92,11 @@ func (c *conditionParser) parse() *node {
 			c.toks = append(c.toks, token{s[i : i+1], i})
 			i++
 		case ch == '|':
-			return c.refuse(i, s[i:], "write a correlation document (event_count or value_count)",
-				"aggregations behind | are no longer part of Sigma")
+			hint := "write a correlation document (event_count or value_count)"
+			if strings.HasPrefix(strings.TrimLeft(s[i+1:], " "), "near") {
+				hint = "write a correlation document (temporal or temporal_ordered)"
+			}
+			return c.refuse(i, s[i:], hint, "aggregations behind | are no longer part of Sigma")
 		case wordByte(ch) || ch == '*' || ch == '-' || ch == '.' || ch == '?':
 			j := i
 			for j < len(s) && (wordByte(s[j]) || strings.IndexByte("*-.?", s[j]) >= 0) {
@@ -222,6 +225,9 @@ func (c *conditionParser) quantified(q token) *node {
 	}
 	t := c.toks[c.pos]
 	c.pos++
+	if t.text == "(" {
+		return c.refuse(t.off, t.text, "write them, or a pattern such as selection_*", "of takes no list of names")
+	}
 	var kids []*node
 	var names []string
 	for _, name := range c.d.order {
@@ -250,6 +256,8 @@ func (c *conditionParser) quantified(q token) *node {
 	}
 	n, err := strconv.Atoi(q.text)
 	switch {
+	case strings.EqualFold(q.text, "none"):
+		return c.refuse(q.off, q.text, "write not 1 of "+t.text, "none of is not part of Sigma")
 	case err != nil || n < 1:
 		return c.refuse(q.off, q.text, "write 1 of, 2 of, all of", "%q is no number of selections", q.text)
 	case n > len(kids):

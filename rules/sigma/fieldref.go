@@ -21,7 +21,7 @@ func (d *detection) fieldRef(src source, m *modifiers, v *expanded) []*matcher {
 		return d.refuseValue(v, "compare fields that hold the same", "%s and %s hold different things and are never equal", src, ref)
 	}
 	shape := map[string]op{"": opExact, "contains": opContains, "startswith": opPrefix, "endswith": opSuffix}[m.shape]
-	return []*matcher{{op: opFieldRef, shape: shape, ref: ref, cased: m.cased, shown: v.text}}
+	return []*matcher{{op: opFieldRef, shape: shape, ref: ref, cased: m.cased, shown: "the value of " + v.text}}
 }
 
 // refers compares two fields of the event: numbers as numbers, addresses as

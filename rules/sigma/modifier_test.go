@@ -248,6 +248,7 @@ func TestNewModifiersAllocateNothing(t *testing.T) {
 	for i, s := range []string{
 		"timestamp|hour: 3", "timestamp|week|gt: 52", "date|startswith: '1999'", "time|endswith: ':59'", "cs-referer|contains|fieldref: cs-host",
 		"user.name|fieldref: auth.account", "sc-bytes|fieldref: cs-bytes", "c-ip|fieldref|contains: user.name", "user_agent.original|expand: '%agents%'",
+		"attack.class: xss", "attack.class|startswith: cm",
 	} {
 		fmt.Fprintf(&b, "---\ntitle: r%d\nid: r%d\ndetection: {s: {%s}, condition: s}\n", i, i, s)
 	}
@@ -256,6 +257,7 @@ func TestNewModifiersAllocateNothing(t *testing.T) {
 	ev := request("GET", "/a?b=%41", 200, "Mozilla")
 	ev.Time = time.Date(2026, 5, 5, 12, 30, 0, 0, time.UTC).UnixNano()
 	ev.Referer, ev.Host, ev.User, ev.BodySize, ev.RequestSize = "https://evil.example/%41", "shop.example", "bob", 7, 8
+	ev.AttackClass = []string{"sqli", "ssrf"}
 	m.find(ev)
 	if len(m.matched) > 0 {
 		t.Fatal("something matches")
