@@ -280,10 +280,10 @@ func (b *builder) finish() {
 	}
 }
 
-// inRequest reports whether the source is the target or a part of it; these
-// are searched together, in one pass over the target.
+// inRequest reports whether the source is the target, a part of it or the URL;
+// these are searched together, in one pass over the target.
 func (s source) inRequest() bool {
-	return s == fieldSource(event.FieldTarget) || s == fieldSource(event.FieldPath) || s == fieldSource(event.FieldQuery)
+	return s == fieldSource(event.FieldTarget) || s == fieldSource(event.FieldPath) || s == fieldSource(event.FieldQuery) || s == srcURL
 }
 
 // repeats reports whether values of the source come again and again, so that

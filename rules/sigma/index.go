@@ -74,8 +74,9 @@ type atomInfo struct {
 type step struct {
 	kind  stepKind
 	input uint16
-	// request: inputs of the target and its parts, noInput where nobody asks.
-	target, path, query uint16
+	// request: inputs of the target, its parts and the URL, noInput where
+	// nobody asks.
+	target, path, query, url uint16
 }
 
 type stepKind uint8
@@ -121,7 +122,7 @@ func (x *Index) lay(b *builder, triggers [][]uint32) {
 			s.several = len(x.kindVariants[s.kind]) > 1
 		}
 	}
-	request := step{kind: stepRequest, target: noInput, path: noInput, query: noInput}
+	request := step{kind: stepRequest, target: noInput, path: noInput, query: noInput, url: noInput}
 	for i, in := range x.inputs {
 		id := uint16(i)
 		x.needs |= in.src.needs()
@@ -140,11 +141,13 @@ func (x *Index) lay(b *builder, triggers [][]uint32) {
 			request.path = id
 		case in.src == fieldSource(event.FieldQuery):
 			request.query = id
+		case in.src == srcURL:
+			request.url = id
 		default:
 			x.steps = append(x.steps, step{kind: stepText, input: id})
 		}
 	}
-	if request.target != noInput || request.path != noInput || request.query != noInput {
+	if request.target != noInput || request.path != noInput || request.query != noInput || request.url != noInput {
 		x.steps = append(x.steps, request)
 	}
 }

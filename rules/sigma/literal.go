@@ -264,7 +264,7 @@ func rarer(a, b []string) []string {
 // literals, as a fraction. Only comparisons of it matter.
 func frequency(set []string, src source) float64 {
 	blank := 0.3 // requests have few, other texts are full of them
-	if src.inRequest() || src == srcURL {
+	if src.inRequest() {
 		blank = 0.003
 	}
 	sum := 0.0

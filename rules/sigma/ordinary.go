@@ -36,7 +36,7 @@ okhttp/4.12.0 python-requests/2.31.0 go-http-client/1.1 axios/1.7.2 dalvik/2.1.0
 // ordinary returns what values of a source are full of.
 func (s source) ordinary() []string {
 	switch {
-	case s.inRequest(), s == srcURL:
+	case s.inRequest():
 		return []string{ordinaryRequests}
 	case s == fieldSource(event.FieldUserAgent):
 		return []string{ordinaryAgents}

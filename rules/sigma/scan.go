@@ -1,8 +1,6 @@
 package sigma
 
 import (
-	"strings"
-
 	"gatewatch/event"
 )
 
@@ -100,126 +98,7 @@ func (m *Matcher) lookForms(ev *event.Event, id uint16, in *input) {
 	if in.auto == nil {
 		return
 	}
-	front := 0
-	if in.src == srcURL {
-		text, front = m.fullURL(ev)
-	}
-	var where spans
-	where.tail(id, front, len(text))
-	m.search(in.auto, text, &where)
-	if !needsDecoding(text, in.plus) {
-		return
-	}
-	if d := m.decode(text, in.plus); d.lo < d.hi {
-		if front > 0 { // the host may be encoded too
-			front = len(d.text) - len(m.decode(ev.Target, in.plus).text)
-		}
-		where.tail(id, front, len(d.text))
-		m.searchChanged(in.auto, &d, &where)
-	}
-}
-
-// lookRequest searches the target, its path and its query. Where the path and
-// the query are what stands before and behind the first '?', what is found
-// depends on the target alone and is remembered.
-func (m *Matcher) lookRequest(ev *event.Event, s *step) {
-	cut, split := targetSplit(ev)
-	if !split || ev.Target == "" || len(ev.Target) > maxCachedValue {
-		m.searchRequest(ev, s, cut, split)
-		return
-	}
-	atoms, place, ok := m.targets.find(m.seed, ev.Target)
-	if ok {
-		m.setAll(atoms)
-		return
-	}
-	from := len(m.touched)
-	m.searchRequest(ev, s, cut, split)
-	m.targets.put(place, ev.Target, m.touched[from:])
-}
-
-// searchRequest does it: where the target is split as it should be, one pass
-// over it finds what is in all three.
-func (m *Matcher) searchRequest(ev *event.Event, s *step, cut int, split bool) {
-	var auto *automaton
-	plain := split && !needsDecoding(ev.Target, plusTarget)
-	present := 0
-	for i, id := range [...]uint16{s.target, s.path, s.query} {
-		if id == noInput {
-			continue
-		}
-		in := m.x.inputs[id]
-		text := ev.Target
-		switch i {
-		case 1:
-			text = ev.Path
-		case 2:
-			text = ev.Query
-		}
-		if text == "" {
-			m.setAll(in.absent)
-			continue
-		}
-		present++
-		m.setAll(in.exists)
-		auto = in.auto
-		if in.exact == nil {
-			continue
-		}
-		if plain {
-			m.lookExact(in, text)
-			continue
-		}
-		f := m.formsOf(ev, id)
-		for i := range f.n {
-			m.lookExact(in, f.text[i])
-		}
-	}
-	if auto == nil {
-		return
-	}
-	var where spans
-	if present < 2 || !split {
-		for i, id := range [...]uint16{s.target, s.path, s.query} {
-			if id == noInput {
-				continue
-			}
-			text := [...]string{ev.Target, ev.Path, ev.Query}[i]
-			where.tail(id, 0, len(text))
-			m.search(auto, text, &where)
-			mode := m.x.inputs[id].plus
-			if !needsDecoding(text, mode) {
-				continue
-			}
-			if d := m.decode(text, mode); d.lo < d.hi {
-				where.tail(id, 0, len(d.text))
-				m.searchChanged(auto, &d, &where)
-			}
-		}
-		return
-	}
-	where.parts(s, cut, len(ev.Target))
-	m.search(auto, ev.Target, &where)
-	if plain {
-		return
-	}
-	if d := m.decode(ev.Target, plusTarget); d.lo < d.hi {
-		if d.cut < 0 {
-			d.cut = len(d.text)
-		}
-		where.parts(s, d.cut, len(d.text))
-		m.searchChanged(auto, &d, &where)
-	}
-}
-
-// targetSplit reports whether path and query are the target's, cut at its
-// first '?', and where that is.
-func targetSplit(ev *event.Event) (cut int, ok bool) {
-	cut = strings.IndexByte(ev.Target, '?')
-	if cut < 0 {
-		return len(ev.Target), ev.Path == ev.Target && ev.Query == ""
-	}
-	return cut, ev.Path == ev.Target[:cut] && ev.Query == ev.Target[cut+1:]
+	m.searchPart(in.auto, id, text, in.plus)
 }
 
 // lookExact finds the exact texts that are equal to a value.
@@ -242,35 +121,27 @@ func (m *Matcher) lookExact(in *input, text string) {
 	m.buf = m.buf[:from]
 }
 
-// spans says which part of a text belongs to which input: three at most. One
-// input may have two.
+// spans says which part of a text belongs to which input. One input may have
+// two.
 type spans struct {
-	input  [3]uint16
-	lo, hi [3]int
+	input  [maxSpans]uint16
+	lo, hi [maxSpans]int
 	n      int
 }
 
-// tail sets the spans of one input: all n bytes of a text, and where front is
-// more than nothing, what comes behind that many bytes.
-func (w *spans) tail(id uint16, front, n int) {
-	w.input[0], w.lo[0], w.hi[0], w.n = id, 0, n, 1
-	if front > 0 {
-		w.input[1], w.lo[1], w.hi[1], w.n = id, front, n, 2
+const maxSpans = 4
+
+func (w *spans) add(id uint16, lo, hi int) {
+	if id != noInput && lo < hi {
+		w.input[w.n], w.lo[w.n], w.hi[w.n] = id, lo, hi
+		w.n++
 	}
 }
 
-// parts sets the spans of a target with its '?' at cut, or cut at its end.
-func (w *spans) parts(s *step, cut, n int) {
+// only makes all n bytes of a text one input's.
+func (w *spans) only(id uint16, n int) {
 	w.n = 0
-	add := func(id uint16, lo, hi int) {
-		if id != noInput && lo < hi {
-			w.input[w.n], w.lo[w.n], w.hi[w.n] = id, lo, hi
-			w.n++
-		}
-	}
-	add(s.target, 0, n)
-	add(s.path, 0, cut)
-	add(s.query, cut+1, n)
+	w.add(id, 0, n)
 }
 
 // search runs the automaton over a text and sets the atoms of what it finds
