@@ -76,6 +76,12 @@ func markLen(n int) int {
 // for reading, not for reading back.
 func Text(s string, limit int) string { return string(fit(nil, s, limit, visible)) }
 
+// Cut cuts s as the other functions do and escapes nothing: for parts of a text
+// that is escaped later.
+func Cut(s string, limit int) string {
+	return string(fit(nil, s, limit, func(dst []byte, s string, i, n int, _ rune) []byte { return append(dst, s[i:i+n]...) }))
+}
+
 // visible is the first step of all destinations that are read by people.
 func visible(dst []byte, s string, i, n int, r rune) []byte {
 	switch {

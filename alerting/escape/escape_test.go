@@ -351,6 +351,9 @@ func TestHonestCut(t *testing.T) {
 	f("abcdefghijklmnopqrstuvwxyz", 25, "abcdefgh... 18 bytes more")
 	f("abcdef", 4, "abcd") // no room for a mark
 	f("", 4, "")
+	if got := Cut("\x1b[31m"+strings.Repeat("é", 40), 40); got != "\x1b[31mééééééééé... 62 bytes more" {
+		t.Errorf("cut: got %q", got)
+	}
 }
 
 func TestForPeople(t *testing.T) {

@@ -13,10 +13,11 @@ import (
 	"strings"
 
 	"gatewatch/alerting"
+	"gatewatch/alerting/escape"
 )
 
-// Summary is an incident in words. Lists are bounded: no text is longer than
-// what the incident holds, and lists are cut to what fits a message.
+// Summary is an incident in words. Lists and the values in them are cut to what
+// fits a message, so that no client can push the rest out of sight.
 type Summary struct {
 	// Headline names level, title and subject, such as
 	// "HIGH: Flood of failed logins from one client: 203.0.113.7".
@@ -67,8 +68,12 @@ type Entry struct {
 	ID             string
 }
 
-// maxValues is how many values of a list are shown.
-const maxValues = 5
+const (
+	// maxValues is how many values of a list are shown.
+	maxValues = 5
+	// maxValue bounds a value in bytes, maxShort one in a headline or a line.
+	maxValue, maxShort = 200, 100
+)
 
 // Of returns the summary of one revision of an incident.
 func Of(inc *alerting.Incident, cause alerting.Cause) Summary {
@@ -119,7 +124,7 @@ func Who(inc *alerting.Incident) string {
 	case inc.SourcesTotal > 1:
 		return Number(inc.SourcesTotal) + " sources"
 	case len(inc.Sources) > 0:
-		return inc.Sources[0]
+		return escape.Cut(inc.Sources[0], maxShort)
 	}
 	return ""
 }
@@ -128,7 +133,7 @@ func Who(inc *alerting.Incident) string {
 func groupWords(group map[string]string) string {
 	var words []string
 	for _, name := range slices.Sorted(maps.Keys(group)) {
-		value := group[name]
+		value := escape.Cut(group[name], maxShort)
 		switch {
 		case value == "*":
 			words = append(words, "many others")
@@ -222,11 +227,11 @@ func line(inc *alerting.Incident) string {
 	}
 	switch {
 	case len(inc.Routes) == 1 && len(inc.Methods) == 1:
-		parts = append(parts, inc.Methods[0]+" "+inc.Routes[0])
+		parts = append(parts, escape.Cut(inc.Methods[0]+" "+inc.Routes[0], maxShort))
 	case inc.RoutesTotal > 1:
 		parts = append(parts, Number(inc.RoutesTotal)+" routes")
 	case len(inc.Routes) == 1:
-		parts = append(parts, inc.Routes[0])
+		parts = append(parts, escape.Cut(inc.Routes[0], maxShort))
 	}
 	if len(inc.Statuses) > 0 {
 		top := inc.Statuses[0]
@@ -260,7 +265,7 @@ func facts(inc *alerting.Incident) []Fact {
 	add := func(name string, values ...string) {
 		values = slices.DeleteFunc(values, func(v string) bool { return v == "" })
 		if len(values) > 0 {
-			out = append(out, Fact{Name: name, Values: values})
+			out = append(out, Fact{Name: name, Values: cut(values)})
 		}
 	}
 	list := func(name string, values []string, total int64) {
@@ -268,7 +273,7 @@ func facts(inc *alerting.Incident) []Fact {
 			return
 		}
 		shown := values[:min(maxValues, len(values))]
-		out = append(out, Fact{name, shown, max(total, int64(len(values))) - int64(len(shown))})
+		out = append(out, Fact{name, cut(shown), max(total, int64(len(values))) - int64(len(shown))})
 	}
 	if len(inc.Digest) > 0 {
 		return nil
@@ -320,6 +325,15 @@ func facts(inc *alerting.Incident) []Fact {
 	}
 	add("Part of", inc.Parent)
 	add("Incident", inc.ID)
+	return out
+}
+
+// cut bounds each value.
+func cut(values []string) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = escape.Cut(v, maxValue)
+	}
 	return out
 }
 
