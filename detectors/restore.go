@@ -171,7 +171,6 @@ func (l *loadedWindow) fold(o *loadedWindow) {
 	}
 	l.bits |= o.bits
 	l.fired |= o.fired
-	l.lost = max(l.lost, o.lost)
 }
 
 // restore makes a window of what was read; false for damage.
@@ -209,6 +208,10 @@ func (e *Engine) restore(s *slot, id uint32, ent *entity, l *loadedWindow) bool 
 	}
 	if r.Type.Steps() && w.head != 0 {
 		e.restoreStages(v, l.steps)
+	}
+	if r.expires {
+		// What expired in a window that was shared over a longer time was not judged, nor is it now.
+		e.expire(v, s.now)
 	}
 	if r.expires && w.head != 0 {
 		e.arm(w, r, id, ent.hash)

@@ -4,6 +4,8 @@ import (
 	"iter"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 
 	"gatewatch/detectors/observation"
 )
@@ -11,17 +13,33 @@ import (
 // upper feeds correlations over correlations: the firings of rules of depth n
 // are the observations of rules of depth n+1.
 type upper struct {
-	fed     [][]uint32 // by rule: the rules that its firings feed
+	fed     [][]feed // by rule: the rules that its firings feed
 	batch   observation.Batch
 	scratch []byte
 	missing []uint64 // by rule: firings that lacked a group-by field or the counted field
 }
 
+// feed is a rule that the firings of another one feed, and the steps that they are of it.
+type feed struct {
+	rule  uint32
+	steps uint64
+}
+
 func newUpper(plan *observation.Plan) upper {
-	u := upper{fed: make([][]uint32, len(plan.Rules)), missing: make([]uint64, len(plan.Rules))}
+	u := upper{fed: make([][]feed, len(plan.Rules)), missing: make([]uint64, len(plan.Rules))}
 	for i := range plan.Rules {
-		for _, in := range plan.Rules[i].Inputs {
-			u.fed[in] = append(u.fed[in], uint32(i))
+		r := &plan.Rules[i]
+		for at, in := range r.Inputs {
+			if slices.Contains(r.Inputs[:at], in) {
+				continue
+			}
+			f := feed{rule: uint32(i)}
+			for step, id := range r.Steps {
+				if id == plan.Rules[in].ID {
+					f.steps |= 1 << step
+				}
+			}
+			u.fed[in] = append(u.fed[in], f)
 		}
 	}
 	return u
@@ -57,11 +75,11 @@ func (e *Engine) Cascade(out *Findings, at int) {
 		if !f.Fired || len(e.upper.fed[f.Rule]) == 0 {
 			continue
 		}
-		e.feed(*f, out)
+		e.feedUp(*f, out)
 	}
 }
 
-func (e *Engine) feed(f observation.Finding, out *Findings) {
+func (e *Engine) feedUp(f observation.Finding, out *Findings) {
 	u := &e.upper
 	var last observation.Item
 	if n := len(f.Items); n > 0 {
@@ -73,18 +91,12 @@ func (e *Engine) feed(f observation.Finding, out *Findings) {
 		rec.Card.Sum()
 	}
 	u.batch.Reset()
-	for _, index := range u.fed[f.Rule] {
-		r := &e.rules[index]
+	for _, to := range u.fed[f.Rule] {
+		r := &e.rules[to.rule]
 		values, ok := e.upperValues(&f, &last.Card, r.Rule)
-		hit := observation.Hit{Rule: index, N: 1}
-		if ok && r.Type == observation.ValueCount {
-			var text string
-			if text, ok = e.findingField(&f, &last.Card, r.ValueField); ok {
-				hit.Hash, hit.Value = observation.HashValue(text), observation.Cut(text, observation.MaxValue)
-			}
-		}
-		if !ok {
-			u.missing[index]++
+		hit := observation.Hit{Rule: to.rule, N: 1, Steps: to.steps}
+		if !ok || !e.upperValue(&f, &last.Card, r, &hit) {
+			u.missing[to.rule]++
 			continue
 		}
 		e.upperHit(r.Kind, values, hit)
@@ -170,6 +182,39 @@ func (e *Engine) upperValues(f *observation.Finding, card *observation.Card, r *
 	}
 	e.upper.scratch = out
 	return out, true
+}
+
+// upperValue fills in what a rule counts or measures of a finding; false where
+// that does not have it.
+func (e *Engine) upperValue(f *observation.Finding, card *observation.Card, r *rule, hit *observation.Hit) bool {
+	shape := r.typ.shape()
+	if shape != shapeValues && shape != shapeNumbers {
+		return true
+	}
+	var texts []string
+	for name := range strings.SplitSeq(r.ValueField, ",") {
+		text, ok := e.findingField(f, card, name)
+		if !ok {
+			return false
+		}
+		texts = append(texts, text)
+	}
+	switch {
+	case shape == shapeNumbers:
+		n, err := strconv.ParseFloat(texts[0], 64)
+		hit.Number = n
+		return err == nil && r.typ.takes(r, hit)
+	case len(texts) == 1:
+		hit.Hash, hit.Value = observation.HashValue(texts[0]), observation.Cut(texts[0], observation.MaxValue)
+	default:
+		// Told apart like the tuples of events: by what is unambiguous, not by what is shown.
+		var whole []byte
+		for _, t := range texts {
+			whole = observation.AppendText(whole, t)
+		}
+		hit.Hash, hit.Value = observation.HashValue(string(whole)), observation.Cut(strings.Join(texts, ", "), observation.MaxValue)
+	}
+	return true
 }
 
 func (e *Engine) findingField(f *observation.Finding, card *observation.Card, name string) (string, bool) {

@@ -23,7 +23,12 @@ func newImplication() *implication {
 }
 
 // Implies reports whether o holds of every event of which c does.
-func (c Condition) Implies(o Condition) bool { return newImplication().holds(c, o) }
+func (c Condition) Implies(o Condition) bool {
+	if a, b := c.inner(), o.inner(); a.n.op == nodeLeaf && b.n.op == nodeLeaf {
+		return leavesImply(a, b)
+	}
+	return newImplication().holds(c, o)
+}
 
 func (im *implication) holds(a, b Condition) bool {
 	a, b = a.inner(), b.inner()
@@ -134,7 +139,7 @@ func (l *leaf) asks(what op) bool {
 
 // implies reports whether o matches every form that m does.
 func (m *matcher) implies(src source, o *matcher) bool {
-	if m.op == o.op && m.key() == o.key() {
+	if m.same(o) {
 		return true
 	}
 	switch o.op {
@@ -156,6 +161,20 @@ func (m *matcher) implies(src source, o *matcher) bool {
 	}
 }
 
+// same reports whether both compare with the same.
+func (m *matcher) same(o *matcher) bool {
+	switch {
+	case m == o:
+		return true
+	case m.op != o.op || m.cased != o.cased || len(m.text) != len(o.text) || m.num != o.num:
+		return false
+	case m.op == opContains || m.op == opPrefix || m.op == opSuffix || m.op == opExact:
+		return equal(m.text, o.text, m.cased)
+	default:
+		return m.key() == o.key()
+	}
+}
+
 // textImplies compares two matchers of text.
 func (m *matcher) textImplies(o *matcher) bool {
 	// Whoever looks at case learns nothing from one who does not.
@@ -166,22 +185,37 @@ func (m *matcher) textImplies(o *matcher) bool {
 	if o.op == opRegex || o.cased && blind {
 		return false
 	}
-	if m.op == opExact {
+	if m.op == opExact && o.op != opContains {
 		return o.matchText(m.text)
 	}
 	if m.op == opRegex {
 		return !o.cased && o.op == opContains && m.regexHolds(o.text)
 	}
+	if o.op == opContains && m.op != opGlob {
+		return holdsText(m.text, o)
+	}
 	first, last, pieces := m.pieces()
 	switch o.op {
 	case opContains:
-		return slices.ContainsFunc(pieces, func(p string) bool { return contains(p, o.text, o.cased) })
+		return slices.ContainsFunc(pieces, func(p string) bool { return holdsText(p, o) })
 	case opPrefix:
 		return first && hasPrefix(pieces[0], o.text, o.cased)
 	case opSuffix:
 		return last && hasSuffix(pieces[len(pieces)-1], o.text, o.cased)
 	default:
 		return false
+	}
+}
+
+// holdsText reports whether s has the text that o looks for.
+func holdsText(s string, o *matcher) bool {
+	switch {
+	case len(s) < len(o.text):
+		return false
+	case o.cased:
+		return strings.Contains(s, o.text)
+	default:
+		return strings.Contains(lower(s), lower(o.text))
 	}
 }
 

@@ -153,7 +153,7 @@ func (c Comparison) Written() string { return c.m.shown }
 
 // Same reports whether both compare with the same.
 func (c Comparison) Same(o Comparison) bool {
-	return c.src == o.src && c.m.op == o.m.op && c.m.key() == o.m.key()
+	return c.src == o.src && c.m.same(o.m)
 }
 
 // Implies reports whether o matches whatever c does. It errs to false.

@@ -148,9 +148,11 @@ func (c *compiler) tunable(list string) []string {
 	for _, r := range c.set.rules {
 		switch list {
 		case "rules":
-			out = append(out, r.ID, r.Title)
-			if r.Name != "" {
-				out = append(out, r.Name)
+			out = append(out, r.ID)
+			for _, other := range []string{r.Name, r.Title} {
+				if other != "" && !strings.EqualFold(other, r.ID) { // else it would be proposed beside itself
+					out = append(out, other)
+				}
 			}
 		case "tags":
 			out = append(out, r.Tags...)

@@ -84,8 +84,12 @@ func TestTuning(t *testing.T) {
 			"many",
 			"high 10m0s by client.address gte 20", "level: high, was medium", nil,
 		},
-		{"level by title", []Tuning{{Rules: []string{"Few failures"}, Level: new(observation.Low)}}, "few",
-			"low 1h0m0s by client.address lte 5", "level: low, was medium", nil},
+		{
+			"level by title",
+			[]Tuning{{Rules: []string{"Few failures"}, Level: new(observation.Low)}},
+			"few",
+			"low 1h0m0s by client.address lte 5", "level: low, was medium", nil,
+		},
 		{"by name, later wins", []Tuning{
 			{Rules: []string{"many_failures"}, Threshold: new(30.0), Timespan: time.Hour},
 			{Tags: []string{"ATTACK.*"}, Threshold: new(40.0)},

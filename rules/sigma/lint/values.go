@@ -103,11 +103,14 @@ func asciiLower(s string) string {
 	}, s)
 }
 
+// longestList is how many values are compared with each other.
+const longestList = 5000
+
 // contained reports values that say nothing beside another one: in a list, of
 // which one has to match, what another one finds anyhow; with all, what another
 // one asks for anyhow.
 func (l *linter) contained(d *document, it *item, found map[string][]sigma.Comparison) {
-	if len(it.values) < 2 || it.has("base64offset") || it.has("windash") {
+	if len(it.values) < 2 || len(it.values) > longestList || it.has("base64offset") || it.has("windash") {
 		return
 	}
 	weaker := func(a, b []sigma.Comparison) bool { // b holds whenever a does
@@ -115,10 +118,15 @@ func (l *linter) contained(d *document, it *item, found map[string][]sigma.Compa
 			return !slices.ContainsFunc(b, m.Implies)
 		})
 	}
+	parsed := make([][]sigma.Comparison, len(it.values))
+	for i, v := range it.values {
+		parsed[i] = found[it.shown(v)]
+	}
+	all := it.has("all")
 	for i, v := range it.values {
 		for k, o := range it.values {
-			a, b := found[it.shown(v)], found[it.shown(o)]
-			if it.has("all") {
+			a, b := parsed[i], parsed[k]
+			if all {
 				a, b = b, a
 			}
 			if i == k || v.Value == o.Value || !weaker(a, b) || weaker(b, a) && i < k {
@@ -128,7 +136,7 @@ func (l *linter) contained(d *document, it *item, found map[string][]sigma.Compa
 				break // told as a duplicate
 			}
 			why := "%s finds nothing that %s at line %d does not"
-			if it.has("all") {
+			if all {
 				why = "%s asks for nothing that %s at line %d does not"
 			}
 			l.add(d, "contained-value", Info, v.Line, v.Column, v.Value, "remove it", why, quote(v.Value), quote(o.Value), o.Line)
