@@ -75,7 +75,8 @@ type Book struct {
 	byID     map[string]*incident
 	bySubj   map[string]*incident // not closed
 	live     []*incident          // not closed, by seq; holes are closed ones
-	crowds   []*incident          // the populations among live
+	wide     []*incident          // those among live that may have children
+	openedAt int64                // when the latest of live was opened
 	closed   []*incident          // by closeSeq; holes are dropped ones
 	due      dueHeap
 	openIn   map[string]int // open incidents a family, overflow aside
@@ -114,6 +115,7 @@ func NewBook(plan *observation.Plan, o BookOptions) *Book {
 		groups:   groups{all: map[string]*group{}},
 		silences: silences{byID: map[string]*Silence{}, dirty: map[string]bool{}},
 		now:      minTime,
+		openedAt: minTime,
 	}
 	b.tracked.limit = b.o.MaxTracked
 	b.SetPlan(plan)
@@ -196,6 +198,9 @@ func (b *Book) Apply(f *observation.Finding) (joined bool) {
 	h := b.held[heldKey{f.Rule, f.Hash, f.Values}]
 	if h != nil && !f.Fired {
 		b.grow(h.inc, h.rs, f)
+		if b.openedAt == f.Key.Time {
+			b.meet(h.inc, f.Items)
+		}
 		return false
 	}
 	inc, opened := b.incidentFor(f, rule)
@@ -206,11 +211,15 @@ func (b *Book) Apply(f *observation.Finding) (joined bool) {
 	}
 	b.grow(inc, rs, f)
 	b.settle(inc, opened)
+	if !opened && b.openedAt == f.Key.Time {
+		b.meet(inc, f.Items)
+	}
 	return joined
 }
 
 // grow adds what f tells to the incident's totals.
 func (b *Book) grow(inc *incident, rs *ruleState, f *observation.Finding) {
+	before := inc.count()
 	for i := range f.Items {
 		item := &f.Items[i]
 		n := int64(item.N)
@@ -232,6 +241,9 @@ func (b *Book) grow(inc *incident, rs *ruleState, f *observation.Finding) {
 	inc.lateOnly = inc.lateOnly && f.Late
 	b.revive(inc, rs, f.Fired)
 	b.touch(inc)
+	if inc.parent != "" {
+		b.outgrow(inc, inc.count()-before)
+	}
 }
 
 // tell adds one observation to the incident's lists.

@@ -400,6 +400,7 @@ func TestChildren(t *testing.T) {
 	b.Apply(finding(p, ruleStuff, loud, true, seen{client: loud, n: 25}))
 	b.Apply(finding(p, ruleRoute, "/login", true, seen{client: quiet, n: 10}, seen{at: 1, client: loud, n: 25}, seen{at: 2, client: "192.0.2.9", n: 65}))
 	b.Apply(finding(p, ruleStuff, later, true, seen{at: 3, client: later, n: 24}))
+	b.Apply(finding(p, ruleRoute, "/login", false, seen{at: 3, client: later, n: 24}))
 	by := map[string]*Incident{}
 	for _, inc := range b.Incidents() {
 		by[inc.Group["client.address"]] = inc
@@ -413,12 +414,129 @@ func TestChildren(t *testing.T) {
 	}
 	// A child that rises takes its parent along.
 	p.Rules[ruleStuff].Level = observation.Critical
-	b.Apply(finding(p, ruleStuff, quiet, true, seen{at: 5, client: quiet, n: 500}))
+	b.Apply(finding(p, ruleStuff, quiet, true, seen{at: 5, client: quiet, n: 5}))
 	if got := b.Incident(parent.ID); got.Level != observation.Critical || got.Rule.Level != observation.High {
 		t.Errorf("want level critical with a rule of high, got %s and %s", got.Level, got.Rule.Level)
 	}
 	if got := b.Incident(by[quiet].ID); got.Parent != parent.ID {
 		t.Errorf("want the decision to stand, got parent %q", got.Parent)
+	}
+}
+
+func TestAStrangerIsNoChild(t *testing.T) {
+	p := testPlan()
+	b := testBook(p, nil)
+	const before, after = "192.0.2.1", "192.0.2.2"
+	b.Apply(finding(p, ruleStuff, before, true, seen{client: before, n: 5}))
+	b.Apply(finding(p, ruleRoute, "/login", true, seen{at: 1, client: "192.0.2.8", n: 50}, seen{at: 2, client: "192.0.2.9", n: 50}))
+	b.Apply(finding(p, ruleStuff, after, true, seen{at: 3, client: after, n: 5}))
+	for _, inc := range b.Incidents() {
+		if inc.Parent != "" {
+			t.Errorf("want who made nothing of it to stand, got %s", asJSON(t, inc))
+		}
+	}
+}
+
+// reloaded returns a new book with what b keeps.
+func reloaded(t *testing.T, b *Book, p *observation.Plan) *Book {
+	t.Helper()
+	values := map[string][]byte{}
+	for _, op := range b.Changes() {
+		values[string(op.Key)] = op.Value
+	}
+	next := testBook(p, nil)
+	if err := next.Load(scanOf(values)); err != nil {
+		t.Fatal(err)
+	}
+	return next
+}
+
+// TestAChildOutgrowsItsParent: what begins like the others of a campaign, and
+// then becomes the greater part of it, is told for itself.
+func TestAChildOutgrowsItsParent(t *testing.T) {
+	p := testPlan()
+	b := testBook(p, nil)
+	const c = "192.0.2.1"
+	b.Apply(finding(p, ruleRoute, "/login", true, seen{client: "192.0.2.8", n: 50}, seen{at: 1, client: "192.0.2.9", n: 50}))
+	b.Apply(finding(p, ruleStuff, c, true, seen{at: 2, client: c, n: 20}))
+	b.Apply(finding(p, ruleRoute, "/login", false, seen{at: 2, client: c, n: 20}))
+	parent := b.live[0].id
+	child := b.live[1].id
+	if got := b.Incident(child).Parent; got != parent {
+		t.Fatalf("want parent %q, got %q", parent, got)
+	}
+	b = reloaded(t, b, p)
+	grow := func(at int64, n uint32) *Incident {
+		b.Apply(finding(p, ruleStuff, c, false, seen{at: at, client: c, n: n}))
+		b.Apply(finding(p, ruleRoute, "/login", false, seen{at: at, client: c, n: n}))
+		return b.Incident(child)
+	}
+	if got := grow(3, 40); got.Parent != parent {
+		t.Errorf("want 60 of 160 to stay, got parent %q", got.Parent)
+	}
+	if got := grow(4, 200); got.Parent != "" {
+		t.Errorf("want 260 of 360 to stand, got parent %q", got.Parent)
+	}
+	if got := b.Incident(parent); len(got.Children) != 0 || got.ChildrenTotal != 0 {
+		t.Errorf("want no child any more, got %v", got.Children)
+	}
+	// The campaign goes on without it: it stands nevertheless.
+	b.Apply(finding(p, ruleRoute, "/login", false, seen{at: 5, client: "192.0.2.9", n: 5000}))
+	b.Apply(finding(p, ruleAccount, "bob", true, seen{at: 6, client: c, n: 2}))
+	if got := b.Incident(child); got.Parent != "" {
+		t.Errorf("want it to stand as long as it is open, got parent %q", got.Parent)
+	}
+}
+
+// TestChildrenOfOneKey: one key used from many addresses is one incident, and
+// when that turns out to be part of something wider, its children go along.
+func TestChildrenOfOneKey(t *testing.T) {
+	p := testPlan()
+	p.Rules[ruleKey].Family = "credential"
+	b := testBook(p, nil)
+	items := make([]seen, 5)
+	for i := range items {
+		c := fmt.Sprintf("192.0.2.%d", i+1)
+		items[i] = seen{at: int64(i), client: c, key: "k", n: 10}
+		b.Apply(finding(p, ruleStuff, c, true, items[i]))
+	}
+	b.Apply(finding(p, ruleKey, "k", true, items...))
+	key := b.live[len(b.live)-1].id
+	if got := b.Incident(key); got.ChildrenTotal != 5 {
+		t.Fatalf("want five children, got %s", asJSON(t, got))
+	}
+	b.Apply(finding(p, ruleRoute, "/login", true, append(items, seen{at: 8, client: "192.0.2.8", n: 200}, seen{at: 9, client: "192.0.2.9", n: 200})...))
+	crowd := b.Incident(b.live[len(b.live)-1].id)
+	if crowd.Subject != "population" || crowd.ChildrenTotal != 6 {
+		t.Errorf("want a population with six children, got %s", asJSON(t, crowd))
+	}
+	for _, inc := range b.Incidents() {
+		if inc.ID != crowd.ID && inc.Parent != crowd.ID {
+			t.Errorf("want all to be its children, got %s", asJSON(t, inc))
+		}
+	}
+}
+
+// TestMembersOfOneSize: a population over the firings of its members counts
+// each once. Which of them are quiet follows from what they made themselves.
+func TestMembersOfOneSize(t *testing.T) {
+	p := testPlan()
+	b := testBook(p, nil)
+	var firings []seen
+	for i := range 6 {
+		c := fmt.Sprintf("192.0.2.%d", i+1)
+		n := uint32(30)
+		if i == 5 {
+			n = 1000
+		}
+		b.Apply(finding(p, ruleStuff, c, true, seen{at: int64(i), client: c, n: n}))
+		firings = append(firings, seen{at: int64(i), client: c})
+	}
+	b.Apply(finding(p, ruleRoute, "/login", true, firings...))
+	for _, inc := range b.Incidents() {
+		if wants := inc.Subject == "client" && inc.Count == 30; wants != (inc.Parent != "") {
+			t.Errorf("want the quiet ones to be children, and only them, got %s", asJSON(t, inc))
+		}
 	}
 }
 

@@ -497,6 +497,7 @@ func TestAParentResolvedByHand(t *testing.T) {
 	const child = "192.0.2.1"
 	b.Apply(finding(p, ruleRoute, "/login", true, seen{at: 1, client: "192.0.2.7", n: 50}, seen{at: 2, client: "192.0.2.9", n: 60}))
 	b.Apply(finding(p, ruleStuff, child, true, seen{at: 3, client: child, n: 5}))
+	b.Apply(finding(p, ruleRoute, "/login", false, seen{at: 3, client: child, n: 5}))
 	b.Revise(wall)
 	parent := b.live[0].id
 	if _, err := b.Act(Act{Incident: parent, Action: ActionResolve, By: "ann"}, wall); err != nil {

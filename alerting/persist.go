@@ -29,7 +29,9 @@ type stored struct {
 	Parent     string            `json:",omitempty"`
 	Children   []string          `json:",omitempty"`
 	ChildTotal int64             `json:",omitempty"`
+	ChildCount int64             `json:",omitempty"`
 	ChildLevel observation.Level `json:",omitempty"`
+	Loud       bool              `json:",omitempty"`
 	Approx     bool              `json:",omitempty"`
 	LateOnly   bool              `json:",omitempty"`
 	Message    string            `json:",omitempty"`
@@ -175,8 +177,11 @@ func (b *Book) restore(inc *incident) error {
 	}
 	b.bySubj[inc.subject.key] = inc
 	b.live = append(b.live, inc)
-	if inc.subject.kind == SubjectPopulation {
-		b.crowds = append(b.crowds, inc)
+	if inc.subject.kind.breadth() > 1 {
+		b.wide = append(b.wide, inc)
+	}
+	if inc.subject.kind.breadth() > 0 {
+		b.openedAt = max(b.openedAt, inc.opened)
 	}
 	if inc.subject.kind != SubjectOverflow {
 		b.openIn[inc.family]++
@@ -196,7 +201,8 @@ func (inc *incident) encode() []byte {
 	s := stored{
 		ID: inc.id, Seq: inc.seq, Kind: inc.subject.kind, Subject: []byte(inc.subject.key), Group: inc.subject.group,
 		Family: inc.family, Opened: inc.opened, First: inc.first, Last: inc.last, End: inc.end,
-		Parent: inc.parent, Children: inc.children, ChildTotal: inc.childTotal, ChildLevel: inc.childLevel,
+		Parent: inc.parent, Children: inc.children, ChildTotal: inc.childTotal,
+		ChildCount: inc.childCount, ChildLevel: inc.childLevel, Loud: inc.loud,
 		Approx: inc.approximate, LateOnly: inc.lateOnly, Message: inc.message,
 		Idle: inc.idle, Closed: inc.closed, CloseSeq: inc.closeSeq, ClosedAt: inc.closedAt,
 		Evidence:      evidenceLines{inc.evidence.first, inc.evidence.latest},
@@ -257,7 +263,8 @@ func decodeIncident(value []byte) (*incident, error) {
 	inc := &incident{
 		id: s.ID, seq: s.Seq, subject: subject{s.Kind, string(s.Subject), s.Group},
 		family: s.Family, opened: s.Opened, first: s.First, last: s.Last, end: s.End,
-		parent: s.Parent, children: s.Children, childTotal: s.ChildTotal, childLevel: s.ChildLevel,
+		parent: s.Parent, children: s.Children, childTotal: s.ChildTotal,
+		childCount: s.ChildCount, childLevel: s.ChildLevel, loud: s.Loud,
 		approximate: s.Approx, lateOnly: s.LateOnly, message: s.Message,
 		idle: s.Idle, closed: s.Closed, closeSeq: s.CloseSeq, closedAt: s.ClosedAt,
 		evidence:      evidence{s.Evidence.First, s.Evidence.Latest},

@@ -74,8 +74,11 @@ func (b *Book) open(s subject, family string, at int64) *incident {
 	b.byID[inc.id] = inc
 	b.bySubj[s.key] = inc
 	b.live = append(b.live, inc)
-	if s.kind == SubjectPopulation {
-		b.crowds = append(b.crowds, inc)
+	if s.kind.breadth() > 1 {
+		b.wide = append(b.wide, inc)
+	}
+	if s.kind.breadth() > 0 { // others go by the wall clock
+		b.openedAt = max(b.openedAt, at)
 	}
 	if s.kind != SubjectOverflow {
 		b.openIn[family]++

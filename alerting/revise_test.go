@@ -128,6 +128,7 @@ func TestChildrenAreToldByTheirParent(t *testing.T) {
 	b.Apply(finding(p, ruleRoute, "/login", true, seen{at: 1, client: early, n: 5}, seen{at: 2, client: "192.0.2.9", n: 60}, seen{at: 2, client: "192.0.2.8", n: 35}))
 	expect("it becomes a child", early+" 2 parent open", "population 1 opened open")
 	b.Apply(finding(p, ruleStuff, late, true, seen{at: 3, client: late, n: 5}))
+	b.Apply(finding(p, ruleRoute, "/login", false, seen{at: 3, client: late, n: 5}))
 	expect("a child from its start is silent")
 	wall = wall.Add(10 * time.Minute)
 	b.Apply(finding(p, ruleStuff, late, false, seen{at: 4, client: late}))

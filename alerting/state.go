@@ -41,7 +41,9 @@ type incident struct {
 	parent     string
 	children   []string
 	childTotal int64
+	childCount int64 // what its children counted, each for itself
 	childLevel observation.Level
+	loud       bool // outgrew a parent, and is nobody's child again
 
 	approximate, lateOnly bool
 	message               string
