@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -139,7 +138,7 @@ func (c *Collector) scan(patterns []string, known map[string]bool, begin Begin, 
 
 // isLog reports whether path is a regular file that is not compressed by name.
 func isLog(path string) bool {
-	if strings.HasSuffix(path, ".gz") {
+	if plainName(path) != path {
 		return false
 	}
 	fi, err := os.Stat(path)
@@ -170,6 +169,7 @@ func (s *source) Run(ctx context.Context, from collectors.Position, emit func(co
 		begin: s.begin, fresh: from.Offset == 0 && len(from.Origin) == 0,
 		log: s.c.opts.Logger.With(keyPath, s.name),
 	}
+	defer r.closeLate()
 	defer r.close()
 	return r.run(from)
 }

@@ -94,8 +94,8 @@ func dropPackedTwins(list []member) []member {
 		names[m.path] = true
 	}
 	return slices.DeleteFunc(list, func(m member) bool {
-		n := len(m.path) - len(".gz")
-		return n > 0 && m.path[n:] == ".gz" && names[m.path[:n]]
+		plain := plainName(m.path)
+		return plain != m.path && names[plain]
 	})
 }
 

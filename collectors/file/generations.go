@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gatewatch/collectors/internal/lines"
+	"gatewatch/collectors/internal/packed"
 )
 
 // countLimit is how much of a file is read to number its lines where reading
@@ -241,11 +242,11 @@ func (r *runner) start(o *opened, since int64, path string) {
 	}
 	r.g = &generation{
 		id: identify(o.fi), print: printOf(o.head), since: since, path: path,
-		base: r.g.base + r.off, baseLine: r.g.baseLine + r.line,
+		base: r.g.base + r.off, baseLine: r.g.baseLine + r.line, from: r.g.base + r.off,
 	}
 	r.off, r.line, r.midLine = 0, 0, false
 	r.over, r.cutShort, r.more, r.hooked = false, false, false, false
-	r.detached = !o.live
+	r.detached, r.rotated = !o.live, r.opts.Now()
 }
 
 // sibling starts a new generation with a rotated file.
@@ -273,7 +274,7 @@ func (r *runner) sibling(m member, list []member) (bool, error) {
 // resume goes on with g where it was found.
 func (r *runner) resume(o *opened, list []member, now time.Time) (bool, error) {
 	r.over, r.cutShort, r.hooked = false, false, false
-	r.detached, r.more = !o.live, false
+	r.detached, r.more, r.rotated = !o.live, false, now
 	if !o.live {
 		r.quiet = earlier(changed(o.fi), now)
 		r.more = o.index >= 0 && o.index < len(list)-1
@@ -295,7 +296,7 @@ func (r *runner) attach(o *opened) error {
 	var src io.ReaderAt
 	r.src, r.done = nil, o.packed
 	if o.packed {
-		z, err := newGzip(io.NewSectionReader(o.f, 0, 1<<62))
+		z, err := packed.NewReader(io.NewSectionReader(o.f, 0, 1<<62))
 		if err == nil {
 			err = discard(r.ctx, z, r.off)
 		}

@@ -12,11 +12,13 @@ import (
 	"sync"
 
 	"gatewatch/collectors"
+	"gatewatch/collectors/internal/packed"
 )
 
 const (
-	// maxHistory is how many generations of a source are remembered.
-	maxHistory = 64
+	// maxHistory is how many generations of a source are remembered, and
+	// returns to one.
+	maxHistory = 512
 	// maxText is how much of a line Fetch returns.
 	maxText = 8 << 10
 )
@@ -25,17 +27,17 @@ const (
 // be found in its file again. It is safe for concurrent use.
 type history struct {
 	mu   sync.Mutex
-	gens []generation // ascending by base
+	gens []generation // ascending by from
 }
 
 // add remembers g, or what is newly known of it.
 func (h *history) add(g *generation) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	i, found := slices.BinarySearchFunc(h.gens, g.base, func(k generation, base int64) int {
-		return cmp.Compare(k.base, base)
+	i, found := slices.BinarySearchFunc(h.gens, g.from, func(k generation, from int64) int {
+		return cmp.Compare(k.from, from)
 	})
-	// An empty generation has the base of the one after it: the later one wins.
+	// An empty generation has the from of the one after it: the later one wins.
 	if found {
 		h.gens[i] = *g
 		return
@@ -51,7 +53,7 @@ func (h *history) at(offset int64) (generation, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, g := range slices.Backward(h.gens) {
-		if g.base <= offset {
+		if g.from <= offset {
 			return g, true
 		}
 	}
@@ -82,7 +84,7 @@ func (h *history) fetch(ctx context.Context, lookups []collectors.Lookup, open f
 		if !ok {
 			continue
 		}
-		if cur == nil || cur.gen.base != g.base {
+		if cur == nil || cur.gen.from != g.from {
 			cur.close()
 			cur = openFound(g, open)
 		}
@@ -102,11 +104,11 @@ type found struct {
 
 func openFound(g generation, open func(*generation) (*os.File, bool, error)) *found {
 	r := &found{gen: g}
-	var packed bool
-	if r.f, packed, r.err = open(&g); r.err != nil || !packed {
+	var compressed bool
+	if r.f, compressed, r.err = open(&g); r.err != nil || !compressed {
 		return r
 	}
-	z, err := newGzip(io.NewSectionReader(r.f, 0, 1<<62))
+	z, err := packed.NewReader(io.NewSectionReader(r.f, 0, 1<<62))
 	if err != nil {
 		r.err = err
 		return r

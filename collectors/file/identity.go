@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"github.com/cespare/xxhash/v2"
+
+	"gatewatch/collectors/internal/packed"
 )
 
 const (
@@ -52,15 +54,15 @@ func readHead(r io.Reader) ([]byte, error) {
 
 // headOf returns the first bytes of an open file's content, decompressed where
 // it is compressed, and whether it is. The file's own offset does not matter.
-func headOf(f *os.File) (head []byte, packed bool, err error) {
+func headOf(f *os.File) (head []byte, compressed bool, err error) {
 	head, err = readHead(io.NewSectionReader(f, 0, maxFingerprint))
 	if err != nil {
 		return nil, false, err
 	}
-	if !isGzip(head) {
+	if !packed.Is(head) {
 		return head, false, nil
 	}
-	z, err := newGzip(io.NewSectionReader(f, 0, 1<<62))
+	z, err := packed.NewReader(io.NewSectionReader(f, 0, 1<<62))
 	if err != nil {
 		return nil, true, err
 	}

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"gatewatch/collectors/internal/packed"
 )
 
 // rotation is what a file name says about its place among the rotations of a
@@ -25,7 +27,7 @@ const (
 )
 
 // splitRotation tells base paths that path may be a rotation of, with what it
-// says of its place. An ending .gz is not part of the name.
+// says of its place. An ending .gz or .zst is not part of the name.
 //
 //	x.log.1          x.log
 //	x.log-20261101   x.log
@@ -34,7 +36,7 @@ const (
 //	x.log.gz         x.log
 func splitRotation(path string) (base string, r rotation, ok bool) {
 	dir, name := filepath.Split(path)
-	name, packed := strings.CutSuffix(name, ".gz")
+	name, compressed := packed.Cut(name)
 	for i := len(name) - 1; i > 0; i-- {
 		if name[i] != '.' && name[i] != '-' && name[i] != '_' {
 			continue
@@ -50,7 +52,13 @@ func splitRotation(path string) (base string, r rotation, ok bool) {
 			}
 		}
 	}
-	return dir + name, rotation{kind: labelled}, packed
+	return dir + name, rotation{kind: labelled}, compressed
+}
+
+// plainName returns the name that a compressed file had before.
+func plainName(path string) string {
+	name, _ := packed.Cut(path)
+	return name
 }
 
 // parseMark reads what a rotation put behind a name after sep.

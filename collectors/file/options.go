@@ -16,6 +16,7 @@ const (
 	defaultPoll    = 250 * time.Millisecond
 	defaultRescan  = 10 * time.Second
 	defaultLinger  = 5 * time.Second
+	defaultLate    = 15 * time.Minute
 	defaultOpen    = 512
 )
 
@@ -40,11 +41,15 @@ type Options struct {
 	// called. Files that appear later are read from their start.
 	Begin Begin
 
-	Poll         time.Duration // between looks at a file; default 250 ms
-	Rescan       time.Duration // between looks for new files; default 10 s
-	Linger       time.Duration // how long a rotated file must be quiet before it is left; default 5 s
-	MaxLineBytes int           // longest line that is read; default 1 MiB
-	BlockBytes   int           // size of a block; default 256 KiB, at least 1 KiB
+	Poll   time.Duration // between looks at a file; default 250 ms
+	Rescan time.Duration // between looks for new files; default 10 s
+	Linger time.Duration // how long a rotated file must be quiet before it is left; default 5 s
+	// Late is how long a rotated file is still looked at after its last line, for
+	// writers that have not opened the new one; default 15 min. Of one source
+	// the latest eight rotated files are.
+	Late         time.Duration
+	MaxLineBytes int // longest line that is read; default 1 MiB
+	BlockBytes   int // size of a block; default 256 KiB, at least 1 KiB
 	// MaxOpenFiles is how many idle files may be kept open. Above it a file is
 	// closed while nothing is written to it. Default 512.
 	MaxOpenFiles int
@@ -58,6 +63,7 @@ func (o Options) withDefaults() Options {
 	o.Poll = cmp.Or(o.Poll, defaultPoll)
 	o.Rescan = cmp.Or(o.Rescan, defaultRescan)
 	o.Linger = cmp.Or(o.Linger, defaultLinger)
+	o.Late = cmp.Or(o.Late, defaultLate)
 	o.MaxLineBytes = cmp.Or(o.MaxLineBytes, defaultMaxLine)
 	o.BlockBytes = max(cmp.Or(o.BlockBytes, defaultBlock), minBlock)
 	o.MaxOpenFiles = cmp.Or(o.MaxOpenFiles, defaultOpen)
@@ -93,6 +99,7 @@ func (o Options) check() error {
 		{"poll", int64(o.Poll)},
 		{"rescan", int64(o.Rescan)},
 		{"linger", int64(o.Linger)},
+		{"late", int64(o.Late)},
 		{"max line bytes", int64(o.MaxLineBytes)},
 		{"block bytes", int64(o.BlockBytes)},
 		{"max open files", int64(o.MaxOpenFiles)},

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"gatewatch/collectors/internal/packed"
 )
 
 // part is one file of a replay.
@@ -112,7 +114,7 @@ func dropTwins(group []*part, log *slog.Logger) []*part {
 			return false
 		}
 		return slices.ContainsFunc(group, func(o *part) bool {
-			twin := !o.packed && o.path+".gz" == p.path && o.print == p.print
+			twin := !o.packed && o.path == plainName(p.path) && o.print == p.print
 			if twin {
 				log.Warn("compressed copy of a file that is read already", keyPath, p.path, keyOther, o.path)
 			}
@@ -181,7 +183,7 @@ func (p *part) content(r io.Reader) (io.Reader, error) {
 	if !p.packed {
 		return r, nil
 	}
-	z, err := newGzip(r)
+	z, err := packed.NewReader(r)
 	if err != nil {
 		return nil, fmt.Errorf("unpack %s: %w", p.path, err)
 	}

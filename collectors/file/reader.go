@@ -1,9 +1,7 @@
 package file
 
 import (
-	"bufio"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -17,20 +15,9 @@ const (
 	// was read there, to see that a file was truncated and grew again. It is
 	// more than a user agent at the end of a line: agents repeat, times do not.
 	watched = 256
-	// packedChunk is how much of a compressed file is read at once.
-	packedChunk = 128 << 10
 )
 
 var errTruncated = errors.New("file was truncated")
-
-// isGzip reports whether data begins like a gzip file.
-func isGzip(head []byte) bool {
-	return len(head) >= 3 && head[0] == 0x1f && head[1] == 0x8b && head[2] == 8
-}
-
-func newGzip(r io.Reader) (*gzip.Reader, error) {
-	return gzip.NewReader(bufio.NewReaderSize(r, packedChunk))
-}
 
 // plain reads a file forward and notices when the content before the next read
 // is no longer what it was.

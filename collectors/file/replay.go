@@ -49,7 +49,7 @@ type Progress interface {
 	Read() int64 // so far; past Size for a file that still grows
 }
 
-// Replay returns sources for finished logs, plain or gzip. paths are files and
+// Replay returns sources for finished logs, plain, gzip or Zstandard. paths are files and
 // glob patterns; a file named twice is read once. Rotations of one log (x.log,
 // x.log.1, x.log.2.gz, x.log-20261101, x-20261101.log) become one source under
 // the name of the log, oldest first; a file without relatives keeps its own.
@@ -121,7 +121,7 @@ func (s *replayed) Run(ctx context.Context, from collectors.Position, emit func(
 	g := &generation{}
 	if len(from.Origin) > 0 {
 		var err error
-		if g, err = decodeOrigin(from.Origin); err != nil {
+		if g, _, err = decodeOrigin(from.Origin); err != nil {
 			return fmt.Errorf("position of %s: %w", s.name, err)
 		}
 		first = slices.IndexFunc(s.parts, func(p *part) bool { return g.print.n <= len(p.head) && g.print.holds(p.head) })
@@ -138,7 +138,7 @@ func (s *replayed) Run(ctx context.Context, from collectors.Position, emit func(
 	}
 	base, baseLine := g.base, g.baseLine
 	for _, p := range s.parts[first:] {
-		g := &generation{id: p.id, print: p.print, base: base, baseLine: baseLine, path: p.path}
+		g := &generation{id: p.id, print: p.print, base: base, baseLine: baseLine, from: base, path: p.path}
 		s.past.add(g)
 		n, count, err := s.runPart(ctx, p, g, off, line, emit)
 		if err != nil {
@@ -164,7 +164,7 @@ func (s *replayed) runPart(ctx context.Context, p *part, g *generation, off, lin
 	if err := discard(ctx, r, off); err != nil {
 		return 0, 0, fmt.Errorf("%s: %w", p.path, err)
 	}
-	origin := g.appendOrigin(nil)
+	origin := g.appendOrigin(nil, nil)
 	c := lines.NewCutter(forward{r}, s.pool, s.opts.MaxLineBytes, off, line)
 	skipped := map[string]int64{}
 	send := func(b *lines.Buffer) error {

@@ -321,19 +321,26 @@ func TestReplayStops(t *testing.T) {
 }
 
 func FuzzOrigin(f *testing.F) {
-	g := generation{id: identity{1, 2}, print: fingerprint{3, 4}, base: 5, baseLine: 6, since: -7, path: "/x", lineHidden: true}
-	f.Add(g.appendOrigin(nil))
+	g := generation{id: identity{1, 2}, print: fingerprint{3, 4}, base: 5, baseLine: 6, from: 5, since: -7, path: "/x", lineHidden: true}
+	f.Add(g.appendOrigin(nil, nil))
+	f.Add(g.appendOrigin(nil, []remnant{
+		{generation: generation{id: identity{1, 3}, print: fingerprint{5, 6}, path: "/x.1"}, off: 7, line: 8},
+		{generation: generation{id: identity{1, 4}, since: 9}, off: 1 << 40, line: 2, paused: true, over: true},
+	}))
+	g.from = 99
+	f.Add(g.appendOrigin(nil, nil))
 	f.Add([]byte{1, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		g, err := decodeOrigin(data)
+		g, rest, err := decodeOrigin(data)
 		if err != nil {
 			return
 		}
-		again, err := decodeOrigin(g.appendOrigin(nil))
+		again, restAgain, err := decodeOrigin(g.appendOrigin(nil, rest))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(*g, *again, cmp.AllowUnexported(generation{}, identity{}, fingerprint{})); diff != "" {
+		private := cmp.AllowUnexported(generation{}, identity{}, fingerprint{}, remnant{})
+		if diff := cmp.Diff(*g, *again, private) + cmp.Diff(rest, restAgain, private); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})

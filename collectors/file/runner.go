@@ -53,14 +53,16 @@ type runner struct {
 	cutShort bool // g's inode was truncated: the same inode is the next generation
 
 	ended []generation // read by this run, oldest first
+	late  []late       // of these, the ones that somebody may still write to
 
 	file     *opened
 	cut      *lines.Cutter
-	src      *plain // nil for compressed content
-	detached bool   // the path no longer names g
-	done     bool   // the content cannot grow any more
-	drained  bool   // g was read to where it ended then, since it was opened
-	more     bool   // later generations are known to be there
+	src      *plain    // nil for compressed content
+	detached bool      // the path no longer names g
+	rotated  time.Time // when that was seen
+	done     bool      // the content cannot grow any more
+	drained  bool      // g was read to where it ended then, since it was opened
+	more     bool      // later generations are known to be there
 	quiet    time.Time
 	size     int64     // of the path when g was last read to its end
 	mtime    time.Time // likewise
@@ -81,16 +83,15 @@ var errAgain = errors.New("file was renamed while it was opened")
 
 func (r *runner) run(from collectors.Position) error {
 	if !r.fresh {
-		g, err := decodeOrigin(from.Origin)
-		if err != nil || from.Offset < g.base || from.Line < g.baseLine {
+		g, rest, err := decodeOrigin(from.Origin)
+		if err != nil || from.Offset < g.base || from.Line < g.baseLine || !r.recall(from, g, rest) {
 			r.log.Warn("saved position is not readable, starting with the current file", keyError, err)
 			// Which rotations were read nobody knows: none of them again.
-			g = &generation{base: from.Offset, baseLine: from.Line, since: math.MaxInt64}
-			r.over = true
+			r.g = &generation{base: from.Offset, baseLine: from.Line, from: from.Offset, since: math.MaxInt64}
+			r.off, r.line, r.over, r.late = 0, 0, true, nil
 			r.skip(SkippedLost, 1)
 		}
-		r.g, r.off, r.line = g, from.Offset-g.base, from.Line-g.baseLine
-		r.source.past.add(g)
+		r.source.past.add(r.g)
 	}
 	if err := r.emit(collectors.Item{State: collectors.Reading, At: r.opts.Now()}); err != nil {
 		return err
@@ -123,6 +124,9 @@ func (r *runner) sleep(d time.Duration) {
 // the next look. Its error ends the run.
 func (r *runner) step() (time.Duration, error) {
 	now := r.opts.Now()
+	if err := r.readLate(now); err != nil {
+		return 0, err
+	}
 	if r.cut == nil {
 		if r.sleeps() {
 			return r.opts.Poll, r.idle(now)
@@ -188,7 +192,7 @@ func (r *runner) look(now time.Time) (fi os.FileInfo, err error) {
 		return fi, nil
 	case err == nil, errors.Is(err, fs.ErrNotExist):
 		r.detached = true
-		r.quiet = now
+		r.quiet, r.rotated = now, now
 		return nil, nil
 	}
 	return nil, err
@@ -294,7 +298,7 @@ func (r *runner) grow() {
 // remember makes what is known of g visible to Fetch and to later runs. Blocks
 // that are out keep the origin they have.
 func (r *runner) remember() {
-	r.origin = r.g.appendOrigin(nil)
+	r.origin = r.g.appendOrigin(nil, r.remnants(-1))
 	r.source.past.add(r.g)
 }
 
@@ -302,6 +306,10 @@ func (r *runner) remember() {
 // ends it when none wrote for a while.
 func (r *runner) linger(now time.Time) (time.Duration, error) {
 	left := r.opts.Linger - r.opts.Now().Sub(r.quiet)
+	if left > 0 && r.more && !r.done && r.opts.Now().Sub(r.rotated) >= 2*r.opts.Linger {
+		r.leaveLate(now) // still written, but so is the next one: read both
+		return 0, nil
+	}
 	if left > 0 && !r.done {
 		wait := max(min(left, r.opts.Poll), time.Millisecond)
 		if r.more {
@@ -318,6 +326,6 @@ func (r *runner) linger(now time.Time) (time.Duration, error) {
 			return 0, err
 		}
 	}
-	r.leave()
+	r.leaveLate(now)
 	return 0, nil
 }

@@ -6,7 +6,6 @@ package stdin
 import (
 	"bufio"
 	"cmp"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 
 	"gatewatch/collectors"
 	"gatewatch/collectors/internal/lines"
+	"gatewatch/collectors/internal/packed"
 )
 
 // Name is the name of the source.
@@ -68,7 +68,7 @@ var (
 	_ collectors.Source    = (*Collector)(nil)
 )
 
-// New returns a collector that reads r. Input that begins like a gzip file is
+// New returns a collector that reads r. Input that begins like a gzip or Zstandard file is
 // unpacked.
 func New(r io.Reader, opts Options) *Collector {
 	opts = opts.withDefaults()
@@ -188,7 +188,7 @@ func (c *Collector) read(ctx context.Context, pieces chan<- piece) {
 			return false
 		}
 	}
-	in, packed, err := unpack(c.in)
+	in, compressed, err := unpack(c.in)
 	if err != nil {
 		send(piece{err: err})
 		return
@@ -203,7 +203,7 @@ func (c *Collector) read(ctx context.Context, pieces chan<- piece) {
 		switch {
 		case errors.Is(err, io.EOF):
 			p.b = cut.Last()
-		case err != nil && packed:
+		case err != nil && compressed:
 			p.err = errDamaged
 		case err != nil:
 			p.err = fmt.Errorf("read standard input: %w", err)
@@ -216,15 +216,15 @@ func (c *Collector) read(ctx context.Context, pieces chan<- piece) {
 }
 
 // unpack looks at the first bytes of r without waiting for more than it must.
-func unpack(r io.Reader) (in io.Reader, packed bool, err error) {
+func unpack(r io.Reader) (in io.Reader, compressed bool, err error) {
 	b := bufio.NewReaderSize(r, 64<<10)
-	if head, _ := b.Peek(1); len(head) == 0 || head[0] != 0x1f {
+	if head, _ := b.Peek(1); len(head) == 0 || head[0] != 0x1f && head[0] != 0x28 {
 		return b, false, nil // what is wrong with r shows when it is read
 	}
-	if head, _ := b.Peek(3); len(head) < 3 || head[1] != 0x8b || head[2] != 8 {
+	if head, _ := b.Peek(packed.HeadBytes); !packed.Is(head) {
 		return b, false, nil
 	}
-	z, err := gzip.NewReader(b)
+	z, err := packed.NewReader(b)
 	if err != nil {
 		return nil, true, fmt.Errorf("unpack standard input: %w", err)
 	}
