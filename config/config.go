@@ -53,6 +53,8 @@ type Source struct {
 	Poll     time.Duration // between two looks at a file
 	Rescan   time.Duration // between two looks for new files
 	Linger   time.Duration // how long a rotated file must be quiet before it is left
+	Late     time.Duration // how long after its last line a rotated file is still looked at
+	Notify   bool          // whether the system is asked to tell of changes
 }
 
 // Login says which requests are attempts to log in and how they ended.
@@ -143,6 +145,6 @@ func defaultSource() Source {
 func newSource() Source {
 	return Source{
 		FromEnd: true, Format: "auto", Lateness: 10 * time.Second, MaxLine: 1 << 20,
-		Poll: 250 * time.Millisecond, Rescan: 10 * time.Second, Linger: 5 * time.Second,
+		Poll: 250 * time.Millisecond, Rescan: 10 * time.Second, Linger: 5 * time.Second, Late: 15 * time.Minute,
 	}
 }

@@ -56,7 +56,7 @@ func (s *Source) FormatOptions() format.Options {
 // FileOptions returns the options of file.New, without what the command line
 // adds. It is for sources that are not standard input.
 func (s *Source) FileOptions() file.Options {
-	o := file.Options{Paths: s.Files, Exclude: s.Exclude, Begin: file.Start, MaxLineBytes: int(s.MaxLine), Poll: s.Poll, Rescan: s.Rescan, Linger: s.Linger}
+	o := file.Options{Paths: s.Files, Exclude: s.Exclude, Begin: file.Start, MaxLineBytes: int(s.MaxLine), Poll: s.Poll, Rescan: s.Rescan, Linger: s.Linger, Late: s.Late, Notify: s.Notify}
 	if s.FromEnd {
 		o.Begin = file.End
 	}

@@ -48,9 +48,9 @@ func TestParseFull(t *testing.T) {
 			{
 				Files: []string{"/var/log/nginx/*access.log", "/etc/gw/logs/a.log"}, Exclude: []string{"/var/log/nginx/old*"},
 				Format: "auto", Aliases: map[string]string{"my_key": "http.request.method"},
-				Lateness: 30 * time.Second, MaxLine: 64 << 10, Poll: 250 * time.Millisecond, Rescan: 10 * time.Second, Linger: 5 * time.Second,
+				Lateness: 30 * time.Second, MaxLine: 64 << 10, Poll: 250 * time.Millisecond, Rescan: 10 * time.Second, Linger: 5 * time.Second, Late: 15 * time.Minute,
 			},
-			{Stdin: true, FromEnd: true, Format: "auto", Lateness: 10 * time.Second, MaxLine: 1 << 20, Poll: 250 * time.Millisecond, Rescan: 10 * time.Second, Linger: 5 * time.Second},
+			{Stdin: true, FromEnd: true, Format: "auto", Lateness: 10 * time.Second, MaxLine: 1 << 20, Poll: 250 * time.Millisecond, Rescan: 10 * time.Second, Linger: 5 * time.Second, Late: 15 * time.Minute},
 		},
 		TrustedProxies: []netip.Prefix{
 			netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("2001:db8::/32"),

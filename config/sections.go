@@ -114,6 +114,10 @@ func (d *decoder) source(n *yaml.Node, name, dir string) (Source, bool) {
 	m.duration("poll", &s.Poll, time.Millisecond, time.Minute)
 	m.duration("rescan", &s.Rescan, time.Millisecond, time.Hour)
 	m.duration("linger", &s.Linger, time.Millisecond, time.Hour)
+	m.duration("late_writers", &s.Late, time.Millisecond, day)
+	watch := "poll"
+	m.oneOf("watch", &watch, "poll", "inotify")
+	s.Notify = watch == "inotify"
 	m.done()
 	if len(d.problems) == before {
 		switch {

@@ -30,7 +30,7 @@ func newExplain(a *app) *cobra.Command {
 		Short: "Show what each line was parsed into and which rules matched",
 		Long: "Explain prints, for each line of the logs, the request that was read from it, the\n" +
 			"detections that matched, and in the form for people those that nearly did and why\n" +
-			"not. A file may be gzip; - is standard input.",
+			"not. A file may be gzip or zstd; - is standard input.",
 		Args: needFiles,
 		RunE: func(c *cobra.Command, args []string) error {
 			in.files = args

@@ -42,7 +42,7 @@ func newReplay(a *app) *cobra.Command {
 		Short: "Print the incidents of finished logs",
 		Long: "Replay runs finished logs through the same pipeline as run, at full speed, and prints\n" +
 			"the incidents at their final state. Rotations of one log (x.log.2.gz x.log.1 x.log)\n" +
-			"become one source. A file may be gzip; - is standard input. Lines are read as the first\n" +
+			"become one source. A file may be gzip or zstd; - is standard input. Lines are read as the first\n" +
 			"entry of sources in the configuration says, or as --format does.",
 		Example: "  gatewatch replay /var/log/nginx/access.log*\n" +
 			"  zcat old.gz | gatewatch replay -o jsonl -\n" +

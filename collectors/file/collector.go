@@ -2,6 +2,7 @@ package file
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"gatewatch/collectors"
 	"gatewatch/collectors/internal/lines"
+	"gatewatch/collectors/stdin"
 )
 
 // Collector follows live files. Its methods are safe for concurrent use, but
@@ -19,6 +21,7 @@ type Collector struct {
 	pool    *lines.Pool
 	open    atomic.Int64 // files that its sources hold open
 	resumed []string     // names of saved positions that are its own
+	events  notifier
 }
 
 var (
@@ -155,6 +158,7 @@ type source struct {
 	begin Begin
 	c     *Collector
 	past  history
+	pipe  atomic.Pointer[stdin.Collector] // the last that was read, nil for none
 }
 
 var _ collectors.Source = (*source)(nil)
@@ -164,6 +168,22 @@ func (s *source) Name() string { return s.name }
 
 // Run implements collectors.Source. It returns only with ctx or emit.
 func (s *source) Run(ctx context.Context, from collectors.Position, emit func(collectors.Item) error) error {
+	for {
+		var err error
+		if isPipe(s.name) {
+			from, err = s.runPipe(ctx, from, emit)
+		} else {
+			from, err = s.runFile(ctx, from, emit)
+		}
+		if err != nil && !errors.Is(err, errPipe) {
+			return err
+		}
+	}
+}
+
+// runFile follows a regular file. Its error is errPipe, with the position to go
+// on from, once a pipe has taken its place.
+func (s *source) runFile(ctx context.Context, from collectors.Position, emit func(collectors.Item) error) (collectors.Position, error) {
 	r := &runner{
 		source: s, opts: &s.c.opts, ctx: ctx, emit: emit,
 		begin: s.begin, fresh: from.Offset == 0 && len(from.Origin) == 0,
@@ -171,12 +191,18 @@ func (s *source) Run(ctx context.Context, from collectors.Position, emit func(co
 	}
 	defer r.closeLate()
 	defer r.close()
-	return r.run(from)
+	r.notify()
+	defer r.unnotify()
+	err := r.run(from)
+	if r.g != nil {
+		from = collectors.Position{Offset: r.g.base + r.off, Line: r.g.baseLine + r.line, Origin: r.origin}
+	}
+	return from, err
 }
 
 // Fetch implements collectors.Source.
 func (s *source) Fetch(ctx context.Context, lookups []collectors.Lookup) []collectors.Text {
-	return s.past.fetch(ctx, lookups, func(g *generation) (*os.File, bool, error) {
+	texts := s.past.fetch(ctx, lookups, func(g *generation) (*os.File, bool, error) {
 		var err error
 		for range enoughMisses {
 			var o *opened
@@ -186,6 +212,15 @@ func (s *source) Fetch(ctx context.Context, lookups []collectors.Lookup) []colle
 		}
 		return nil, false, err
 	})
+	if p := s.pipe.Load(); p != nil {
+		for i, t := range p.Fetch(ctx, lookups) {
+			if t.Text != "" {
+				texts[i] = t
+				texts[i].File = s.name
+			}
+		}
+	}
+	return texts
 }
 
 // find opens the content of g.

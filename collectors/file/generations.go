@@ -238,6 +238,7 @@ func (r *runner) start(o *opened, since int64, path string) {
 	if fi, err := os.Lstat(path); err == nil && fi.Mode()&os.ModeSymlink != 0 {
 		if target, err := filepath.EvalSymlinks(path); err == nil {
 			path = target
+			r.notifyAlso(path)
 		}
 	}
 	r.g = &generation{

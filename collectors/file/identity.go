@@ -94,11 +94,16 @@ func openRegular(path string) (*os.File, os.FileInfo, error) {
 	return f, fi, nil
 }
 
+// errPipe is that of a named pipe where a file was expected.
+var errPipe = errors.New("a named pipe cannot be read again; read it with run, or from standard input")
+
 // checkMode refuses what cannot be read like a log file.
 func checkMode(path string, fi os.FileInfo) error {
 	switch {
 	case fi.IsDir():
 		return fmt.Errorf("%s is a directory; name the files in it, as in %s/*.log", path, path)
+	case fi.Mode()&os.ModeNamedPipe != 0:
+		return errPipe
 	case !fi.Mode().IsRegular():
 		return fmt.Errorf("%s is not a regular file", path)
 	}

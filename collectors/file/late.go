@@ -281,6 +281,7 @@ func (r *runner) recall(from collectors.Position, g *generation, rest []remnant)
 		back.from, back.base, back.baseLine = from.Offset, from.Offset-m.off, from.Line-m.line
 		r.g, r.off, r.line, r.over = &back, m.off, m.line, m.over
 	}
+	r.over = r.over || r.g.fromPipe()
 	return r.g.base >= 0 && r.g.baseLine >= 0
 }
 

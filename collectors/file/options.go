@@ -50,6 +50,10 @@ type Options struct {
 	Late         time.Duration
 	MaxLineBytes int // longest line that is read; default 1 MiB
 	BlockBytes   int // size of a block; default 256 KiB, at least 1 KiB
+	// Notify asks the system to tell when a file changes (inotify on Linux), so
+	// that lines are read at once and not at the next poll. It does not work on
+	// file systems of other machines; polling goes on beside it.
+	Notify bool
 	// MaxOpenFiles is how many idle files may be kept open. Above it a file is
 	// closed while nothing is written to it. Default 512.
 	MaxOpenFiles int

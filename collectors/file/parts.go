@@ -99,6 +99,8 @@ func lookAt(path string) (*part, os.FileInfo, error) {
 // plainError says what is wrong with a path in the words of its user.
 func plainError(path string, err error) error {
 	switch {
+	case errors.Is(err, errPipe):
+		return fmt.Errorf("%s is a named pipe; write its content to - instead, as in: gatewatch replay - < %s", path, path)
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%s does not exist", path)
 	case errors.Is(err, fs.ErrPermission):

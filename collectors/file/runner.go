@@ -52,6 +52,9 @@ type runner struct {
 	misses   int  // how often g was not found in a row
 	cutShort bool // g's inode was truncated: the same inode is the next generation
 
+	woken     <-chan struct{} // has an element when something happened to the file; may be nil
+	wokenAlso []string        // other paths that do so
+
 	ended []generation // read by this run, oldest first
 	late  []late       // of these, the ones that somebody may still write to
 
@@ -116,6 +119,14 @@ func (r *runner) sleep(d time.Duration) {
 	defer t.Stop()
 	select {
 	case <-r.ctx.Done():
+		return
+	case <-t.C:
+		return
+	case <-r.woken: // nil where the system tells nothing
+	}
+	t.Reset(min(d, settleTime))
+	select {
+	case <-r.ctx.Done():
 	case <-t.C:
 	}
 }
@@ -135,6 +146,8 @@ func (r *runner) step() (time.Duration, error) {
 		switch {
 		case errors.Is(err, errAgain):
 			return time.Millisecond, nil
+		case errors.Is(err, errPipe):
+			return 0, err
 		case err != nil:
 			return r.failing(err, now)
 		case !ok:

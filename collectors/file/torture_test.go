@@ -109,7 +109,7 @@ func (o *torture) position() collectors.Position { return o.saved }
 
 func (o *torture) restart(p collectors.Position) {
 	// A new source: another process knows nothing of the last one.
-	o.s = one(o.t, Options{Paths: []string{o.path}, Begin: Start, Poll: time.Millisecond, Linger: tortureLinger, BlockBytes: 2048})
+	o.s = one(o.t, Options{Paths: []string{o.path}, Begin: Start, Poll: time.Millisecond, Linger: tortureLinger, BlockBytes: 2048, Notify: o.rng.IntN(2) == 0})
 	o.l = start(o.t, o.s, p)
 }
 

@@ -40,6 +40,9 @@ type Options struct {
 	BlockBytes   int // size of a block; default 256 KiB, at least 1 KiB
 	KeepBytes    int // how much of the latest text Fetch can return; default 8 MiB
 
+	Name   string // of the source; default the constant Name
+	Origin []byte // of its blocks; default one that says nothing
+
 	Now func() time.Time // default time.Now
 }
 
@@ -47,6 +50,10 @@ func (o Options) withDefaults() Options {
 	o.MaxLineBytes = cmp.Or(o.MaxLineBytes, 1<<20)
 	o.BlockBytes = max(cmp.Or(o.BlockBytes, 256<<10), minBlock)
 	o.KeepBytes = cmp.Or(o.KeepBytes, 8<<20)
+	o.Name = cmp.Or(o.Name, Name)
+	if o.Origin == nil {
+		o.Origin = []byte{1} // a position with it is not zero
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -59,8 +66,6 @@ type Collector struct {
 	in   io.Reader
 	pool *lines.Pool
 	kept ring
-
-	origin []byte // says nothing, but a position with it is not zero
 }
 
 var (
@@ -72,7 +77,7 @@ var (
 // unpacked.
 func New(r io.Reader, opts Options) *Collector {
 	opts = opts.withDefaults()
-	return &Collector{opts: opts, in: r, pool: lines.NewPool(opts.BlockBytes), kept: ring{size: opts.KeepBytes}, origin: []byte{1}}
+	return &Collector{opts: opts, in: r, pool: lines.NewPool(opts.BlockBytes), kept: ring{size: opts.KeepBytes}}
 }
 
 // Watch implements collectors.Collector.
@@ -83,7 +88,15 @@ func (c *Collector) Watch(_ context.Context, found func(collectors.Source), sett
 }
 
 // Name implements collectors.Source.
-func (c *Collector) Name() string { return Name }
+func (c *Collector) Name() string { return c.opts.Name }
+
+// said is how messages call the stream.
+func (c *Collector) said() string {
+	if c.opts.Name == Name {
+		return "standard input"
+	}
+	return c.opts.Name
+}
 
 // piece is what the reading goroutine hands over: a block, the end, or an error.
 type piece struct {
@@ -164,7 +177,7 @@ func (c *Collector) piece(from collectors.Position, p piece, emit func(collector
 	if p.b != nil {
 		p.b.Block.Offset += from.Offset
 		p.b.Block.Line += from.Line
-		p.b.Block.Origin = c.origin
+		p.b.Block.Origin = c.opts.Origin
 		c.kept.add(p.b.Block.Offset, p.b.Block.Data)
 		item.Block = &p.b.Block
 	}
@@ -206,7 +219,7 @@ func (c *Collector) read(ctx context.Context, pieces chan<- piece) {
 		case err != nil && compressed:
 			p.err = errDamaged
 		case err != nil:
-			p.err = fmt.Errorf("read standard input: %w", err)
+			p.err = fmt.Errorf("read %s: %w", c.said(), err)
 		}
 		p.tooLong, cut.TooLong = cut.TooLong, 0
 		if !send(p) || err != nil {
@@ -226,7 +239,7 @@ func unpack(r io.Reader) (in io.Reader, compressed bool, err error) {
 	}
 	z, err := packed.NewReader(b)
 	if err != nil {
-		return nil, true, fmt.Errorf("unpack standard input: %w", err)
+		return nil, true, fmt.Errorf("unpack the input: %w", err)
 	}
 	return z, true, nil
 }
