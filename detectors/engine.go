@@ -81,6 +81,7 @@ type Engine struct {
 	stages   arena[stages]
 	digits   arena[digit]
 	numbers  arena[float64]
+	walks    arena[walked]
 	forest   forest
 	cards    dict[observation.Card]
 	values   dict[counted]

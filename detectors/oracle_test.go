@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -25,6 +26,7 @@ type seen struct {
 	value   string
 	number  float64
 	steps   uint64
+	status  int32
 	counted bool
 }
 
@@ -62,7 +64,7 @@ func (o *oracle) window(at int64) (in []int, capped bool) {
 		in = append(in, i)
 		last[s.value] = i
 	}
-	if o.rule.Type == observation.ValueCount {
+	if o.rule.Type == observation.ValueCount || o.rule.Type == observation.IDWalk {
 		in = in[:0]
 		for _, i := range last {
 			in = append(in, i)
@@ -98,6 +100,11 @@ func (o *oracle) compared(at int64, in []int) (float64, bool) {
 	switch o.rule.Type {
 	case observation.Temporal, observation.TemporalOrdered:
 		return float64(o.steps(at)), true
+	case observation.IDWalk:
+		if len(in) > 0 && !o.fired && !o.walks(in) {
+			return 0, true
+		}
+		return float64(len(in)), true
 	case observation.ValueSum:
 		return exactSum(numbers), true
 	case observation.ValueAvg:
@@ -124,6 +131,32 @@ func (o *oracle) compared(at int64, in []int) (float64, bool) {
 	default:
 		return float64(o.number(in)), true
 	}
+}
+
+// walks reports whether the ids of the window look like the walk of the rule.
+func (o *oracle) walks(in []int) bool {
+	k := o.rule.Walk
+	answers := map[observation.Answer]float64{}
+	up, down := uint32(0), uint32(0)
+	for i, at := range in {
+		answers[observation.AnswerOf(o.all[at].status)]++
+		if i == 0 {
+			continue
+		}
+		a, err := strconv.Atoi(o.all[in[i-1]].value)
+		b, err2 := strconv.Atoi(o.all[at].value)
+		switch {
+		case err != nil || err2 != nil:
+		case b > a && (k.Step == 0 || b-a <= int(k.Step)):
+			up++
+		case b < a && (k.Step == 0 || a-b <= int(k.Step)):
+			down++
+		}
+	}
+	n := float64(len(in))
+	return answers[observation.Served] >= k.Served*n && answers[observation.Denied] >= k.Denied*n && answers[observation.Missing] >= k.Missing*n &&
+		answers[observation.Denied]+answers[observation.Missing] >= k.Refused*n &&
+		(!k.Follows() || float64(k.Order.Of(up, down)) >= k.Share*(n-1))
 }
 
 // steps is how many of the steps, of temporal_ordered from the first on, are
@@ -209,7 +242,7 @@ func (o *oracle) verdict(at int64, rule uint32, in []int, capped, firing bool) v
 	return v
 }
 
-func (o *oracle) observe(at int64, h *observation.Hit, rule uint32) (out []verdict) {
+func (o *oracle) observe(at int64, h *observation.Hit, status int32, rule uint32) (out []verdict) {
 	if o.rule.Type.Steps() && h.Steps == 0 {
 		return nil
 	}
@@ -220,7 +253,7 @@ func (o *oracle) observe(at int64, h *observation.Hit, rule uint32) (out []verdi
 	}
 	_, emptyHas := o.compared(at, nil)
 	empty := emptyHas && !o.rule.Type.Steps() && o.rule.Holds(0)
-	o.all = append(o.all, seen{at: at, n: int64(h.N), value: h.Value, number: h.Number, steps: h.Steps})
+	o.all = append(o.all, seen{at: at, n: int64(h.N), value: h.Value, number: h.Number, steps: h.Steps, status: status})
 	in, capped := o.window(at)
 	switch is := o.holds(at, in); {
 	case !is:
@@ -235,12 +268,20 @@ func (o *oracle) observe(at int64, h *observation.Hit, rule uint32) (out []verdi
 }
 
 // oracleTypes are the types, with value_percentile of numbers and of texts apart.
-var oracleTypes = []string{"event_count", "value_count", "temporal", "temporal_ordered", "value_sum", "value_avg", "value_percentile", "rarity"}
+var oracleTypes = []string{"event_count", "value_count", "temporal", "temporal_ordered", "value_sum", "value_avg", "value_percentile", "rarity", "id_walk"}
 
 func randomRule(r *rand.Rand, i, kind int) observation.Rule {
 	ru := observation.Rule{ID: fmt.Sprint("r", i), Alerting: true, Depth: 1, Timespan: 1 + r.Int64N(20)}
 	ru.Type = observation.Type(min(kind, 6) + 1)
 	n := float64(r.Int64N(6))
+	if kind == 8 {
+		ru.Type, ru.Walk = observation.IDWalk, randomWalk(r)
+		ru.Bounds = []observation.Bound{{Op: observation.Gte, Value: 2 + n}}
+		if r.IntN(3) == 0 {
+			ru.Bounds[0].Op = observation.Gt
+		}
+		return ru
+	}
 	switch {
 	case ru.Type.Steps():
 		for s := range 1 + r.IntN(4) {
@@ -285,6 +326,19 @@ func randomRule(r *rand.Rand, i, kind int) observation.Rule {
 		ru.Bounds = []observation.Bound{{Op: observation.Gte, Value: n + 1}}
 	}
 	return ru
+}
+
+func randomWalk(r *rand.Rand) *observation.Walk {
+	w := &observation.Walk{Share: []float64{0.1, 0.5, 0.8, 1}[r.IntN(4)]}
+	share := func() float64 { return []float64{0, 0, 0, 0.2, 0.5, 1}[r.IntN(6)] }
+	switch r.IntN(3) {
+	case 0:
+		w.Order = observation.Order(r.IntN(4))
+		w.Step = r.Int64N(3)
+	case 1:
+		w.Served, w.Denied, w.Missing, w.Refused = share(), share(), share(), share()
+	}
+	return w
 }
 
 // TestOracle holds the windows against the oracle on random rules and
@@ -365,6 +419,9 @@ func oracleSequence(t *testing.T, seed uint64, judged []int) {
 		batch.Reset()
 		hits := rulesHit(r, plan)
 		observeOne(&batch, &plan.Kinds[0], oracleClient(who), now, late, hits)
+		status := []int32{200, 304, 401, 403, 404, 410, 500}[r.IntN(7)]
+		batch.Records[0].Card.Status = status
+		batch.Records[0].Card.Sum()
 		for x := range naive {
 			for i := range naive[x] {
 				want = append(want, naive[x][i].expire(now, uint32(i))...)
@@ -376,7 +433,7 @@ func oracleSequence(t *testing.T, seed uint64, judged []int) {
 			if late && !plan.Rules[h.Rule].Plain {
 				continue
 			}
-			want = append(want, naive[who][h.Rule].observe(now, h, h.Rule)...)
+			want = append(want, naive[who][h.Rule].observe(now, h, status, h.Rule)...)
 		}
 		out.Reset()
 		e.Advance(now, &out)
@@ -454,6 +511,12 @@ func rulesHit(r *rand.Rand, plan *observation.Plan) (hits []observation.Hit) {
 			if r.IntN(4) == 0 {
 				h.Steps |= 1 << r.IntN(len(ru.Steps))
 			}
+		case ru.Type == observation.IDWalk:
+			h.Value = strconv.Itoa(8 + r.IntN(8)) // 8, 9 and 10 are in another order as texts
+			if r.IntN(8) == 0 {
+				h.Value = "x" + h.Value
+			}
+			h.Hash = observation.HashValue(h.Value)
 		case ru.Type == observation.ValueCount || ru.Type == observation.ValuePercentile && ru.Percentile == 0:
 			h.Value = string(rune('a' + r.IntN(8)))
 			h.Hash = observation.HashValue(h.Value)

@@ -193,7 +193,7 @@ func (e *Engine) restore(s *slot, id uint32, ent *entity, l *loadedWindow) bool 
 		}
 		*e.nodes.at(nid) = kept
 		s.entries++
-		if r.Type == observation.ValueCount {
+		if r.Type == observation.ValueCount || r.Type == observation.IDWalk {
 			// A value that is there twice would be taken away twice.
 			e.value = counted{nd.hit.Hash, nd.hit.Value}
 			value := e.values.acquire(&e.value)

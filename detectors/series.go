@@ -283,6 +283,6 @@ func (e *Engine) share(plan *observation.Plan) {
 	}
 	for i := range e.rules {
 		r := &e.rules[i]
-		r.byValue = r.Type == observation.ValueCount && max(r.keep, r.most) > manyValues
+		r.byValue = (r.Type == observation.ValueCount || r.Type == observation.IDWalk) && max(r.keep, r.most) > manyValues
 	}
 }

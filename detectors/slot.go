@@ -240,6 +240,8 @@ func (e *Engine) nearNumber(v view, n uint32) uint32 {
 	switch {
 	case r.Type.Counts():
 		near = number / float64(r.own)
+	case r.Type == observation.IDWalk:
+		near = number / r.Bounds[0].Value
 	case r.Type.Steps():
 		near = number / r.gte
 	default:

@@ -58,6 +58,8 @@ func typeOf(r *observation.Rule) windowType {
 			return valueRarity{}
 		}
 		return valuePercentile{}
+	case observation.IDWalk:
+		return idWalk{}
 	default:
 		return eventCount{}
 	}

@@ -50,9 +50,10 @@ const (
 	ValueSum             // sum of a number
 	ValueAvg             // its mean
 	ValuePercentile      // its percentile, or a text's rank by rarity; see Rule.Percentile
+	IDWalk               // different ids that look like a walk; see Rule.Walk
 )
 
-var typeNames = [...]string{"", "event_count", "value_count", "temporal", "temporal_ordered", "value_sum", "value_avg", "value_percentile"}
+var typeNames = [...]string{"", "event_count", "value_count", "temporal", "temporal_ordered", "value_sum", "value_avg", "value_percentile", "id_walk"}
 
 // String returns the correlation type's name in Sigma.
 func (t Type) String() string {
@@ -145,6 +146,8 @@ type Rule struct {
 	// nearest rank. 0 means that the field is a text: the window's number is then the
 	// share in percent of the events whose value is as rare as that of the newest or rarer.
 	Percentile float64
+	// Walk is what an IDWalk looks for in the ids; nil for other types.
+	Walk *Walk
 
 	// Feed names what events the rule counts and how: rules of depth 1 with the
 	// same Feed get the same hits for the same entities, always together. If
@@ -173,8 +176,9 @@ const MaxSteps = 64
 // MaxKept bounds the times or values that one window keeps.
 const MaxKept = 10_000
 
-// MaxEvidence bounds the observations that the window of a temporal rule keeps.
-// They are what it shows and counts, not what it is judged by.
+// MaxEvidence bounds the observations that the window of a temporal rule keeps:
+// they are what it shows and counts, not what it is judged by. An id_walk keeps as
+// many ids, or what its bound needs, and looks at the shares of these.
 const MaxEvidence = 1_000
 
 // Keep is how many entries the window keeps. Of types that count it is what
@@ -184,9 +188,16 @@ func (r *Rule) Keep() int {
 	switch {
 	case r.Type.Steps():
 		return MaxEvidence
+	case r.Type == IDWalk:
+		return max(r.needs(), MaxEvidence)
 	case !r.Type.Counts():
 		return MaxKept
 	}
+	return r.needs()
+}
+
+// needs is how many entries the bounds can be judged by.
+func (r *Rule) needs() int {
 	n := 1.0
 	for _, b := range r.Bounds {
 		need := b.Value
@@ -213,7 +224,7 @@ func (r *Rule) Holds(n float64) bool {
 // that it must also be judged when entries expire.
 func (r *Rule) TrueWhenFewer() bool {
 	switch r.Type {
-	case Temporal, TemporalOrdered:
+	case Temporal, TemporalOrdered, IDWalk:
 		return false
 	case ValueAvg, ValuePercentile:
 		return true // without the smallest value both rise

@@ -37,7 +37,7 @@ func (w *window) add(r *observation.Rule, now int64, h *observation.Hit) []float
 		}
 	}
 	var out []float64
-	if was && (r.Type.Counts() || w.first < len(w.entries)) {
+	if was && (r.Type.Counts() || r.Type == observation.IDWalk || w.first < len(w.entries)) {
 		out = append(out, w.number(r))
 	}
 	for range max(h.N, 1) {
@@ -50,7 +50,7 @@ func (w *window) add(r *observation.Rule, now int64, h *observation.Hit) []float
 func (w *window) number(r *observation.Rule) float64 {
 	kept := w.entries[w.first:]
 	switch r.Type {
-	case observation.ValueCount:
+	case observation.ValueCount, observation.IDWalk:
 		return float64(len(w.counts))
 	case observation.Temporal, observation.TemporalOrdered:
 		return float64(stepsSeen(kept, len(r.Steps), r.Type == observation.TemporalOrdered))
@@ -147,6 +147,8 @@ func told(r *observation.Rule, n float64) string {
 	switch r.Type {
 	case observation.ValueCount:
 		what = "values"
+	case observation.IDWalk:
+		what = "ids"
 	case observation.Temporal, observation.TemporalOrdered:
 		return fmt.Sprintf("%s %v of %d rules", most, n, len(r.Steps))
 	case observation.ValueSum:

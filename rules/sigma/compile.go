@@ -308,6 +308,9 @@ func (c *compiler) planRule(r *Rule) observation.Rule {
 	if r.corr != nil {
 		pr.Type, pr.Bounds = r.corr.typ, r.corr.bounds
 		pr.Timespan = int64(r.corr.timespan / time.Second)
+		if r.corr.walk != nil {
+			pr.Type, pr.Walk = observation.IDWalk, &r.corr.walk.like
+		}
 	}
 	return pr
 }

@@ -35,10 +35,9 @@ type baselineSpec struct {
 // route, and what their ids have to look like.
 type walkSpec struct {
 	where  place
-	step   int64   // greatest distance between one new id and the next, 0 for any
-	order  string  // any, ascending, descending or monotonic
-	share  float64 // least share of the new ids that keep to step and order
-	factor float64 // least multiple of what is usual for the route, 0 for none
+	like   observation.Walk
+	factor ref     // where it stands, "" for nowhere
+	times  float64 // factor: least multiple of what is usual for the route
 }
 
 const (
@@ -123,7 +122,7 @@ func (c *correlationSpec) setBaseline(file string, n *yaml.Node, p *problems) {
 // setWalk reads the condition of an id_walk.
 func (c *correlationSpec) setWalk(file string, n *yaml.Node, p *problems) {
 	w := c.walk
-	w.order, w.share = "any", defaultShare
+	w.like.Share = defaultShare
 	if n.Kind != yaml.MappingNode || len(n.Content) == 0 {
 		p.refuse(at(file, n), n.Value, "write gte: and a number under it", "the condition of %s must be a map", typeWalk)
 		return
@@ -145,13 +144,22 @@ func (c *correlationSpec) setWalk(file string, n *yaml.Node, p *problems) {
 			}
 		case "step":
 			v, _ := number(file, kv, true, 1, maxCountBound, p)
-			w.step = int64(v)
+			w.like.Step = int64(v)
 		case "order":
-			w.order = oneOf(file, kv, orders(), p)
+			w.like.Order = observation.Order(max(0, slices.Index(orders(), oneOf(file, kv, orders(), p))))
 		case "share":
-			w.share, _ = number(file, kv, false, 0.01, 1, p)
+			w.like.Share, _ = number(file, kv, false, 0.01, 1, p)
+		case "served":
+			w.like.Served, _ = number(file, kv, false, 0.01, 1, p)
+		case "denied":
+			w.like.Denied, _ = number(file, kv, false, 0.01, 1, p)
+		case "missing":
+			w.like.Missing, _ = number(file, kv, false, 0.01, 1, p)
+		case "refused":
+			w.like.Refused, _ = number(file, kv, false, 0.01, 1, p)
 		case "factor":
-			w.factor, _ = number(file, kv, false, 1.1, 1e6, p)
+			w.times, _ = number(file, kv, false, 1.1, 1e6, p)
+			w.factor = ref{kv.value.Value, at(file, kv.value)}
 		default:
 			if _, ok := ops()[key]; ok {
 				p.refuse(at(file, kv.key), key, "write gte: and a number", "%s fires on many ids and takes no %s", typeWalk, key)
@@ -168,16 +176,22 @@ func (c *correlationSpec) setWalk(file string, n *yaml.Node, p *problems) {
 		p.refuse(at(file, get(n, "gt")), get(n, "gt").Value, "keep one of them", "gte and gt say the same thing twice")
 	case len(c.bounds) == 1 && c.bounds[0].Value < 2 && c.bounds[0].Op == observation.Gte || len(c.bounds) == 1 && c.bounds[0].Value < 1:
 		p.refuse(at(file, n), "", "raise the number", "one id is no walk")
-	case hasShare != nil && w.step == 0 && w.order == "any":
+	case hasShare != nil && !p.refused && !w.like.Follows():
 		p.refuse(at(file, hasShare), hasShare.Value, "add step: or order:, or remove share", "share says how many ids keep to step and order, and there is neither")
+	}
+	if got := w.like.Served + max(w.like.Denied+w.like.Missing, w.like.Refused); got > 1 {
+		p.refuse(at(file, n), formatNumber(got), "lower the shares", "served, denied, missing and refused are shares of the same ids: together they are above 1, so it never fires")
+	}
+	if len(c.fields) == 0 {
+		c.fields = []ref{{event.FieldObjectID.String(), c.where}}
 	}
 	if !slices.ContainsFunc(c.groupBy, func(g ref) bool { return g.name == event.FieldRoute.String() }) {
 		p.refuse(c.where, "", "write group-by: [principal, http.route]", "%s needs http.route in its group-by: the ids of different routes are different things", typeWalk)
 	}
 }
 
-// checkExtension refuses a correlation of our own types, after all that could
-// be wrong with it: what judges them is not there yet.
+// checkExtension plans a correlation of our own types, or refuses it, after all that could
+// be wrong with it, where what judges it is not there yet.
 func (c *compiler) checkExtension(r *Rule, spec *correlationSpec, p *problems) {
 	ins := c.loadedInputs(spec)
 	if spec.overFindings() {
@@ -190,7 +204,11 @@ func (c *compiler) checkExtension(r *Rule, spec *correlationSpec, p *problems) {
 			}
 		}
 	}
-	if p.refused {
+	switch {
+	case p.refused:
+		return
+	case spec.walk != nil && spec.walk.times == 0:
+		c.overEvents(r, p)
 		return
 	}
 	c.later[r] = true
@@ -198,7 +216,7 @@ func (c *compiler) checkExtension(r *Rule, spec *correlationSpec, p *problems) {
 	if spec.baseline != nil {
 		where = spec.baseline.where
 	} else if spec.walk != nil {
-		where = spec.walk.where
+		where = spec.walk.factor.where
 	}
 	p.refuse(where, spec.typeName(), "leave the rule out for now; event_count and value_count with fixed numbers are there",
 		"the correlation type %s is not yet supported", spec.typeName())

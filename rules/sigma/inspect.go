@@ -258,6 +258,9 @@ func (r *Rule) Counted() (Counted, bool) {
 	}
 	c := r.corr
 	out := Counted{Type: c.typ, Inputs: c.inputs, Timespan: c.timespan, Bounds: c.bounds, Generate: c.generate}
+	if c.walk != nil {
+		out.Type = observation.IDWalk
+	}
 	names := func(list []ref) []Name {
 		var out []Name
 		for _, n := range list {

@@ -329,7 +329,11 @@ func (t *tuning) threshold(r *Rule, p *problems) (bounds []observation.Bound, fr
 	from = formatNumber(b.Value)
 	b.Value = *t.Threshold
 	bounds = []observation.Bound{b}
-	if why, hint := checkNumber(spec.typ, b.Value); why != "" {
+	typ := spec.typ
+	if spec.walk != nil {
+		typ = observation.ValueCount // of ids
+	}
+	if why, hint := checkNumber(typ, b.Value); why != "" {
 		refuse(hint, "%s", why)
 		return nil, ""
 	}

@@ -24,11 +24,13 @@ func baselineKeys() []string {
 }
 
 // walkKeys are those of the condition of an id_walk.
-func walkKeys() []string { return []string{"gte", "gt", "field", "step", "order", "share", "factor"} }
+func walkKeys() []string {
+	return []string{"gte", "gt", "field", "step", "order", "share", "factor", "served", "denied", "missing", "refused"}
+}
 
 func directions() []string { return []string{"up", "down", "both"} }
 func seasons() []string    { return []string{"hour_of_week", "none"} }
-func orders() []string     { return []string{"any", "ascending", "descending", "monotonic"} }
+func orders() []string     { return observation.Orders() }
 
 // FieldName is a name that rules use for a part of a request.
 type FieldName struct {

@@ -245,6 +245,10 @@ func (r rules) conditionOf(typ string) (s *jsonschema.Schema, required bool) {
 		"step":       {"step", "The greatest distance from one id to the next.", number()},
 		"order":      {"order", "In which order the ids have to come.", enum(r.Orders)},
 		"share":      {"share", "Which share of the ids has to keep to step and order.", number()},
+		"served":     {"served", "Which share of the ids has to be answered by 2xx or 304.", number()},
+		"denied":     {"denied", "Which share of the ids has to be answered by 403.", number()},
+		"missing":    {"missing", "Which share of the ids has to be answered by 404 or 410.", number()},
+		"refused":    {"refused", "Which share of the ids has to be answered by 403, 404 or 410.", number()},
 	}
 	pick := func(names []string, leave ...string) []key {
 		var out []key

@@ -1,0 +1,77 @@
+package observation
+
+// Walk is what an IDWalk looks for beside the number of different ids: how
+// they follow each other, and how they were answered. All shares are of the
+// ids that the window holds, by the latest request for each; 0 asks for nothing.
+type Walk struct {
+	Order Order
+	// Step is how far an id may be from the one before, 0 for any distance.
+	Step int64
+	// Share of the ids that follow the one before them in Order and by Step. Only
+	// ids that are numbers do.
+	Share float64
+	// Served, Denied and Missing are the least shares of ids that were answered
+	// by 2xx or 304, by 403, and by 404 or 410. Refused is that of the last two together.
+	Served, Denied, Missing, Refused float64
+}
+
+// Order says which way the ids of a walk go.
+type Order uint8
+
+// The orders of a walk.
+const (
+	AnyOrder   Order = iota
+	Ascending        // each id above the one before
+	Descending       // each below
+	Monotonic        // one of the two, whichever
+)
+
+var orderNames = [...]string{"any", "ascending", "descending", "monotonic"}
+
+// String returns the order's word in rules.
+func (o Order) String() string { return orderNames[o] }
+
+// Orders returns the words of all orders, in the order of their numbers.
+func Orders() []string { return orderNames[:] }
+
+// Follows reports whether ids have to follow each other in any way.
+func (w *Walk) Follows() bool { return w.Order != AnyOrder || w.Step > 0 }
+
+// Answer is how an id was answered, as Walk counts it.
+type Answer uint8
+
+// The answers that a Walk tells apart.
+const (
+	OtherAnswer Answer = iota
+	Served
+	Denied
+	Missing
+)
+
+// AnswerOf returns what a response status says of an id.
+func AnswerOf(status int32) Answer {
+	switch {
+	case status >= 200 && status < 300 || status == 304:
+		return Served
+	case status == 403:
+		return Denied
+	case status == 404 || status == 410:
+		return Missing
+	default:
+		return OtherAnswer
+	}
+}
+
+// Of returns how many of the ids that go up and of those that go down keep to the order.
+func (o Order) Of(up, down uint32) uint32 {
+	switch o {
+	case Ascending:
+		return up
+	case Descending:
+		return down
+	case Monotonic:
+		return max(up, down)
+	default:
+		return up + down
+	}
+}
