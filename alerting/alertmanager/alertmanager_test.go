@@ -214,7 +214,7 @@ func TestTrouble(t *testing.T) {
 		}
 		u.User = url.UserPassword("gatewatch", "pa55word-of-am")
 		r, err := New(Config{
-			Name: "am", URL: alerting.Secret(u.String()), Timeout: 300 * time.Millisecond, TLS: endpoint.TLS{CAFile: caFile},
+			Name: "am", URL: alerting.Secret(u.String()), Timeout: receivertest.Timeout, TLS: endpoint.TLS{CAFile: caFile},
 			Headers: map[string]endpoint.Secret{"X-Scope-OrgID": alerting.Secret("t3nant-of-am")},
 		})
 		if err != nil {

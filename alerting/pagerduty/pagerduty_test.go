@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"gatewatch/alerting"
@@ -186,7 +185,7 @@ func TestTrouble(t *testing.T) {
 	receivertest.HTTP(t, func(t testing.TB, address, caFile string) alerting.Receiver {
 		r, err := New(Config{
 			Name: "pd", RoutingKey: alerting.Secret(routingKey), URL: alerting.Secret(address),
-			Timeout: 300 * time.Millisecond, TLS: endpoint.TLS{CAFile: caFile},
+			Timeout: receivertest.Timeout, TLS: endpoint.TLS{CAFile: caFile},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -89,7 +89,7 @@ func TestHookTrouble(t *testing.T) {
 	receivertest.HTTP(t, func(t testing.TB, address, caFile string) alerting.Receiver {
 		r, err := New(Config{
 			Name: "team", WebhookURL: alerting.Secret(address + "/services/T0/B0/s3cret-of-the-webhook"),
-			Timeout: 300 * time.Millisecond, TLS: endpoint.TLS{CAFile: caFile},
+			Timeout: receivertest.Timeout, TLS: endpoint.TLS{CAFile: caFile},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -173,7 +172,7 @@ func TestTrouble(t *testing.T) {
 	receivertest.HTTP(t, func(t testing.TB, address, caFile string) alerting.Receiver {
 		r, err := New(Config{
 			Name: "team", URL: alerting.Secret(address + "/workflows/0123456789abcdef/triggers/manual/paths/invoke?sig=s1gnature-of-the-workflow"),
-			Timeout: 300 * time.Millisecond, TLS: endpoint.TLS{CAFile: caFile},
+			Timeout: receivertest.Timeout, TLS: endpoint.TLS{CAFile: caFile},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -139,15 +139,16 @@ func sit(t testing.TB, l *ledger, saved map[string]collectors.Position, o kafka.
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		_ = d.c.Watch(ctx, func(s collectors.Source) {
-			x := &tray{src: s, credits: make(chan struct{}, 4), at: saved[s.Name()], skipped: map[string]int64{}}
 			d.mu.Lock()
+			x := &tray{src: s, credits: make(chan struct{}, 4), at: saved[s.Name()], skipped: map[string]int64{}}
 			if d.trays[s.Name()] != nil {
 				t.Errorf("%s was found twice", s.Name())
 			}
 			d.trays[s.Name()] = x
 			d.mu.Unlock()
+			at := x.at
 			wg.Go(func() {
-				err := s.Run(ctx, x.at, func(it collectors.Item) error { return d.emit(ctx, x, it) })
+				err := s.Run(ctx, at, func(it collectors.Item) error { return d.emit(ctx, x, it) })
 				d.mu.Lock()
 				x.ended = err
 				d.mu.Unlock()
