@@ -24,8 +24,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"gatewatch/alerting"
-	"gatewatch/alerting/internal/receivertest"
 	"gatewatch/alerting/endpoint"
+	"gatewatch/alerting/internal/receivertest"
 )
 
 func note() alerting.Notification {
