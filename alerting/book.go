@@ -222,6 +222,9 @@ func (b *Book) grow(inc *incident, rs *ruleState, f *observation.Finding) {
 	before := inc.count()
 	for i := range f.Items {
 		item := &f.Items[i]
+		if item.Aside {
+			continue // it accuses nobody
+		}
 		n := int64(item.N)
 		if item.Counted {
 			n = 0

@@ -126,6 +126,9 @@ func (b *Book) meet(wide *incident, items []observation.Item) {
 	}
 	for i := range items {
 		c := &items[i].Card
+		if items[i].Aside {
+			continue
+		}
 		if c.Client.IsValid() {
 			b.seekAnew(b.subjectOfClient(b.clientOf(c.Client)).key)
 		}

@@ -165,6 +165,9 @@ func mostly[T comparable](items []observation.Item, of func(*observation.Card) T
 	var lead, total, n int64
 	// A value with more than half of the weight survives this vote.
 	for i := range items {
+		if items[i].Aside {
+			continue
+		}
 		w := int64(items[i].N)
 		v := of(&items[i].Card)
 		total += w
@@ -181,7 +184,7 @@ func mostly[T comparable](items []observation.Item, of func(*observation.Card) T
 		return zero, false
 	}
 	for i := range items {
-		if of(&items[i].Card) == best {
+		if !items[i].Aside && of(&items[i].Card) == best {
 			n += int64(items[i].N)
 		}
 	}

@@ -63,6 +63,7 @@ type Login struct {
 	Path    string // regular expression over the path
 	Success []StatusRange
 	Failure []StatusRange
+	Action  string // login, reset or register
 }
 
 // StatusRange is a run of HTTP status codes, both ends included.

@@ -58,7 +58,7 @@ func TestParseFull(t *testing.T) {
 		IPv6Group: 128,
 		Logins: []Login{{
 			Method: "POST", Path: "^/session$",
-			Success: []StatusRange{{302, 302}}, Failure: []StatusRange{{200, 200}, {400, 499}},
+			Success: []StatusRange{{302, 302}}, Failure: []StatusRange{{200, 200}, {400, 499}}, Action: "reset",
 		}},
 		Routes:    []string{"/shop/{slug}/items/{id}"},
 		Rules:     Rules{Builtin: false, Paths: []string{"/etc/gw/rules.d"}, Disable: []string{"Some title"}},

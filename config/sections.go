@@ -149,6 +149,8 @@ func (d *decoder) login(c *Config, n *yaml.Node, name string) {
 	}
 	l.Success = d.statuses(m, "success")
 	l.Failure = d.statuses(m, "failure")
+	l.Action = "login"
+	m.oneOf("action", &l.Action, "login", "reset", "register")
 	m.done()
 	if l.Path == "" && len(d.problems) == before {
 		d.fail(n, "%s has no path; write a regular expression such as \"^/session$\"", name)

@@ -191,6 +191,15 @@ func (e *Engine) loadEntity(s *slot, r *reader, m *Mapping, cards []observation.
 	place := r.byte()
 	order := uint32(r.uvarint())
 	touched := uint32(r.uvarint())
+	marked := uint32(0)
+	if place&diskMarked != 0 {
+		place &^= diskMarked
+		ago := uint32(r.uvarint())
+		if ago >= touched {
+			r.fail()
+		}
+		marked = touched - ago
+	}
 	windows := r.count(2)
 	if r.err != nil || oldKind >= uint64(len(m.kinds)) || observation.Slot(hash) != s.number || (place != placeProbation && place != placeMain) {
 		r.fail()
@@ -205,7 +214,7 @@ func (e *Engine) loadEntity(s *slot, r *reader, m *Mapping, cards []observation.
 	if kind >= 0 {
 		id = e.enter(s, uint16(kind), hash, &values)
 		ent = e.entities.at(id)
-		ent.order, ent.touched = order, touched
+		ent.order, ent.touched, ent.marked = order, touched, marked
 		e.link(s.part(place), id, place)
 	}
 	var found []loadedWindow

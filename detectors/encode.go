@@ -14,7 +14,7 @@ import (
 //	plan   := uvarint, the number under which the pipeline keeps PlanTable
 //	op     := opClear | opMeta order swept survivors now warming | opSketch adds young old
 //	        | opPut entity | opRemove hash values | opDrop hash values
-//	entity := kind hash values place order touched window*
+//	entity := kind hash values place order touched [marked] window*
 //
 // Cards are written once a chunk and referred to by number after that.
 const stateVersion = 2
@@ -271,9 +271,16 @@ func (e *Engine) put(s *slot, ent *entity) {
 	b = binary.AppendUvarint(b, uint64(ent.kind))
 	b = binary.LittleEndian.AppendUint64(b, ent.hash)
 	b = e.appendValues(b, ent)
-	b = append(b, ent.place)
+	place := ent.place
+	if ent.marked != 0 {
+		place |= diskMarked
+	}
+	b = append(b, place)
 	b = binary.AppendUvarint(b, uint64(ent.order))
 	b = binary.AppendUvarint(b, uint64(ent.touched))
+	if ent.marked != 0 {
+		b = binary.AppendUvarint(b, uint64(ent.touched-ent.marked))
+	}
 	n := 0
 	for id := ent.windows; id != 0; id = e.window(id).next {
 		n++
@@ -284,6 +291,9 @@ func (e *Engine) put(s *slot, ent *entity) {
 	}
 	s.out.buf = b
 }
+
+// diskMarked, beside the place of an entity, says that the time of its mark follows.
+const diskMarked = 0x80
 
 // Flags of a window on disk.
 const (

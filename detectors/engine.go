@@ -68,9 +68,11 @@ type Stats struct {
 type Engine struct {
 	plan     *observation.Plan
 	byClient []bool // by kind: grouped by client.address alone
-	rules    []rule
-	slots    [observation.Slots]*slot
-	opts     Options
+	// markReach is, by kind, how long a mark makes a difference.
+	markReach []int64
+	rules     []rule
+	slots     [observation.Slots]*slot
+	opts      Options
 
 	entities arena[entity]
 	windows  arena[window]
@@ -112,6 +114,7 @@ type rule struct {
 	gte     float64 // the bound where there is only gte or gt, or the number of steps; else -1
 	expires bool    // also judged when entries expire
 	empty   bool    // true of an empty window
+	guarded bool    // not all of its observations count
 	byValue bool    // values are found through Engine.byValue
 
 	// Rules that count the same share one window, that of their leader; bit is
@@ -156,6 +159,7 @@ type entity struct {
 	windows    uint32
 	prev, next uint32
 	touched    uint32 // window time of the last observation
+	marked     uint32 // window time of the last mark, for guards; 0 for none
 	order      uint32 // place in the queue of probation
 	kind       uint16
 	place      uint8
@@ -214,8 +218,8 @@ func (e *Engine) setPlan(plan *observation.Plan) {
 	e.rules = make([]rule, len(plan.Rules))
 	for i := range plan.Rules {
 		r := &plan.Rules[i]
-		c := rule{Rule: r, typ: typeOf(r), own: uint32(r.Keep()), gte: -1, expires: r.TrueWhenFewer(), reach: r.Timespan}
-		if e.opts.kept > 0 && !r.Type.Counts() {
+		c := rule{Rule: r, typ: typeOf(r), own: uint32(r.Keep()), gte: -1, expires: r.TrueWhenFewer(), reach: r.Timespan, guarded: r.Guard.Any()}
+		if e.opts.kept > 0 && !r.Type.Counts() && r.Newest == 0 {
 			c.own = e.opts.kept
 		}
 		c.keep = c.own
@@ -229,6 +233,12 @@ func (e *Engine) setPlan(plan *observation.Plan) {
 			c.least, c.gte = c.own, float64(c.own)
 		}
 		e.rules[i] = c
+	}
+	e.markReach = make([]int64, len(plan.Kinds))
+	for i := range plan.Rules {
+		if r := &plan.Rules[i]; r.Guard.Unless || r.Guard.After {
+			e.markReach[r.Kind] = max(e.markReach[r.Kind], r.Timespan)
+		}
 	}
 	e.byClient = make([]bool, len(plan.Kinds))
 	for i := range plan.Kinds {
@@ -373,6 +383,9 @@ func (e *Engine) observe(s *slot, t *touch, o *observation.Observation, id uint3
 			continue
 		}
 		e.hit(t, h, out)
+	}
+	if o.Mark && !rec.Late {
+		ent.marked = max(ent.marked, stamp(rec.Window))
 	}
 	if s.entries > e.entriesCap {
 		e.shed(s, id)

@@ -38,6 +38,22 @@ type oracle struct {
 	all   []seen
 	fired bool
 	last  int64
+	marks []int64
+	while *oracle // of the same entity; the condition that has to be true
+}
+
+// admits reports whether an observation counts, by what came before it.
+func (o *oracle) admits(at int64) bool {
+	g := &o.rule.Guard
+	marked := slices.ContainsFunc(o.marks, func(m int64) bool { return m > at-o.rule.Timespan })
+	if g.Unless && marked || g.After && !marked {
+		return false
+	}
+	if o.while == nil {
+		return true
+	}
+	in, _ := o.while.window(at)
+	return len(in) > 0 && o.while.holds(at, in)
 }
 
 // verdict is what is compared: one finding of either side.
@@ -71,8 +87,12 @@ func (o *oracle) window(at int64) (in []int, capped bool) {
 		}
 		slices.Sort(in)
 	}
-	if n := len(in) - o.kept; n > 0 && !o.rule.Type.Counts() {
-		return in[n:], true
+	kept := o.kept
+	if o.rule.Newest > 0 && o.rule.Type.Measures() {
+		kept = o.rule.Newest
+	}
+	if n := len(in) - kept; n > 0 && !o.rule.Type.Counts() {
+		return in[n:], o.rule.Newest == 0
 	}
 	return in, false
 }
@@ -187,7 +207,7 @@ func (o *oracle) holds(at int64, in []int) bool {
 	if o.rule.Type.Steps() {
 		return int(n) == len(o.rule.Steps)
 	}
-	return ok && o.rule.Holds(n)
+	return ok && len(in) >= o.rule.Least && o.rule.Holds(n)
 }
 
 func (o *oracle) expire(to int64, rule uint32) (out []verdict) {
@@ -246,6 +266,9 @@ func (o *oracle) observe(at int64, h *observation.Hit, status int32, rule uint32
 	if o.rule.Type.Steps() && h.Steps == 0 {
 		return nil
 	}
+	if !o.admits(at) {
+		return nil
+	}
 	before, _ := o.window(at)
 	was := o.holds(at, before)
 	if !was {
@@ -302,6 +325,12 @@ func randomRule(r *rand.Rand, i, kind int) observation.Rule {
 	}
 	if ru.Type.Measures() && r.IntN(3) == 0 {
 		n += 0.5
+	}
+	if ru.Type.Measures() && r.IntN(3) == 0 {
+		ru.Least = r.IntN(6)
+	}
+	if ru.Type.Measures() && r.IntN(3) == 0 {
+		ru.Newest = 1 + r.IntN(12)
 	}
 	switch r.IntN(9) {
 	case 0:
@@ -381,6 +410,7 @@ func oracleSequence(t *testing.T, seed uint64, judged []int) {
 	if r.IntN(3) == 0 {
 		shareWindow(r, plan)
 	}
+	guardSome(r, plan)
 	kept := 1 + r.IntN(12)
 	entities := 1 + r.IntN(2)
 	naive := make([][]oracle, entities)
@@ -388,6 +418,9 @@ func oracleSequence(t *testing.T, seed uint64, judged []int) {
 		naive[e] = make([]oracle, len(plan.Rules))
 		for i := range naive[e] {
 			naive[e][i].rule, naive[e][i].kept = &plan.Rules[i], kept
+			if w := plan.Rules[i].Guard.While; len(w) > 0 {
+				naive[e][i].while = &naive[e][w[0]]
+			}
 		}
 		for _, k := range kinds {
 			judged[k]++
@@ -422,6 +455,10 @@ func oracleSequence(t *testing.T, seed uint64, judged []int) {
 		status := []int32{200, 304, 401, 403, 404, 410, 500}[r.IntN(7)]
 		batch.Records[0].Card.Status = status
 		batch.Records[0].Card.Sum()
+		mark := len(hits) > 0 && r.IntN(4) == 0
+		if mark {
+			batch.Obs[0].Mark = true
+		}
 		for x := range naive {
 			for i := range naive[x] {
 				want = append(want, naive[x][i].expire(now, uint32(i))...)
@@ -434,6 +471,11 @@ func oracleSequence(t *testing.T, seed uint64, judged []int) {
 				continue
 			}
 			want = append(want, naive[who][h.Rule].observe(now, h, status, h.Rule)...)
+		}
+		if mark && !late {
+			for i := range naive[who] {
+				naive[who][i].marks = append(naive[who][i].marks, now)
+			}
 		}
 		out.Reset()
 		e.Advance(now, &out)
@@ -457,6 +499,26 @@ func oracleSequence(t *testing.T, seed uint64, judged []int) {
 	slices.SortStableFunc(got, order)
 	if !slices.Equal(want, got) {
 		t.Errorf("seed %d, keeping %d, rules %+v (-oracle +engine):\n%s", seed, kept, plan.Rules, cmp.Diff(want, got))
+	}
+}
+
+// guardSome lets some rules count only a part of what hits them.
+func guardSome(r *rand.Rand, plan *observation.Plan) {
+	for i := range plan.Rules {
+		ru := &plan.Rules[i]
+		if ru.Feed != "" || ru.Plain {
+			continue // rules that share a window have the same guard, see sigma
+		}
+		switch r.IntN(6) {
+		case 0:
+			ru.Guard.Unless = true
+		case 1:
+			ru.Guard.After = true
+		case 2:
+			if i > 0 {
+				ru.Guard.While = []uint32{uint32(r.IntN(i))}
+			}
+		}
 	}
 }
 

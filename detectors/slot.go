@@ -307,7 +307,7 @@ func (e *Engine) maybeSweep(s *slot) {
 		for id := l.head; id != 0; {
 			ent := e.entities.at(id)
 			next := ent.next
-			if e.score(s, ent) == 0 {
+			if e.score(s, ent) == 0 && !e.keepsMark(s, ent) {
 				e.remove(s, id, false)
 				e.stats.Swept++
 			}

@@ -64,6 +64,9 @@ func (e *Engine) hit(t *touch, h *observation.Hit, out *Findings) {
 		return
 	}
 	now := t.rec.Window
+	if r.guarded && !e.admits(t, r, now) {
+		return
+	}
 	v := view{s: t.s, ent: t.ent, id: e.windowOf(t.id, t.ent, h.Rule), r: r}
 	w := e.window(v.id)
 	v.w = w
@@ -108,7 +111,7 @@ func (e *Engine) truth(v view, now int64) uint32 {
 	if v.r.least != 0 {
 		return e.reached(v, now)
 	}
-	if n, ok := v.r.typ.number(e, v, now); ok && v.r.holds(n) {
+	if n, ok := v.r.typ.number(e, v, now); ok && v.w.total >= uint32(v.r.Least) && v.r.holds(n) {
 		return 1
 	}
 	return 0
@@ -322,6 +325,7 @@ func (e *Engine) grow(out *Findings, v view, index uint32, t *touch, h *observat
 	_, number := e.part(v, e.rules[index].span)
 	it := observation.Item{Time: t.rec.Window, N: h.N, Ref: t.ref, Card: t.rec.Card}
 	v.r.typ.tell(e, e.nodes.at(added), &it)
+	it.Aside = v.r.aside(it.Number)
 	f := e.finding(v, index, t.key, t.o.Values)
 	f.Late, f.Number, f.Items = t.rec.Late, int64(number), append(out.items(1), it)
 	out.List = append(out.List, f)
@@ -339,7 +343,7 @@ func (e *Engine) finding(v view, index uint32, key observation.Key, values strin
 	if len(v.s.warm) > 0 {
 		f.Warming = v.s.warms(v.w, r, index, key.Time)
 	}
-	if !r.Type.Counts() {
+	if !r.Type.Counts() && r.Newest == 0 {
 		f.Capped = v.w.lost != 0 && int64(v.w.lost) > key.Time-r.Timespan
 	}
 	return f
@@ -355,6 +359,7 @@ func (e *Engine) item(v view, nd *node, bit uint32) observation.Item {
 	}
 	it.Card.Client = e.clientOf(v.ent, nd)
 	v.r.typ.tell(e, nd, &it)
+	it.Aside = v.r.aside(it.Number)
 	return it
 }
 

@@ -85,7 +85,7 @@ func NewDeriver(o DeriveOptions) (*Deriver, error) {
 	return d, nil
 }
 
-// Derive fills Client, ClientSource, ClientGroup, Route, ObjectID, Login,
+// Derive fills Client, ClientSource, ClientGroup, Route, ObjectID, Login, Action,
 // Outcome, Account and Principal of ev. Principal stays empty where it would
 // be the client's address; Event.Text gives that. need names the derived
 // fields that some rule asks for: those whose making costs something and that
@@ -152,11 +152,11 @@ func (d *Deriver) deriveRoute(ev *Event, path string, need FieldSet) {
 }
 
 func (d *Deriver) deriveLogin(ev *Event, path string) {
-	ev.Login = false
+	ev.Login, ev.Action = false, ActionNone
 	if path != "" {
 		if d.cache != nil {
 			if i := d.cache.find(ev.Method, path, d.search); i >= 0 {
-				ev.Login = true
+				ev.Login, ev.Action = true, d.logins[i].action
 				ev.Outcome = d.logins[i].outcome(ev.Status)
 				return
 			}
@@ -164,7 +164,7 @@ func (d *Deriver) deriveLogin(ev *Event, path string) {
 		if d.words && ev.Method == "POST" {
 			// A server that takes no POST there has no login there.
 			if kind := loginWords(path, ev.Host); kind != loginNone && ev.Status != 405 && ev.Status != 501 {
-				ev.Login = true
+				ev.Login, ev.Action = true, kind.action()
 				ev.Outcome = kind.outcome(ev.Status)
 				return
 			}

@@ -63,7 +63,8 @@ type Event struct {
 	ObjectID    string // the value in the route's last slot
 	Principal   string // key, consumer or user; "" where it is the client's address, which Text gives
 	Account     string // the account that a login was tried for
-	Login       bool   // the request is a login attempt
+	Login       bool   // the request is a login attempt, in the wide sense of Action
+	Action      Action // which kind of attempt
 	Outcome     Outcome
 	AttackClass []string     // kinds of attack found in the request, see DeriveOptions.Classify; not to be kept
 	ClientGroup netip.Prefix // the address itself for IPv4, its /64 for IPv6
@@ -125,4 +126,47 @@ const (
 // String returns the name used in auth.outcome.
 func (o Outcome) String() string {
 	return [...]string{"none", "success", "failure", "denied", "unknown"}[o]
+}
+
+// Failed gives the outcome as a number whose mean is the share of failures: 1
+// for a failure, 0 for a success. Others have none.
+func (o Outcome) Failed() (n int64, ok bool) {
+	switch o {
+	case OutcomeFailure:
+		return 1, true
+	case OutcomeSuccess:
+		return 0, true
+	default:
+		return 0, false
+	}
+}
+
+// Action is what a request with Event.Login asks for.
+type Action uint8
+
+// The values of auth.action.
+const (
+	ActionNone     Action = iota
+	ActionLogin           // to be let in with a password, a code or a grant
+	ActionReset           // a new password
+	ActionRegister        // an account
+)
+
+// String returns the name used in auth.action, "" for ActionNone.
+func (a Action) String() string {
+	return [...]string{"", "login", "reset", "register"}[a]
+}
+
+// ParseAction reads the name of an action; "" is ActionLogin.
+func ParseAction(s string) (Action, bool) {
+	switch s {
+	case "", "login":
+		return ActionLogin, true
+	case "reset":
+		return ActionReset, true
+	case "register":
+		return ActionRegister, true
+	default:
+		return ActionNone, false
+	}
 }

@@ -49,6 +49,8 @@ const (
 	FieldAccount
 	FieldLogin
 	FieldOutcome
+	FieldAuthAction
+	FieldAuthFailed
 	FieldAttackClass
 	FieldAttackOutcome
 	FieldMessageKey
@@ -108,6 +110,8 @@ var table = [fieldCount]row{
 	FieldAccount:         {"auth.account", KindText},
 	FieldLogin:           {"auth.login", KindText}, // "true" or "false"
 	FieldOutcome:         {"auth.outcome", KindText},
+	FieldAuthAction:      {"auth.action", KindText},    // login, reset or register, of requests with auth.login
+	FieldAuthFailed:      {"auth.failed", KindNumber},  // 1 for auth.outcome failure, 0 for success: its mean is a share
 	FieldAttackClass:     {"attack.class", KindText},   // a list: one value has to match
 	FieldAttackOutcome:   {"attack.outcome", KindText}, // of a request with an attack.class
 	FieldMessageKey:      {"messaging.kafka.message.key", KindText},
@@ -242,6 +246,8 @@ func (e *Event) Text(f Field) (string, bool) {
 		s = e.Account
 	case FieldLogin:
 		return yes(e.Login), true
+	case FieldAuthAction:
+		s = e.Action.String()
 	case FieldMessageKey:
 		s = e.MessageKey
 	case FieldDestination:
@@ -310,6 +316,8 @@ func (e *Event) Number(f Field) (int64, bool) {
 		return e.Duration, e.Duration >= 0
 	case FieldDurationMS:
 		return e.Duration / 1e6, e.Duration >= 0
+	case FieldAuthFailed:
+		return e.Outcome.Failed()
 	default:
 		return 0, false
 	}

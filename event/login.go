@@ -21,6 +21,8 @@ type LoginRule struct {
 	// success; 400, 401, 403, 422 and 429 are failure.
 	Success []string
 	Failure []string
+	// Action says what is attempted: "login", "reset" or "register". "" means login.
+	Action string
 }
 
 type loginRule struct {
@@ -28,6 +30,7 @@ type loginRule struct {
 	path    *regexp.Regexp
 	success statusSet
 	failure statusSet
+	action  Action
 }
 
 func compileLogin(r LoginRule) (loginRule, error) {
@@ -47,6 +50,10 @@ func compileLogin(r LoginRule) (loginRule, error) {
 	}
 	if c.failure, err = parseStatuses(r.Failure); err != nil {
 		return c, fmt.Errorf("failure of login rule %q: %w", r.Path, err)
+	}
+	var known bool
+	if c.action, known = ParseAction(r.Action); !known {
+		return c, fmt.Errorf("action of login rule %q: %q is none; write login, reset or register", r.Path, r.Action)
 	}
 	if c.success.empty() {
 		c.success.addRange(200, 299)
@@ -123,6 +130,19 @@ const (
 	loginReset              // asks for a new password: an unknown account answers 404
 	loginRegister           // an account that exists answers 409
 )
+
+func (k loginKind) action() Action {
+	switch k {
+	case loginNone:
+		return ActionNone
+	case loginReset:
+		return ActionReset
+	case loginRegister:
+		return ActionRegister
+	default:
+		return ActionLogin
+	}
+}
 
 // maxLoginPath bounds the work on hostile paths, in bytes.
 const maxLoginPath = 512

@@ -8,7 +8,7 @@ import (
 )
 
 // codecVersion begins every encoded batch.
-const codecVersion = 1
+const codecVersion = 2
 
 var errCodec = errors.New("encoded observations are damaged")
 
@@ -66,7 +66,11 @@ func appendCard(dst []byte, c *Card) []byte {
 }
 
 func (b *Batch) appendObservation(dst []byte, o *Observation) []byte {
-	dst = binary.AppendUvarint(dst, uint64(o.Kind))
+	kind := uint64(o.Kind) << 1
+	if o.Mark {
+		kind |= 1
+	}
+	dst = binary.AppendUvarint(dst, kind)
 	dst = binary.LittleEndian.AppendUint64(dst, o.Hash)
 	dst = AppendText(dst, o.Values)
 	dst = binary.AppendUvarint(dst, uint64(o.Count))
@@ -207,10 +211,10 @@ func (d *decoder) card(b *Batch, c *Card) {
 
 func (d *decoder) observation(b *Batch) {
 	kind := d.uvarint()
-	if kind > math.MaxUint16 {
+	if kind>>1 > math.MaxUint16 {
 		d.fail()
 	}
-	o := Observation{Kind: uint16(kind), Hash: d.uint64(), Values: b.KeepBytes(d.bytes()), First: uint32(len(b.Hits))}
+	o := Observation{Kind: uint16(kind >> 1), Mark: kind&1 != 0, Hash: d.uint64(), Values: b.KeepBytes(d.bytes()), First: uint32(len(b.Hits))}
 	o.Count = uint32(d.count(19))
 	for range o.Count {
 		b.Hits = append(b.Hits, Hit{Rule: d.uint32(), N: d.uint32(), Hash: d.uint64(), Value: b.KeepBytes(d.bytes()), Number: math.Float64frombits(d.uint64()), Steps: d.uvarint()})

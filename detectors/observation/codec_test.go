@@ -29,7 +29,7 @@ func sample(r *rand.Rand, n int) *Batch {
 		rec.Card.Sum()
 		offset = rec.End
 		for range rec.Count {
-			o := Observation{Kind: uint16(r.IntN(4)), Hash: r.Uint64(), Values: b.Keep(text()), First: uint32(len(b.Hits)), Count: uint32(1 + r.IntN(3))}
+			o := Observation{Kind: uint16(r.IntN(4)), Mark: r.IntN(2) == 0, Hash: r.Uint64(), Values: b.Keep(text()), First: uint32(len(b.Hits)), Count: uint32(1 + r.IntN(3))}
 			for range o.Count {
 				b.Hits = append(b.Hits, Hit{Rule: r.Uint32(), N: 1 + r.Uint32N(9), Hash: r.Uint64(), Value: b.Keep(text()), Number: r.Float64()})
 			}

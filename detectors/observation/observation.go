@@ -52,7 +52,7 @@ type Card struct {
 	Method    string
 	Route     string
 	Status    int32
-	Outcome   uint8 // event.Outcome
+	Outcome   uint8 // OutcomeSuccess, OutcomeFailure, or another event.Outcome
 	Bytes     int64 // response body, -1 unknown
 	// Digest is the hash of everything but Client and Bytes, set by Sum.
 	Digest uint64
@@ -126,8 +126,11 @@ type Observation struct {
 	Kind   uint16 // index into Plan.Kinds
 	Hash   uint64 // see Kind.Hash
 	Values string // the entity's encoded values, see AppendText and AppendAddr
-	First  uint32 // index of the first hit
-	Count  uint32 // number of hits
+	// Mark notes the time at the entity for guards, after the hits were judged. An
+	// observation may have a mark and no hits.
+	Mark  bool
+	First uint32 // index of the first hit
+	Count uint32 // number of hits
 }
 
 // Batch holds the observations of consecutive records of one source.

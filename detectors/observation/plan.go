@@ -149,6 +149,15 @@ type Rule struct {
 	// Walk is what an IDWalk looks for in the ids; nil for other types.
 	Walk *Walk
 
+	// Least is how many values a type that measures needs before it is judged: a
+	// mean of three says little. 0 means one.
+	Least int
+	// Newest bounds the values that a type that measures keeps, and is judged by, to
+	// the newest so many of the timespan. 0 means MaxKept.
+	Newest int
+	// Guard says which of its observations count.
+	Guard Guard
+
 	// Feed names what events the rule counts and how: rules of depth 1 with the
 	// same Feed get the same hits for the same entities, always together. If
 	// their type is the same they can share one window, see Shares. "" shares none.
@@ -170,6 +179,20 @@ type Rule struct {
 	ValueField string
 }
 
+// Guard lets an observation count for a rule depending on what else is known
+// of the same entity at that moment. The zero value lets all of them count.
+type Guard struct {
+	// Unless: only while the entity has no mark within the rule's timespan before,
+	// see Observation.Mark. After: only while it has one. At depth 1 alone.
+	Unless, After bool
+	// While are rules of the same Kind, with smaller indexes, whose conditions have
+	// to be true. They are all of depth 1, or all of greater depth, like the rule.
+	While []uint32
+}
+
+// Any reports whether there is anything to ask.
+func (g *Guard) Any() bool { return g.Unless || g.After || len(g.While) > 0 }
+
 // MaxSteps bounds the rules of a temporal correlation: bits of Hit.Steps.
 const MaxSteps = 64
 
@@ -190,6 +213,8 @@ func (r *Rule) Keep() int {
 		return MaxEvidence
 	case r.Type == IDWalk:
 		return max(r.needs(), MaxEvidence)
+	case !r.Type.Counts() && r.Newest > 0:
+		return min(r.Newest, MaxKept)
 	case !r.Type.Counts():
 		return MaxKept
 	}
@@ -294,6 +319,12 @@ func (p *Plan) Identity(rule int) uint64 {
 	h := xxhash.New()
 	_, _ = fmt.Fprintf(h, "%s\x00%d\x00%q\x00%d\x00%t\x00%q\x00%q\x00%t\x00%q", r.ID, r.Type, p.Kinds[r.Kind].Fields, r.Timespan, r.Depth > 1,
 		r.Steps, r.ValueField, r.Type == ValuePercentile && r.Percentile == 0, r.Reads)
+	if r.Guard.Any() {
+		_, _ = fmt.Fprintf(h, "\x00%t\x00%t", r.Guard.Unless, r.Guard.After)
+		for _, w := range r.Guard.While {
+			_, _ = fmt.Fprintf(h, "\x00%q", p.Rules[w].ID)
+		}
+	}
 	return h.Sum64()
 }
 
@@ -332,10 +363,13 @@ type Item struct {
 	N       uint32
 	Counted bool // an earlier finding of this window already told of it
 	Ref     Ref
-	Card    Card
-	Value   string // the value, for value_count and ranks
-	Number  float64
-	Steps   uint64 // bits of the steps that the event is one of
+	// Aside: its number is below the bound that a mean is above, so it speaks for
+	// the other side and accuses nobody.
+	Aside  bool
+	Card   Card
+	Value  string // the value, for value_count and ranks
+	Number float64
+	Steps  uint64 // bits of the steps that the event is one of
 }
 
 // cardFields are the fields that a finding has besides those of its entity:
@@ -346,6 +380,7 @@ var cardFields = map[string]func(*Card) (string, bool){
 	"auth.account":              func(c *Card) (string, bool) { return c.Account, c.Account != "" },
 	"http.request.method":       func(c *Card) (string, bool) { return c.Method, c.Method != "" },
 	"http.route":                func(c *Card) (string, bool) { return c.Route, c.Route != "" },
+	"auth.failed":               authFailed,
 	"http.response.status_code": func(c *Card) (string, bool) { return fmt.Sprint(c.Status), c.Status != 0 },
 }
 
@@ -363,4 +398,24 @@ func CardField(c *Card, name string) (string, bool) {
 func HasCardField(name string) bool {
 	_, ok := cardFields[name]
 	return ok
+}
+
+// What Card.Outcome says of an attempt that ended; the numbers are those of
+// event.Outcome.
+const (
+	OutcomeSuccess = 1
+	OutcomeFailure = 2
+)
+
+// authFailed is 1 for a failed attempt to log in and 0 for a good one, so that
+// the mean over firings is the share of failures.
+func authFailed(c *Card) (string, bool) {
+	switch c.Outcome {
+	case OutcomeFailure:
+		return "1", true
+	case OutcomeSuccess:
+		return "0", true
+	default:
+		return "", false
+	}
 }

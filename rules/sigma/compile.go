@@ -40,7 +40,7 @@ func (s *Set) Compile(o CompileOptions) (*Index, []Problem) {
 		set: s, o: o, b: newBuilder(), out: map[*Rule]bool{}, bad: map[*Rule]bool{}, x: &Index{plan: &observation.Plan{}, ipv6Whole: o.IPv6Whole, tuned: map[string][]Change{}},
 		now:   map[*Rule]*Rule{},
 		later: map[*Rule]bool{},
-		kinds: map[string]uint16{}, meanings: map[string]meaning{}, planned: map[*Rule]uint32{}, detOf: map[*Rule]int{},
+		kinds: map[string]uint16{}, meanings: map[string]meaning{}, planned: map[*Rule]uint32{}, detOf: map[*Rule]int{}, marks: map[uint16]*Rule{},
 	}
 	c.code.b = c.b
 	c.tune()
@@ -77,6 +77,7 @@ type compiler struct {
 	meanings map[string]meaning // what each alias means
 	planned  map[*Rule]uint32   // index into Plan.Rules
 	detOf    map[*Rule]int      // index into Index.dets
+	marks    map[uint16]*Rule   // by kind: the detection that marks its entities
 	depth    map[*Rule]int
 }
 
@@ -159,6 +160,10 @@ func (c *compiler) correlations() {
 			consumed[in] = true
 			generated[in] = generated[in] || r.corr.generate
 		}
+		for _, x := range r.corr.guard.refs() {
+			consumed[x] = true
+			generated[x] = generated[x] || r.corr.generate
+		}
 	}
 	for _, r := range c.levels() {
 		p := c.planCorrelation(r)
@@ -233,7 +238,7 @@ func (c *compiler) plain(d *det) {
 
 // inputsLoad refuses a correlation one of whose inputs was refused.
 func (c *compiler) inputsLoad(r *Rule, p *problems) {
-	for _, in := range r.corr.inputs {
+	for _, in := range append(slices.Clone(r.corr.inputs), r.corr.guard.refs()...) {
 		if c.bad[in] {
 			p.refuse(r.corr.where, in.ID, "mend that rule first", "the rule %q is refused itself, see %s:%d", in.ID, in.File, in.Line)
 		}
@@ -279,6 +284,14 @@ func (c *compiler) levels() []*Rule {
 			p := &problems{rule: r.ID}
 			p.warn(r.corr.where, in.ID, fmt.Sprintf("disable it too, or take %q out of its rules", in.ID),
 				"the rule waits for %q, which is left out, so it can never fire and is left out too", in.ID)
+			c.problems = append(c.problems, p.list...)
+			return 0
+		}
+		if in := c.lostGuard(r); in != nil && any {
+			c.depth[r], c.out[r] = 0, true
+			p := &problems{rule: r.ID}
+			p.warn(r.corr.guard.where, in.ID, fmt.Sprintf("disable it too, or take %q out of it", in.ID),
+				"which of its events count depends on %q, which is left out, so the rule is left out too", in.ID)
 			c.problems = append(c.problems, p.list...)
 			return 0
 		}

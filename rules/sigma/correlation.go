@@ -31,6 +31,7 @@ type correlationSpec struct {
 	timespan time.Duration
 	bounds   []observation.Bound
 	generate bool
+	guard    guardSpec
 	where    place
 
 	spanWhere       place

@@ -113,6 +113,7 @@ type Rule struct {
 	cond  *node            // detections and filters
 	corr  *correlationSpec // correlations
 	only  *filterSpec      // filters
+	guard guardSpec        // correlations; corr has it too once it is checked
 	order int              // place in the set
 }
 
@@ -242,6 +243,7 @@ func parseDocument(file string, root *yaml.Node, p *problems) *Rule {
 			r.filter(file, get(root, "filter"), tax, p)
 		}
 	}
+	r.checkGuard(p)
 	if p.refused {
 		return nil
 	}

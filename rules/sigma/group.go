@@ -83,8 +83,15 @@ func (c *compiler) overEvents(r *Rule, p *problems) {
 	for _, s := range spec.steps {
 		pr.Steps = append(pr.Steps, s.ID)
 	}
+	if c.guard(r, spec, &pr, p); p.refused {
+		return
+	}
 	id := c.add(r, pr)
 	c.x.plan.Rules[id].Feed = c.feed(id, spec, ins, cols, vals)
+	if pr.Guard.Any() {
+		// Rules share a window only where the same events count.
+		c.x.plan.Rules[id].Feed += fmt.Sprintf(" %+v %d", pr.Guard, pr.Timespan)
+	}
 }
 
 // columnNames returns a group-by list in the order of its names: equal lists
@@ -345,6 +352,9 @@ func (c *compiler) overFindings(r *Rule, p *problems) {
 		}
 	}
 	pr.Kind = c.kind(names, address, mean.String())
+	if c.guard(r, spec, &pr, p); p.refused {
+		return
+	}
 	c.add(r, pr)
 }
 
@@ -407,7 +417,8 @@ func (c *compiler) single(r *Rule, spec *correlationSpec, in *Rule, p *problems)
 func (c *correlationSpec) measuresFirings() bool {
 	switch c.typ {
 	case observation.ValueSum, observation.ValueAvg:
-		return true
+		src, ok := lookupSource(c.fields[0].name, taxWebserver)
+		return !ok || src != fieldSource(event.FieldAuthFailed) // which is a share, and carried
 	case observation.ValuePercentile:
 		if len(c.fields) == 1 {
 			src, ok := lookupSource(c.fields[0].name, taxWebserver)

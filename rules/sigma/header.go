@@ -80,7 +80,9 @@ func statuses() []string {
 }
 
 // ownKeys are the settings under the key gatewatch.
-func ownKeys() []string { return []string{"family", "resolve_after", "tests"} }
+func ownKeys() []string {
+	return append([]string{"family", "resolve_after", "tests"}, guardKeys()...)
+}
 
 // own reads the settings under the key gatewatch.
 func (r *Rule) own(file string, n *yaml.Node, p *problems) {
@@ -111,6 +113,8 @@ func (r *Rule) own(file string, n *yaml.Node, p *problems) {
 			if kv.value.Kind != yaml.SequenceNode {
 				p.refuse(at(file, kv.value), kv.value.Value, "write a list of cases, see docs/rule-tests.md", "tests must be a list")
 			}
+		case "unless", "after", "while", "at_least", "newest":
+			r.setGuard(file, kv, p)
 		default:
 			p.refuse(at(file, kv.key), kv.key.Value, didYouMean(kv.key.Value, known, "write one of: "+strings.Join(known, ", ")),
 				"unknown key %q under gatewatch", kv.key.Value)

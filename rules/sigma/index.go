@@ -54,6 +54,7 @@ type sink struct {
 	measures bool
 	// several: the kind's entity is read in more than one way.
 	several bool
+	mark    bool   // of no rule: it marks the entity, see observation.Guard
 	steps   uint64 // of a temporal rule: the bit of this detection
 }
 

@@ -105,6 +105,7 @@ func (s *Set) linkCorrelation(r *Rule, p *problems) {
 		p.refuse(c.where, "", "wrap the detections in an event_count of their own with gte: 1",
 			"%s takes detections or correlations, not both: it would count matches and firings as if they were the same", c.typeName())
 	}
+	s.linkGuard(r, p)
 	slices.SortFunc(c.inputs, func(a, b *Rule) int { return cmp.Compare(a.order, b.order) })
 	for _, a := range c.aliases {
 		for _, f := range a.fields {

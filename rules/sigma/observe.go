@@ -2,6 +2,7 @@ package sigma
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"gatewatch/detectors/observation"
@@ -17,6 +18,10 @@ type hit struct {
 	number        float64
 	steps         uint64
 }
+
+// markRule stands in the place of a rule in a hit that only marks its entity.
+// It sorts behind all rules.
+const markRule = math.MaxUint32
 
 // order sorts hits by kind, entity and rule.
 func (h *hit) order() uint64 { return uint64(h.kind)<<48 | uint64(h.variant)<<32 | uint64(h.rule) }
@@ -52,6 +57,10 @@ func (m *Matcher) observe(ev *event.Event, b *observation.Batch) {
 		}
 		for ; i < len(m.hits) && m.hits[i].kind == kind && m.hits[i].variant == variant; i++ {
 			h := &m.hits[i]
+			if h.rule == markRule {
+				o.Mark = true
+				continue
+			}
 			b.Hits = append(b.Hits, observation.Hit{Rule: h.rule, N: 1, Hash: h.hash, Value: h.value, Number: h.number, Steps: h.steps})
 			o.Count++
 		}
@@ -62,6 +71,20 @@ func (m *Matcher) observe(ev *event.Event, b *observation.Batch) {
 // sink counts the event for one rule: once for each entity that it gives,
 // however many of the rule's detections it matches.
 func (m *Matcher) sink(ev *event.Event, b *observation.Batch, s *sink) {
+	if s.mark {
+		e := &m.entities[s.variant]
+		if e.epoch != m.epoch {
+			m.entity(ev, e, &m.x.variants[s.variant])
+		}
+		if e.present {
+			h := hit{kind: s.kind, variant: s.variant, rule: markRule}
+			if s.several {
+				h.variant = m.sameEntity(ev, s.kind, s.variant)
+			}
+			m.hits = append(m.hits, h)
+		}
+		return
+	}
 	// Only aliases give a rule several entities, only steps add to a hit.
 	if m.ruleSeen[s.rule] == m.epoch && !s.several && s.steps == 0 {
 		return
