@@ -14,7 +14,9 @@ import (
 	"gatewatch/collectors"
 	"gatewatch/collectors/format"
 	"gatewatch/config"
+	"gatewatch/detectors/injection"
 	"gatewatch/event"
+	"gatewatch/pipeline"
 	"gatewatch/rules/sigma"
 
 	"github.com/spf13/cobra"
@@ -95,7 +97,7 @@ func (a *app) newExplainer(c *config.Config, x *sigma.Index, o format.Options, o
 	if err != nil {
 		return nil, err
 	}
-	deriver, err := event.NewDeriver(c.Derive())
+	deriver, err := event.NewDeriver(pipeline.WithAttacks(c.Derive()))
 	if err != nil {
 		return nil, err
 	}
@@ -291,6 +293,9 @@ func (e *explainer) appendText(b []byte, file string, line int64, text []byte, m
 		return append(b, '\n')
 	}
 	b = e.appendFields(b)
+	if len(e.event.AttackClass) > 0 {
+		b = appendAttacks(b, pipeline.ExplainAttacks(&e.event))
+	}
 	for _, m := range matches {
 		note := ""
 		if !m.Alerting {
@@ -305,6 +310,19 @@ func (e *explainer) appendText(b []byte, file string, line int64, text []byte, m
 			b = append(b, clip(escape(f.String()), tableWidth-23)...)
 			b = append(b, '\n')
 		}
+	}
+	return b
+}
+
+// appendAttacks prints where each kind of attack was found, and in which text
+// once it was decoded.
+func appendAttacks(b []byte, list []injection.Finding) []byte {
+	for _, f := range list {
+		at := f.Where.String()
+		if f.Name != "" {
+			at += " " + escape(f.Name)
+		}
+		b = fmt.Appendf(b, "    attack   %-8s  %s\n", f.Class, clip(at+": "+escape(f.Text), tableWidth-23))
 	}
 	return b
 }

@@ -295,6 +295,9 @@ func (u *address) twoFaced(t, once []byte) bool {
 		return false
 	}
 	if u.scheme == "" {
+		if !hostLike(t[min(u.slashes, len(t)):]) || u.slashes == 2 && u.at == 0 && static(u.rest) {
+			return false
+		}
 		return len(u.host) > 0 && (bytes.IndexByte(u.host, '.') > 0 || u.slashes > 2 || bytes.IndexByte(t, '\\') >= 0) || u.slashes > 2 || u.at > 0
 	}
 	switch {
@@ -316,6 +319,14 @@ func (u *address) twoFaced(t, once []byte) bool {
 	}
 	// characters in the host that are folded to a dot, a slash or letters
 	return !bytes.Equal(bytes.ToLower(once[:min(len(once), 40)]), t[:min(len(t), 40)]) && look(once[:min(len(once), 40)])&high != 0
+}
+
+// static reports whether a path is that of a picture, a style or a script, which
+// pages name without the scheme so that they load by either.
+func static(path []byte) bool {
+	path, _, _ = bytes.Cut(path, []byte("?"))
+	k := bytes.LastIndexByte(path, '.')
+	return k > 0 && inList([]string{"png", "jpg", "jpeg", "gif", "svg", "webp", "avif", "ico", "css", "js", "mjs", "woff", "woff2", "mp4", "webm", "pdf"}, path[k+1:])
 }
 
 // remoteCode reports whether the address asks for a script, or cuts off what an
@@ -351,7 +362,7 @@ func oddRedirect(t, once []byte) bool {
 	slashes := bytes.Count(lead, []byte("/")) + bytes.Count(lead, []byte("\\"))
 	odd := slashes > 1 || bytes.IndexByte(lead, '\\') >= 0 && slashes > 0 || slashes > 0 && look(lead)&(control|space|semicolon) != 0
 	if odd && hostLike(rest) {
-		return true
+		return string(lead) != "//" || !static(rest)
 	}
 	if slashes > 0 && hasPrefixAny(rest, "http:", "https:", "javascript:", "http%", "https%") {
 		return true

@@ -45,7 +45,7 @@ func (a *Analyzer) analyze(r *Request) Set {
 // agent judges a user agent. Those of browsers have brackets, semicolons and
 // commas; what an attack in one needs is more than that.
 func (a *Analyzer) agent(s string) bool {
-	if look(s)&(quote|angle|curly|dollar|control|pipe|percent|backslash) == 0 && vocabulary.find(bytesOf(s))&(aboutFiles|aboutShell) == 0 {
+	if look(s)&(quote|angle|curly|dollar|control|pipe|percent|backslash) == 0 && vocabulary.find(bytesOf(s))&(aboutFiles|aboutShell) == 0 && s[0] != ';' {
 		return false
 	}
 	a.where, a.name = InAgent, ""
@@ -62,7 +62,7 @@ func (a *Analyzer) value(p string) bool {
 }
 
 func (a *Analyzer) refererAll(s string) bool {
-	if look(s)&(strange|percent) == 0 {
+	if look(s)&(strange|percent|space) == 0 && strings.Contains(s, "://") {
 		return false
 	}
 	a.referer(cut(s))
@@ -119,6 +119,7 @@ func (a *Analyzer) query(q string) (suspect bool) {
 			suspect = true
 			a.where, a.name = InQuery, name
 			a.judge(name, true)
+			a.pair(string(a.once), value)
 		}
 		if value == "" {
 			continue
@@ -150,6 +151,10 @@ func suspectRaw(s string, m mask) bool {
 // normal in addresses.
 func (a *Analyzer) referer(s string) {
 	a.where, a.name = InReferer, ""
+	if !strings.Contains(s, "://") && s[0] != '/' || strings.Contains(s, " ") {
+		a.judge(s, false) // no address at all
+		return
+	}
 	_, q, ok := strings.Cut(s, "?")
 	if !ok {
 		if look(s)&(quote|angle|curly|dollar|control) != 0 || strings.Contains(s, "%") {
@@ -186,6 +191,9 @@ func (a *Analyzer) judge(s string, plus bool) {
 func (a *Analyzer) classes(s *subject) {
 	a.low = appendLower(a.low[:0], s.full)
 	s.low = a.low
+	if len(s.low) == 0 {
+		return
+	}
 	m := s.mask
 	if m&dollar != 0 && m&curly != 0 {
 		a.log4shell(s)
@@ -193,7 +201,7 @@ func (a *Analyzer) classes(s *subject) {
 	if m&control != 0 {
 		a.crlf(s)
 	}
-	if m&angle != 0 || s.where != InAgent && m&(quote|round|colon|backslash|square) != 0 {
+	if m&angle != 0 || (s.where != InAgent || m&(quote|equals) == quote|equals) && m&(quote|round|colon|backslash|square|hash) != 0 {
 		a.xss(s)
 	}
 	if m&angle != 0 || m&percent != 0 {
@@ -211,7 +219,7 @@ func (a *Analyzer) classes(s *subject) {
 	if m&(curly|angle|dollar|percent|square|at|star|hash) != 0 {
 		a.template(s)
 	}
-	if m&(pipe|semicolon|dollar|quote|control|round|angle|curly|backslash) != 0 || s.where == InQuery && m&space != 0 && m&(slash|dash|dot|percent|star) != 0 {
+	if m&(pipe|semicolon|dollar|quote|control|round|angle|curly|backslash) != 0 || s.where != InPath && m&space != 0 && m&(slash|dash|dot|percent|star) != 0 || m&curly == 0 && vocabulary.find(s.low)&aboutShell != 0 || has(s.low, "/??") {
 		a.command(s)
 	}
 	if s.where == InAgent && m&(quote|control) == 0 {

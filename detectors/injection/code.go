@@ -67,8 +67,11 @@ func php(s *subject) bool {
 		return true
 	}
 	if i := bytes.IndexByte(t, '$'); i >= 0 {
-		if hasAny(t, "$_get", "$_post", "$_request", "$_server", "$_cookie", "$_files", "$_session", "$_env", "$globals", "$http_raw_post_data", "$http_post", "$http_server_vars", "$php_self", "$argv", "$argc", "$php_errormsg", "$this->", "$_[", "$__", "$$", "$_=", "${_get", "${_") {
+		if hasAny(t, "$_get[", "$_post[", "$_request[", "$_server[", "$_cookie[", "$_files[", "$_session[", "$_env[", "$_get{", "$_post{", "$_request{", "=$_", "($_", "$globals", "$http_raw_post_data", "$http_post", "$http_server_vars", "$php_self", "$argv", "$argc", "$php_errormsg", "$this->", "$_[", "$$", "$_=", "${_get", "${_") {
 			return true
+		}
+		if k := bytes.Index(t, []byte("$__")); k >= 0 && k+3 < len(t) && !letter(t[k+3]) {
+			return true // names of nothing but underscores; $__interval is one of Grafana
 		}
 		if variableCall(t[i:]) {
 			return true
@@ -163,7 +166,7 @@ var phpFamilies = [...]string{
 	"json_encode", "json_decode", "ldap_", "libxml_", "lcg_", "localeconv", "mailparse_", "mb_", "mcrypt_", "mhash", "money_format", "move_uploaded", "msg_", "mt_rand", "mysql_", "mysqli_", "nl_langinfo", "ob_", "oci_", "odbc_", "opcache_", "openssl_", "parse_ini", "parse_str", "parse_url", "pcntl_", "pg_connect",
 	"php_", "posix_", "preg_", "print_r", "proc_", "pspell_", "readline_", "realpath_", "register_", "restore_", "runkit_", "scandir", "session_", "set_error", "set_include", "set_time", "shell_", "shm_", "shmop_", "show_source", "simplexml_", "snmp", "socket_", "sodium_", "spl_", "sqlite_", "str_contains", "str_getcsv", "str_ireplace", "str_pad",
 	"str_repeat", "str_replace", "str_rot13", "str_split", "str_word", "stream_", "strip_tags", "stripslashes", "strrev", "substr_", "symlink", "sys_get", "syslog", "tempnam", "tidy_", "token_", "trigger_error", "uksort", "unpack", "unserialize", "urldecode", "user_error", "utf8_", "var_", "variant_", "version_compare", "vfprintf", "vprintf", "vsprintf",
-	"wincache_", "wordwrap", "xml_", "xmlrpc_", "xmlwriter_", "yaml_", "zend_", "zip_open", "zlib_", "printf", "range", "substr", "touch", "symlink", "exec", "unpack",
+	"wincache_", "wordwrap", "xml_", "xmlrpc_", "xmlwriter_", "yaml_", "zend_", "zip_open", "zlib_", "symlink",
 }
 
 func phpFamily(name []byte) bool {
@@ -214,7 +217,7 @@ func variableCall(t []byte) bool {
 		for j < len(t) && (wordByte(t[j]) || t[j] == '{' || t[j] == '}' || t[j] == '$') {
 			j++
 		}
-		if j == i+1 || decimal(t[i+1]) {
+		if j == i+1 || decimal(t[i+1]) || j > i+3 && t[i+1] == '_' && t[i+2] == '_' && letter(t[i+3]) {
 			continue
 		}
 		for j < len(t) && (t[j] == '[' || blank(t[j])) {
@@ -256,6 +259,9 @@ var javaNames = [...]string{
 }
 
 func java(t []byte) bool {
+	if bytes.HasSuffix(t, []byte("exception")) || bytes.HasSuffix(t, []byte("error")) {
+		return false // what people search for
+	}
 	if bytes.HasPrefix(t, []byte("java.")) && len(t) > 8 && letter(t[5]) && bytes.IndexByte(t, ' ') < 0 || bytes.HasPrefix(t, []byte("processbuilder.")) {
 		return true
 	}
@@ -300,7 +306,17 @@ func otherCode(t []byte) bool {
 		"process.cwd", "global.root", "module.constructor", "process.version", "execsync", "spawnsync", ".spawn(", "fs.read", "fs.write", "globalthis.", "object.assign", "object.create", "object.defineprop", "object.setproto", "reflect.construct",
 		"__import__", "__class__", "__globals__", "__subclasses__", "__builtins__", "__mro__", "os.system", "os.popen", "subprocess.", "exec(compile", "process.start", "kernel.", "%x{", "%x(", "io.popen", "io.read", "file.open", "file.read", "erb.new", "binding.eval", "instance_eval", "class_eval", "method(:", ".send(", "open3.",
 		"process.detach", "dir.entries", "dir.glob", "`#{", "system(\"", "system('", "exec(\"", "exec('", "open(\"|", "open('|", "activesupport", "marshal.load", "yaml.load", "pty.spawn", "process.fork", "process.daemon", "@{[", "core::", "while(this)", "while(1)", "while(true)", "for(;;)", "new function", "function(){", "res.end(", "response.end(", "res.write", "!function", "(function", "=>{", "->{", "this.constructor", "sandbox", "vm.run",
-		"[constructor]", "[__proto__]", "[prototype]", "new buffer", "buffer.from(", "string.prototype", "eval(", "settimeout(", "setinterval(", "console.debug", "console.log(", "console.error(", "console.info(", "console.warn(", "console.trace(")
+		"[constructor]", "[__proto__]", "[prototype]", "new buffer", "buffer.from(", "string.prototype", "eval(", "settimeout(", "setinterval(", "console.debug") || called(t, "console.log(", "console.error(", "console.info(", "console.warn(", "console.trace(")
+}
+
+// called reports whether a call has something in its brackets.
+func called(t []byte, calls ...string) bool {
+	for _, c := range calls {
+		if i := bytes.Index(t, []byte(c)); i >= 0 && i+len(c) < len(t) && t[i+len(c)] != ')' {
+			return true
+		}
+	}
+	return false
 }
 
 // base64 unpacks a value that is text in base64 and judges what is inside.

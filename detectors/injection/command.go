@@ -15,21 +15,30 @@ func (a *Analyzer) command(s *subject) {
 		a.hit(Command, s.full)
 		return
 	}
-	if s.where == InAgent && s.mask&(dollar|quote|pipe|control) == 0 || s.where == InReferer && s.mask&(dollar|quote|pipe|control|semicolon) == 0 {
-		return
-	}
 	if len(t) > 4096 {
 		t = t[:4096]
 	}
-	if shell(t, s.where) {
+	if s.where == InAgent && s.mask&(dollar|quote|pipe|control) == 0 {
+		// Brackets and semicolons are those of browsers; what is left is an agent
+		// that is a command from its first byte on.
+		if t[0] == ';' && begins(t, len(t)-len(bytes.TrimLeft(t, "; ")), true) || begins(t, 0, false) {
+			a.hit(Command, s.full)
+		}
+		return
+	}
+	where := s.where
+	if where == InReferer && s.name != "" {
+		where = InPath // what somebody searched for elsewhere
+	}
+	if shell(t, where) {
 		a.hit(Command, s.full)
 		return
 	}
-	if s.mask&(backslash|dollar|quote) == 0 {
+	if s.mask&(backslash|dollar|quote|curly|angle) == 0 && bytes.IndexByte(t, '+') < 0 {
 		return
 	}
 	a.flat = unquoteShell(a.flat[:0], t)
-	if !bytes.Equal(a.flat, t) && shell(a.flat, s.where) {
+	if !bytes.Equal(a.flat, t) && shell(a.flat, where) {
 		a.hit(Command, s.full)
 	}
 }
@@ -54,6 +63,7 @@ func shellshock(t []byte) bool {
 
 // unquoteShell drops what a shell drops.
 func unquoteShell(dst, t []byte) []byte {
+	plus := bytes.IndexByte(t, ' ') < 0 // a blank that was encoded twice
 	for i := 0; i < len(t); i++ {
 		switch c := t[i]; {
 		case c == '\'' || c == '"':
@@ -86,13 +96,14 @@ func unquoteShell(dst, t []byte) []byte {
 				}
 				i += k
 				dst = append(dst, ' ')
-			case t[i+1] == '@' || t[i+1] == '*' || t[i+1] == '!':
+			case t[i+1] == '@' || t[i+1] == '*' || t[i+1] == '!' || (t[i+1] == '-' || t[i+1] == '?') && i > 0 && wordByte(t[i-1]):
 				i++
 			case t[i+1] == '\'' || t[i+1] == '"':
 				// $'...' : the quotes go as well
-			case i > 0 && letter(t[i-1]) && (decimal(t[i+1]) || t[i+1] == 'u'):
+			case i > 0 && letter(t[i-1]) && decimal(t[i+1]):
 				i++ // a variable that is empty
-				for i+1 < len(t) && wordByte(t[i+1]) && t[i] == 'u' {
+			case letter(t[i+1]) && !hasPrefixAny(t[i+1:], "path", "home", "shell", "env", "pwd", "user"):
+				for i+1 < len(t) && wordByte(t[i+1]) {
 					i++
 				}
 			case i > 0 && bytes.HasPrefix(rest, []byte("$()")):
@@ -102,11 +113,15 @@ func unquoteShell(dst, t []byte) []byte {
 			}
 		case c == '`' && i+1 < len(t) && t[i+1] == '`':
 			i++
-		case c == '{' && i+1 < len(t) && letter(t[i+1]) && bytes.IndexByte(t[i:], ',') > 0 && bytes.IndexByte(t[i:], '}') > bytes.IndexByte(t[i:], ','):
+		case c == '{' && i+1 < len(t) && (letter(t[i+1]) || t[i+1] == ',') && bytes.IndexByte(t[i:], ',') > 0 && bytes.IndexByte(t[i:], '}') > bytes.IndexByte(t[i:], ','):
 			// {cat,/etc/passwd}
 			k := i + bytes.IndexByte(t[i:], '}')
 			dst = append(dst, bytes.ReplaceAll(t[i+1:k], []byte(","), []byte(" "))...)
 			i = k
+		case c == '+' && plus:
+			dst = append(dst, ' ')
+		case (c == '<' || c == '>') && i > 0 && wordByte(t[i-1]) && bytes.HasPrefix(t[i+1:], []byte("()")):
+			i += 2 // pi<()ng
 		case c == '?' && i > 0 && (t[i-1] == '/' || letter(t[i-1])) && has(t, "/b"):
 			dst = append(dst, c)
 		default:
@@ -118,8 +133,17 @@ func unquoteShell(dst, t []byte) []byte {
 
 // shell looks at each place where a command can begin.
 func shell(t []byte, where Where) bool {
-	if where == InQuery && begins(t, len(t)-len(bytes.TrimLeft(t, " \t")), false) {
+	if len(t) == 0 {
+		return false
+	}
+	if where != InPath && begins(t, len(t)-len(bytes.TrimLeft(t, " \t")), false) || cmdlet(t) {
 		return true
+	}
+	if t[0] == '"' || t[0] == '\'' {
+		// the quote that the value stood in is closed
+		if v := bytes.TrimLeft(t[1:], " "); lone(v) || len(v) < len(t)-1 && begins(v, 0, false) {
+			return true
+		}
 	}
 	for i := range t {
 		c := t[i]
@@ -129,6 +153,13 @@ func shell(t []byte, where Where) bool {
 			sep = true
 		case '&':
 			sep = true
+		case '\\':
+			// a line break that was written as it is in a program
+			if i+1 < len(t) && t[i+1] == 'n' && (i == 0 || !wordByte(t[i-1])) {
+				if begins(t, i+2, true) {
+					return true
+				}
+			}
 		case '(':
 			sep = i > 0 && (t[i-1] == '$' || t[i-1] == '<' || t[i-1] == '>')
 			if !sep && i > 0 && (t[i-1] == ';' || t[i-1] == '|' || t[i-1] == '&' || t[i-1] == '`') {
@@ -141,6 +172,9 @@ func shell(t []byte, where Where) bool {
 			continue
 		}
 		j := i + 1
+		if j+2 < len(t) && t[j] == '$' && letter(t[j+1]) && (blank(t[j+2]) || j+3 < len(t) && letter(t[j+2]) && blank(t[j+3])) {
+			j += 3 // a variable that is empty
+		}
 		for j < len(t) && (t[j] == '&' || t[j] == '|' || t[j] == ';' || blank(t[j]) || t[j] == '\'' || t[j] == '"' || t[j] == '(' || t[j] == '{' || t[j] == '`' || t[j] == '!' || t[j] == '@' || t[j] == '<' && j+1 < len(t) && t[j+1] != '/' || t[j] == '$' && j+1 < len(t) && t[j+1] == '(') {
 			j++
 		}
@@ -148,31 +182,35 @@ func shell(t []byte, where Where) bool {
 			return true
 		}
 	}
-	return dosStyle(t) || where == InQuery && batch(t) || lone(t) || hasAny(t, "/dev/tcp/", "|sh|", "bash -i", "sh -i", "-e /bin/", "/bin/sh -", "/bin/bash", "/bin/cat", "nc -e", "ncat -e", "powershell -", "powershell.exe", "cmd /c", "cmd.exe /c", "cmd.exe?/c", "mkfifo ", ">/dev/null", "2>&1", "<(curl", "<(wget",
-		"$(cat", "$(id", "$(whoami", "`id`", "`whoami", "$(curl", "$(wget", "$(sleep", "`sleep", "$(nslookup", "`nslookup", "<!--#exec", "%comspec%", "%programfiles", "%systemroot%", "/usr/bin/id", "/bin/id", "/bin/ls", "/bin/uname", "$path", "${path:", "$((", "${path}", "${home", "$shell", "/???/", "/b?n/", "/bi?/", "/?in/", "/???t /")
+	return selfCall(t) || assigned(t) || bracedCommand(t) || dosStyle(t) || where == InQuery && batch(t) || lone(t) || hasAny(t, "/dev/tcp/", "|sh|", "bash -i", " sh -i", "/sh -i", "-e /bin/", "/bin/sh -", "/bin/bash", "/bin/cat", "nc -e", "ncat -e", "powershell -", "powershell.exe", "cmd /c", "cmd.exe /c", "cmd.exe?/c", "mkfifo ", ">/dev/null", "2>&1", "<(curl", "<(wget",
+		"$(cat", "$(id", "$(whoami", "`id`", "`whoami", "$(curl", "$(wget", "$(sleep", "`sleep", "$(nslookup", "`nslookup", "<!--#exec", "%comspec%", "%programfiles", "%systemroot%", "/usr/bin/id", "/bin/id", "/bin/ls", "/bin/uname", "$path", "${path:", "$((", "${path}", "${home", "$shell", "${shell", "/???/", "/b?n/", "/bi?/", "/?in/", "/???t /")
 }
 
 // Commands by how much they prove. A strong one is enough behind a separator;
 // a weak one is also an English word and needs an argument of a shell.
 var (
 	strongCommands = []string{
-		"awk", "base64", "bash", "busybox", "cacls", "cat", "chmod", "chown", "cmd", "cscript", "csh", "curl", "dash", "dig", "dmesg", "egrep", "env", "fgrep", "gawk", "gcc", "getent", "grep", "gzip",
-		"gunzip", "hostname", "icacls", "ifconfig", "ipconfig", "iptables", "jobs", "ksh", "ln", "locate", "ls", "lsb_release", "lscpu", "lsmod", "lsof", "lwp-request", "lynx", "mkdir", "mkfifo", "mknod", "mount", "msiexec",
-		"nawk", "nc", "ncat", "net1", "netcat", "netstat", "nohup", "nslookup", "passwd", "perl", "php", "ping", "ping6", "pkill", "powershell", "printenv", "ps", "pwd", "python", "python2", "python3", "reg",
-		"regsvr32", "rm", "rmdir", "route", "rsync", "ruby", "rundll32", "sed", "sh", "socat", "ssh", "su", "sudo", "systeminfo", "tac", "tasklist", "taskkill", "tcsh", "telnet", "tftp", "tracert", "traceroute", "uname", "uptime",
-		"wget", "whoami", "wmic", "wscript", "xargs", "xterm", "xxd", "zsh", "fetch", "lynx", "cp", "mv", "dd", "dir", "id", "ifs", "ls-l", "del", "netsh", "findstr", "certutil", "bitsadmin", "mshta", "hostid", "rev", "ver", "vol", "tee", "tar",
+		"awk", "base64", "bash", "busybox", "cacls", "cat", "chmod", "chown", "cmd", "cscript", "csh", "curl", "dig", "dmesg", "egrep", "env", "fgrep", "gawk", "gcc", "getent", "grep", "gzip",
+		"gunzip", "icacls", "ifconfig", "ipconfig", "iptables", "ksh", "ls", "lsb_release", "lscpu", "lsmod", "lsof", "lwp-request", "lynx", "mkdir", "mkfifo", "mknod", "msiexec",
+		"nawk", "nc", "ncat", "net1", "netcat", "netstat", "nohup", "nslookup", "perl", "php", "ping", "ping6", "pkill", "powershell", "printenv", "ps", "pwd", "python", "python2", "python3",
+		"regsvr32", "rm", "rmdir", "rsync", "ruby", "rundll32", "sed", "sh", "socat", "ssh", "sudo", "systeminfo", "tac", "tasklist", "taskkill", "tcsh", "telnet", "tftp", "tracert", "traceroute", "uname", "uptime",
+		"wget", "whoami", "wmic", "wscript", "xargs", "xterm", "xxd", "zsh", "lynx", "cp", "mv", "dir", "id", "ifs", "ls-l", "del", "netsh", "findstr", "certutil", "bitsadmin", "mshta", "hostid", "tar",
 		"sleep", "usleep",
-		"7z", "agetty", "ansible", "ansible-playbook", "ansible-pull", "ansible-galaxy", "ansible-vault", "apt-get", "aria2c", "arp", "ash", "aws", "bzip2", "capsh", "chef-vault", "chroot", "composer", "cpio", "crontab", "cscli", "dmidecode", "dnf", "docker", "dpkg", "exiftool", "fallocate", "flock", "fping",
-		"gdb", "git", "hexdump", "hping3", "iconv", "install", "ionice", "irb", "journalctl", "jq", "kubectl", "ldconfig", "lftp", "ll", "ltrace", "lua", "make", "mawk", "mtr", "mysql", "mysqldump", "nasm", "nice", "nm", "nmap", "npm", "nsenter", "openssl", "pidof", "pip", "pip3", "pkexec", "psftp", "psql", "readelf", "rlogin", "rpm", "scp",
-		"setarch", "setfacl", "sftp", "shuf", "smbclient", "sqlite3", "ss", "ssh-keygen", "ssh-keyscan", "sshpass", "stdbuf", "strace", "sysctl", "sysinfo", "systemctl", "tclsh", "tcpdump", "terraform", "tmux", "tshark", "uconv", "uniq", "unshare", "useradd", "usermod", "uudecode", "uuencode", "visudo", "w3m", "wall", "xz", "yarn", "yum", "zypper", "rmt-tar",
-		"phpinfo()", "system(", "exec(", "eval(", "nslookup.exe", "ping.exe", "cmd.exe", "od", "nl", "pr", "wc", "du", "df", "ip", "cut", "mail", "finger",
+		"7z", "agetty", "ansible", "ansible-playbook", "ansible-pull", "ansible-galaxy", "ansible-vault", "apt-get", "aria2c", "arp", "ash", "bzip2", "capsh", "chef-vault", "chroot", "cpio", "crontab", "cscli", "dmidecode", "dnf", "dpkg", "exiftool", "fallocate", "fping",
+		"gdb", "hexdump", "hping3", "iconv", "ionice", "irb", "journalctl", "jq", "kubectl", "ldconfig", "lftp", "ltrace", "mawk", "mtr", "mysql", "mysqldump", "nasm", "nm", "nmap", "npm", "nsenter", "openssl", "pidof", "pip", "pip3", "pkexec", "psftp", "psql", "readelf", "rlogin", "rpm", "scp",
+		"setarch", "setfacl", "sftp", "shuf", "smbclient", "sqlite3", "ssh-keygen", "ssh-keyscan", "sshpass", "stdbuf", "strace", "sysctl", "sysinfo", "systemctl", "tclsh", "tcpdump", "terraform", "tmux", "tshark", "uconv", "uniq", "unshare", "useradd", "usermod", "uudecode", "uuencode", "visudo", "w3m", "xz", "ll", "rmt", "lastlog", "yarn", "yum", "zypper", "rmt-tar",
+		"phpinfo()", "system(", "exec(", "eval(", "nslookup.exe", "ping.exe", "cmd.exe", "wc", "du", "df",
 	}
 	weakCommands = []string{
+		"aws", "composer", "cut", "dash", "dd", "docker", "fetch", "finger", "flock", "git", "hostname", "install", "ip", "jobs", "ll", "ln", "locate", "lua", "mail", "make", "mount", "nice", "nl", "od", "passwd", "pr", "reg", "rev", "route", "ss", "strings", "su", "tee", "ver", "vol", "wall",
 		"alias", "at", "bg", "cd", "clear", "cut", "date", "diff", "echo", "edit", "exec", "exit", "export", "expr", "fg", "file", "find", "finger", "free", "ftp", "groups", "halt", "head", "help", "history", "host", "kill", "last",
 		"less", "login", "mail", "man", "md", "more", "move", "nano", "net", "node", "paste", "print", "printf", "read", "reboot", "ren", "repeat", "reset", "route", "run", "screen", "set", "shutdown", "sort", "source", "start", "stat",
-		"split", "strings", "tail", "tar", "test", "time", "timeout", "top", "touch", "tr", "tree", "type", "unset", "unzip", "users", "vi", "vim", "w", "wait", "watch", "where", "which", "who", "xcopy", "yes", "zip", "copy", "rename", "select",
+		"split", "strings", "tail", "tar", "test", "time", "timeout", "top", "touch", "tr", "tree", "type", "unset", "unzip", "users", "vi", "vim", "w", "wait", "watch", "where", "which", "who", "xcopy", "yes", "true", "false", "zip", "copy", "rename",
 	}
 )
+
+// runners run the command that follows them.
+var runners = []string{"time", "nohup", "env", "sudo", "nice", "timeout", "busybox", "watch", "flock", "exec", "command", "cpulimit", "stdbuf", "setsid", "xargs", "eval", "builtin", "doas"}
 
 // begins reports whether a command stands at i.
 func begins(t []byte, i int, behind bool) bool {
@@ -193,7 +231,10 @@ func begins(t []byte, i int, behind bool) bool {
 	if path >= 0 || len(name) == 0 {
 		return false
 	}
-	name = bytes.TrimRight(name, ".-")
+	name = bytes.TrimSuffix(bytes.TrimRight(name, ".-"), []byte(".exe"))
+	if base := bytes.TrimRight(name, "0123456789."); len(base) > 2 && len(base) < len(name) && !inList(strongCommands, name) {
+		name = base // gcc10.1
+	}
 	rest := t[j:]
 	var next byte
 	if len(rest) > 0 {
@@ -201,19 +242,40 @@ func begins(t []byte, i int, behind bool) bool {
 	}
 	arg := bytes.TrimLeft(rest, " \t+")
 	spaced := len(arg) < len(rest)
+	if spaced && inList(runners, name) {
+		k := j + len(rest) - len(arg)
+		for k < len(t) && (t[k] == '-' || decimal(t[k])) {
+			n := bytes.IndexByte(t[k:], ' ')
+			if n < 0 {
+				break
+			}
+			k += n + 1
+		}
+		if v := t[k:]; lone(v) || begins(t, k, false) || behind && begins(t, k, true) {
+			return true
+		}
+	}
+	if behind && i > 0 && len(name) > 1 && letter(name[0]) && spaced && (t[i-1] == ';' || t[i-1] == '`' || t[i-1] == '(' && i > 1 && t[i-2] == '$') {
+		// Whatever it is called, it is given an option.
+		if len(arg) > 4 && arg[0] == '-' && (arg[1] == '-' && letter(arg[2]) && letter(arg[3]) || letter(arg[1]) && blank(arg[2])) {
+			return true
+		}
+	}
 	if inList(strongCommands, name) {
 		switch {
 		case !behind:
-			// At the start of a value it has to have an argument of a shell.
-			return spaced && shellArgument(arg, true) && !prose(arg)
+			// At the start of a value it has to have arguments that only a shell has.
+			return spaced && startArguments(name, arg)
+		case string(name) == "cat" && len(bytes.TrimSpace(rest)) == 0:
+			return false // an animal
 		case next == 0 || next == '`' || next == ')' || next == ';' || next == '|' || next == '&' || next == '\n' || next == '\r' || next == '<' || next == '>' || next == '"' || next == '\'' || next == '#' || next == '}':
 			return true
-		case next == '$' || next == '{':
+		case next == '$' || next == '{' || len(rest) > 1 && next == '\\' && rest[1] == 'n':
 			return true
 		case spaced && len(arg) == 0:
 			return true
 		case spaced:
-			return shellArgument(arg, true) || !prose(arg)
+			return shellArgument(arg, true) || !prose(arg) || inList([]string{"wget", "curl", "nslookup", "netcat", "ncat"}, name)
 		}
 		return false
 	}
@@ -222,10 +284,53 @@ func begins(t []byte, i int, behind bool) bool {
 		case next == '`' || next == ')' && bytes.IndexByte(t[:i], '(') >= 0:
 			return true
 		case spaced && len(arg) > 0:
-			return shellArgument(arg, false)
+			return shellArgument(arg, false) || i > 1 && t[i-1] == '(' && t[i-2] == '$'
 		}
 	}
 	return false
+}
+
+// startArguments reports whether arg makes a command of the name at the start
+// of a value, where no separator speaks for it: a path, an address, an option
+// that no sentence follows.
+func startArguments(name, arg []byte) bool {
+	if k := bytes.IndexAny(arg, ";|&`\n"); k >= 0 {
+		arg = arg[:k] // what is behind is looked at by itself
+	}
+	words, options, targets, quoted := 0, 0, 0, 0
+	for f := range bytes.FieldsSeq(arg) {
+		c := f[0]
+		switch {
+		case c == '-' && len(f) > 1 && (letter(f[1]) || f[1] == '-'), c == '/' && len(f) == 2 && letter(f[1]):
+			options++
+		case c == '/' && len(f) > 2, c == '~' && len(f) > 1, hasPrefixAny(f, "./", "../", "c:\\", "\\\\", "${", "$(", "$ifs", ">", "<", "%", "http:", "https:", "ftp:", "'http", "\"http", "'/", "\"/"), knownFile(f):
+			targets++
+		case c == '\'' || c == '"':
+			quoted++
+			if hasAny(f, "system", "exec", "/etc", "import") {
+				targets++
+			}
+		case decimal(c) && bytes.IndexByte(f, '.') > 0, bytes.IndexByte(f, '/') > 0 && string(name) != "curl", bytes.IndexByte(f, '.') > 0 && letter(f[len(f)-1]):
+			targets++ // a host, a file
+		case letter(c):
+			words++
+		}
+	}
+	switch string(name) {
+	case "curl", "wget", "ping", "ping6", "nc", "ncat", "netcat", "telnet", "ssh", "scp", "nslookup", "dig", "lynx", "tftp":
+		if has(arg, "localhost") {
+			targets++
+		}
+		if targets == 0 {
+			return false // nowhere to go
+		}
+	case "sleep", "usleep":
+		return words == 0 && len(arg) > 0 && decimal(arg[0])
+	}
+	if quoted > 0 && hasAny(arg, "-c ", "-e ") && inList([]string{"sh", "bash", "zsh", "ksh", "dash", "ash", "csh", "busybox", "python", "python2", "python3", "perl", "ruby", "php", "node", "lua"}, name) {
+		return true
+	}
+	return targets > 0 && words < 3 || options > 0 && words == 0 && quoted == 0 || options > 1 && words < 2
 }
 
 // shellArgument reports whether arg begins like the argument of a command.
@@ -235,7 +340,11 @@ func shellArgument(arg []byte, strong bool) bool {
 	}
 	switch c := arg[0]; {
 	case c == '-' && len(arg) > 1 && (letter(arg[1]) || arg[1] == '-'):
-		return true
+		n := 1
+		for n < len(arg) && letter(arg[n]) {
+			n++
+		}
+		return strong || n < 5 || arg[1] == '-' // sort -count is a language of queries
 	case c == '/' && len(arg) > 1 && wordByte(arg[1]):
 		return true
 	case c == '$' || c == '`' || c == '<' || c == '>' || c == '|' || c == '~' || c == '%' && len(arg) > 2 && letter(arg[1]):
@@ -258,7 +367,7 @@ func shellArgument(arg []byte, strong bool) bool {
 		return true
 	}
 	// echo WORD; or echo WORD | : what follows is a shell again
-	return end > 0 && (arg[end] == ';' || arg[end] == '|' || arg[end] == '`' || arg[end] == '>') || bytes.HasSuffix(arg, []byte("`")) || hasAny(word, "$(", "$((", "`")
+	return end > 0 && wordByte(arg[end-1]) && (arg[end] == ';' || arg[end] == '|' || arg[end] == '`' || arg[end] == '>') || bytes.HasSuffix(arg, []byte("`")) || hasAny(word, "$(", "$((", "`")
 }
 
 // prose reports whether what follows reads like a sentence: words and blanks.
@@ -280,6 +389,87 @@ func prose(arg []byte) bool {
 	return words > 0
 }
 
+// selfCall finds a function that runs itself: f(){ f|f& };f
+func selfCall(t []byte) bool {
+	i := bytes.Index(t, []byte("()"))
+	if i <= 0 {
+		return false
+	}
+	k := i
+	for k > 0 && (wordByte(t[k-1]) || t[k-1] == ':') {
+		k--
+	}
+	body := bytes.TrimLeft(t[i+2:], " ")
+	if k == i || len(body) < 3 || body[0] != '{' {
+		return false
+	}
+	end := bytes.IndexByte(body, '}')
+	return end > 0 && bytes.Contains(body[:end], t[k:i]) && bytes.ContainsAny(body[:end], "|&") && bytes.Contains(body[end:], t[k:i])
+}
+
+// assigned finds a variable that is set and then run: a=nc&&$a
+func assigned(t []byte) bool {
+	for from := 0; ; {
+		i := bytes.IndexByte(t[from:], '$')
+		if i < 0 {
+			return false
+		}
+		i += from
+		from = i + 1
+		j := i + 1
+		for j < len(t) && letter(t[j]) {
+			j++
+		}
+		if j == i+1 || i == 0 || t[i-1] != '&' && t[i-1] != ';' && t[i-1] != '|' {
+			continue
+		}
+		if k := bytes.Index(t[:i], t[i+1:j]); k >= 0 && k+j-i-1 < i && t[k+j-i-1] == '=' && (k == 0 || !wordByte(t[k-1])) {
+			return true
+		}
+	}
+}
+
+// bracedCommand finds a command whose blanks are written as an expansion of braces,
+// {,cat,/etc/passwd}, and arithmetic of bash.
+func bracedCommand(t []byte) bool {
+	if i := bytes.Index(t, []byte("{,")); i >= 0 && i+2 < len(t) && (letter(t[i+2]) || t[i+2] == '$') {
+		return true
+	}
+	i := bytes.Index(t, []byte("$["))
+	return i >= 0 && bytes.IndexByte(t[i:], ']') > 2 && arithmetic(t[i+2:i+bytes.IndexByte(t[i:], ']')])
+}
+
+// verbs of PowerShell's commands.
+var verbs = []string{"add", "clear", "compress", "convertfrom", "convertto", "copy", "enable", "disable", "enter", "export", "expand", "find", "get", "import", "install", "invoke", "move", "new", "out", "read", "register", "remove", "rename", "resolve", "restart", "select", "set", "start", "stop", "test", "unblock", "update", "write"}
+
+// cmdlet finds a command of PowerShell, Verb-Noun with an option, an address, a
+// path or a pipe behind it.
+func cmdlet(t []byte) bool {
+	for from := 0; ; {
+		i := bytes.IndexByte(t[from:], '-')
+		if i < 0 {
+			return false
+		}
+		i += from
+		from = i + 1
+		k := i
+		for k > 0 && letter(t[k-1]) {
+			k--
+		}
+		if k > 0 && (wordByte(t[k-1]) || t[k-1] == '-' || t[k-1] == '/') || !inList(verbs, t[k:i]) {
+			continue
+		}
+		j := i + 1
+		for j < len(t) && letter(t[j]) {
+			j++
+		}
+		arg := bytes.TrimLeft(t[j:], " ")
+		if j-i > 3 && len(arg) > 2 && len(arg) < len(t)-j && (arg[0] == '-' && letter(arg[1]) || hasPrefixAny(arg, "http:", "https:", "c:\\", "$", "'", "\"http", "(", "| ", "\\\\")) {
+			return true
+		}
+	}
+}
+
 // lone reports whether a value is a command that is no word of any language.
 func lone(t []byte) bool {
 	return inList([]string{"whoami", "ifconfig", "ipconfig", "netstat", "uname", "systeminfo", "tasklist", "sysinfo", "lsb_release", "id;", "ls;", "/usr/bin/id", "nslookup"}, bytes.TrimSpace(t))
@@ -288,9 +478,13 @@ func lone(t []byte) bool {
 // batch finds IF and FOR of cmd.exe with a command behind them.
 func batch(t []byte) bool {
 	t = bytes.TrimLeft(t, " &|;\"'")
+	if !hasPrefixAny(t, "if", "for") {
+		return false
+	}
+	t = bytes.Join(bytes.Fields(t), []byte(" "))
 	switch {
 	case hasPrefixAny(t, "if ", "if/i", "if/"):
-		return hasAny(t, "==", " equ ", " neq ", " leq ", " lss ", " geq ", " gtr ", "exist ", "defined ", "errorlevel", "cmdextversion") && hasAny(t, " echo", "exit", " cmd", "set ", "goto", "call", "del ", "%", "(")
+		return hasAny(t, "==", " equ ", " neq ", " leq ", " lss ", " geq ", " gtr ", "exist ", "defined ", "errorlevel", "cmdextversion") && hasAny(t, " echo", "exit", " cmd", "set ", "goto", "call", "del ", "%", "(", "cmd")
 	case hasPrefixAny(t, "for ", "for/"):
 		return hasAny(t, " in (", " in(", " in  (") && hasAny(t, ") do", ")do")
 	}
@@ -299,5 +493,5 @@ func batch(t []byte) bool {
 
 // dosStyle finds the variables and separators of cmd.exe.
 func dosStyle(t []byte) bool {
-	return hasAny(t, "&&dir", "& dir", "&dir&", "|dir", "ping -n ", "ping -c ", "ping -i ", "type c:", "type %", "dir c:", "net user", "net localgroup", "net view", "reg query", "copy c:", "| type ", "&type ", "echo off", "set /a ", "for /f ", "/c dir", "/c+dir", "/c ping", "c:\\windows\\system32\\cmd")
+	return hasAny(t, "&&dir", "& dir", "&dir&", "|dir", "ping -n ", "ping -c ", "ping -i ", "type c:", "type %", "dir c:", "net user ", "net localgroup", "net view", "reg query", "reg add ", "netsh firewall", "netsh advfirewall", "netsh int", "sh -c ", "dd if=", "copy c:", "| type ", "&type ", "echo off", "set /a ", "for /f ", "/c dir", "/c+dir", "/c ping", "c:\\windows\\system32\\cmd")
 }

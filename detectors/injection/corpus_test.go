@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -18,12 +19,19 @@ var (
 	shown = flag.Int("injection.n", 40, "how many of them")
 )
 
-const corpus = "../../../shared/corpora/injection-dev.jsonl.gz"
+// corpus is where the labelled requests are.
+func corpus() string {
+	shared := os.Getenv("GATEWATCH_SHARED")
+	if shared == "" {
+		shared = "../../../shared"
+	}
+	return filepath.Join(shared, "corpora", "injection-dev.jsonl.gz")
+}
 
 // TestCorpus measures recall by class and alerts by benign group on labelled
 // requests, and holds the means that are reached.
 func TestCorpus(t *testing.T) {
-	f, err := os.Open(corpus)
+	f, err := os.Open(corpus())
 	if err != nil {
 		t.Skip("the labelled requests are not here: ", err)
 	}

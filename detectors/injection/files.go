@@ -129,7 +129,7 @@ func mangled(t []byte) bool {
 		}
 		rest := t[i+len(f[0]):]
 		k := bytes.Index(rest[:min(len(rest), 16+len(f[1]))], []byte(f[1]))
-		if k > 1 && look(rest[:k])&(percent|high|control|backslash|dot) != 0 || k == 1 && rest[0] != '/' && rest[0] != '-' && rest[0] != ' ' && rest[0] != '_' {
+		if k > 1 && bytes.IndexByte(rest[:k], ' ') < 0 && look(rest[:k])&(percent|high|control|backslash|dot) != 0 || k == 1 && rest[0] != '/' && rest[0] != '-' && rest[0] != ' ' && rest[0] != '_' {
 			return true
 		}
 	}
@@ -187,7 +187,8 @@ var wrappers = [...]string{
 // included judges a value that is the name of a file.
 func included(t []byte, where Where) bool {
 	v := bytes.TrimLeft(t, " \t\r\n'\"(;|&`=./\\")
-	climbed := len(t)-len(v) > 1
+	lead := t[:len(t)-len(v)]
+	climbed := len(lead) > 1 && string(lead) != "/."
 	if where != InPath {
 		for _, w := range wrappers {
 			i := bytes.Index(t, []byte(w))
@@ -200,18 +201,21 @@ func included(t []byte, where Where) bool {
 			}
 			return true
 		}
+		if k := bytes.IndexByte(t, ' '); k > 0 && sentence(t[k:]) {
+			return false // "/etc/hosts file location"
+		}
 		// A whole path of the system: it begins at the root, a drive or after climbing.
 		rooted := len(t) > 1 && (t[0] == '/' || t[0] == '\\' || climbed || len(t) > 3 && letter(t[0]) && t[1] == ':' && (t[2] == '\\' || t[2] == '/'))
 		if rooted && hasPrefixAny(v, "etc/", "etc\\", "proc/", "proc\\", "var/log", "var/www", "var/lib", "var/run", "var/adm", "var/mail", "var/spool", "var/cpanel", "root/", "boot.ini", "windows/", "windows\\", "winnt", "usr/local/", "usr/lib/", "usr/share", "usr/etc", "usr/pkg", "usr/ports", "usr/bin/", "usr/sbin/", "sys/", "opt/lampp", "opt/xampp", "private/etc", "dev/", "sys/", "autoexec.bat", "inetpub", "program files", "boot/", "{file}", "{knownfile}") {
 			return true
 		}
-		if len(t) > 3 && letter(t[0]) && t[1] == ':' && (t[2] == '\\' && wordByte(t[3]) || t[2] == '/' && knownFile(t)) {
+		if len(t) > 3 && letter(t[0]) && t[1] == ':' && (t[2] == '\\' || t[2] == '/') && knownFile(t) {
 			return true
 		}
 		if slash := bytes.LastIndexByte(t, '/'); slash >= 0 && hasPrefixAny(t[slash+1:], "access_log", "access.log", "error_log", "error.log", "master.passwd", "httpd.conf", "php.ini") {
 			return true
 		}
-		if rooted && hasAny(t, "/.ssh/", ".bash_history", "/.aws/", "id_rsa", "/.git/", "/.env", ".htpasswd", ".htaccess") {
+		if rooted && (climbed || bytes.Count(t, []byte("/")) > 1) && hasAny(t, "/.ssh/", ".bash_history", "/.aws/", "id_rsa", "/.git/", "/.env", ".htpasswd", ".htaccess") {
 			return true
 		}
 	}
@@ -226,7 +230,7 @@ func included(t []byte, where Where) bool {
 		if where == InPath && !climbed && f != "etc/passwd" && f != "etc/shadow" && f != "boot.ini" && f != "win.ini" && f != "cmd.exe" && f != "etc/hosts" && f != "proc/self/" {
 			continue // exposure rules know whether it was served
 		}
-		if i == 0 || !wordByte(t[i-1]) {
+		if i == 0 || !wordByte(t[i-1]) && (t[i-1] != ' ' || bytes.IndexByte(t, '/') >= 0) {
 			return true
 		}
 	}

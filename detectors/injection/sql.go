@@ -3,6 +3,7 @@ package injection
 import (
 	"bytes"
 	"slices"
+	"strings"
 
 	"github.com/corazawaf/libinjection-go"
 )
@@ -56,39 +57,101 @@ func (a *Analyzer) sql(s *subject) {
 	if len(t) < 2 {
 		return
 	}
+	if s.where != InPath && document(t) {
+		return // its strings are judged one by one
+	}
+	if hasPrefixAny(t, "http://", "https://") {
+		a.sqlInAddress(s, t)
+		return
+	}
+	if a.sqlText(s, t) {
+		a.hit(SQLi, s.full)
+	}
+}
+
+// sqlInAddress judges the parameters of an address in a value: the signs
+// between them are none of SQL.
+func (a *Analyzer) sqlInAddress(s *subject, t []byte) {
+	if k := bytes.IndexByte(t, '#'); k >= 0 && bytes.IndexByte(t[k:], '\'') < 0 {
+		t = t[:k]
+	}
+	_, q, ok := bytes.Cut(t, []byte("?"))
+	if !ok {
+		q = t
+	}
+	for n := 0; len(q) > 0 && n < maxParams; n++ {
+		var p []byte
+		p, q, _ = bytes.Cut(q, []byte("&"))
+		if _, v, ok := bytes.Cut(p, []byte("=")); ok {
+			p = v
+		}
+		if len(p) > 1 && a.sqlText(s, p) {
+			a.hit(SQLi, s.full)
+			return
+		}
+	}
+}
+
+// sqlText reads t as SQL in each context.
+func (a *Analyzer) sqlText(s *subject, t []byte) bool {
+	if i := bytes.Index(t, []byte("/*!")); i >= 0 && i+3 < len(t) && (decimal(t[i+3]) || letter(t[i+3])) {
+		return true // a comment that MySQL runs
+	}
 	var toks [maxTokens]token
-	words, keywords := 0, 0
+	words, keywords, plain := 0, 0, 0
 	for _, c := range [...]sqlContext{plainSQL, insideOne, insideTwo} {
 		if c != plainSQL && bytes.IndexByte(t, byte(c)) < 0 {
 			continue
 		}
 		list := lexSQL(toks[:0], t, c)
 		r := statement{list, c}
+		if c == plainSQL {
+			if r.isFilter() {
+				return false
+			}
+			plain = r.names()
+		}
 		if r.attack() {
-			a.hit(SQLi, s.full)
-			return
+			return true
 		}
 		w, k := r.words()
 		words, keywords = max(words, w), max(keywords, k)
 	}
 	if s.where == InAgent || s.where == InReferer && words < 2 {
-		return
+		return false
 	}
 	if (keywords > 0 || words > 0 && s.mask&quote != 0) && s.mask&(quote|round|hash|dash|equals|semicolon|pipe|star|at) != 0 && len(t) >= 4 {
 		a.stats.Deep++
-		if ok, print := libinjection.IsSQLi(string(t)); ok && r2(string(print), words, s) {
-			a.hit(SQLi, s.full)
+		if ok, print := libinjection.IsSQLi(string(t)); ok && telltale(string(print)) && plain <= 2*words && hasAny(t, "select", "union", "exec", "waitfor", "insert", "update", "drop", "declare", "order", "group") &&
+			(print[0] != 'E' || tells(t)) {
+			return true
 		}
 	}
+	return false
 }
 
-// r2 drops shapes of libinjection that prose has too.
-func r2(print string, words int, s *subject) bool {
-	switch print {
-	case "s&n", "s&1", "sos", "s&s", "n&n", "1&1", "n&1", "1&n", "sn", "s&f", "so1", "1o1", "nos", "sns", "nso", "s&sos", "sos&n":
-		return s.mask&quote != 0 && words > 1
+// telltale reports whether a fingerprint of libinjection has what prose and
+// filters have not: UNION, an expression such as SELECT, T-SQL, GROUP BY behind
+// a number. The others are left to our own reading.
+func telltale(print string) bool {
+	return strings.ContainsAny(print, "UET") || strings.HasPrefix(print, "1") && strings.ContainsAny(print, "B;")
+}
+
+// document reports whether t is a JSON object or array.
+func document(t []byte) bool {
+	t = bytes.TrimSpace(t)
+	if len(t) < 2 {
+		return false
 	}
-	return true
+	switch t[0] {
+	case '{':
+		rest := bytes.TrimLeft(t[1:], " \t\r\n")
+		return t[len(t)-1] == '}' && (rest[0] == '"' || rest[0] == '}')
+	case '[':
+		rest := bytes.TrimLeft(t[1:], " \t\r\n")
+		return t[len(t)-1] == ']' && (rest[0] == '"' || rest[0] == '{' || rest[0] == '[' || rest[0] == ']' || decimal(rest[0]))
+	}
+	return false
 }
 
 // lexSQL cuts t into tokens. Comments of the form /*! are read as what they hide.
@@ -96,6 +159,9 @@ func lexSQL(dst []token, t []byte, c sqlContext) []token {
 	i := 0
 	if c != plainSQL {
 		end := stringEnd(t, 0, byte(c))
+		for c == insideOne && apostrophe(t, end) {
+			end = stringEnd(t, end+1, byte(c))
+		}
 		dst = append(dst, token{tokString, t[:min(end, len(t))]})
 		i = end + 1
 	}
@@ -175,7 +241,7 @@ func lexSQL(dst []token, t []byte, c sqlContext) []token {
 			i = j
 		case wordByte(b) || b >= 0x80:
 			j := i + 1
-			for j < len(t) && (wordByte(t[j]) || t[j] == '$' || t[j] >= 0x80 || t[j] == '.' && j+1 < len(t) && (wordByte(t[j+1]) || t[j+1] == '.')) {
+			for j < len(t) && (wordByte(t[j]) || t[j] == '$' || t[j] >= 0x80 && (t[j] != 0xa0 || t[j-1] >= 0xc0) || t[j] == '.' && j+1 < len(t) && (wordByte(t[j+1]) || t[j+1] == '.')) {
 				j++
 			}
 			k, next := tokWord, j
@@ -234,6 +300,19 @@ func endOfLine(t []byte, i int) int {
 	return len(t)
 }
 
+// apostrophe reports whether the quote at i stands inside a word, as in O'Brien
+// and don't, and not before a keyword.
+func apostrophe(t []byte, i int) bool {
+	if i <= 0 || i+1 >= len(t) || !letter(t[i-1]) && t[i-1] < 0x80 || !letter(t[i+1]) && t[i+1] < 0x80 {
+		return false
+	}
+	j := i + 1
+	for j < len(t) && (wordByte(t[j]) || t[j] >= 0x80) {
+		j++
+	}
+	return !sqlKeyword(t[i+1 : j])
+}
+
 // stringEnd returns the place of the quote that ends a string, len(t) for none.
 func stringEnd(t []byte, i int, q byte) int {
 	for ; i < len(t); i++ {
@@ -262,7 +341,7 @@ var (
 		"dbms_xmlgen.getxml", "dbms_java.runjava", "extractvalue", "fn_xe_file_target_read_file", "gtid_subset", "load_file", "make_set", "name_const",
 		"openrowset", "ordsys.ord_dicom.getmappingxpath", "pg_read_file", "pg_sleep", "query_to_xml", "randomblob", "sys_eval", "sys_exec",
 		"to_timestamp_tz", "updatexml", "utl_http.request", "utl_inaddr.get_host_address", "utl_inaddr.get_host_name", "xmltype", "load_extension",
-		"pg_ls_dir", "lo_import", "database_to_xml", "json_keys", "st_latfromgeohash", "gtid_subtract", "polygon", "multipoint", "geometrycollection",
+		"pg_ls_dir", "lo_import", "database_to_xml", "json_keys", "st_latfromgeohash", "gtid_subtract", "polygon", "multipoint", "geometrycollection", "multipolygon", "linestring", "multilinestring", "lo_get", "lo_export", "lo_from_bytea", "query_to_xml", "xp_cmdshell",
 	}
 	// sqlTables are catalogues that tell an attacker what there is.
 	sqlTables = []string{
@@ -337,8 +416,30 @@ func (s *statement) words() (n, keywords int) {
 	return n, keywords
 }
 
-// broken reports whether the text begins inside a string and leaves it.
-func (s *statement) broken() bool { return s.c != plainSQL && len(s.t) > 1 }
+// broken reports whether the text begins inside a string and leaves it: what
+// follows the quote goes on as a statement does, not as a word.
+func (s *statement) broken() bool {
+	if s.c == plainSQL || len(s.t) < 2 {
+		return false
+	}
+	switch s.t[1].kind {
+	case tokOp, tokRight, tokComment, tokEnd, tokComma, tokLeft:
+		return true
+	case tokWord:
+		return sqlKeyword(s.t[1].text) || s.is(1, "intersect", "except", "minus", "mod", "sounds", "collate", "waitfor", "glob", "for")
+	}
+	return false
+}
+
+// names counts words that are no part of SQL.
+func (s *statement) names() (n int) {
+	for i := range s.t {
+		if s.t[i].kind == tokWord && !sqlKeyword(s.t[i].text) {
+			n++
+		}
+	}
+	return n
+}
 
 func (s *statement) attack() bool {
 	if s.broken() && s.afterQuote() {
@@ -361,12 +462,15 @@ func (s *statement) attack() bool {
 			if s.op(i, "||") && i > 0 && s.kind(i+1) == tokCall && inList(sqlInfo, s.t[i+1].text) {
 				return true
 			}
+			if s.op(i, "::") && (s.kind(i-1) == tokString || s.kind(i-1) == tokRight && s.broken()) && s.is(i+1, "int", "int4", "integer", "numeric", "text", "bool", "boolean", "json", "jsonb", "varchar", "regclass", "bytea") {
+				return true // a cast of PostgreSQL behind something that was closed
+			}
 		case tokEnd:
 			if s.stacked(i + 1) {
 				return true
 			}
 		case tokVar:
-			if t := s.t[i].text; len(t) > 4 && t[1] == '@' && inList([]string{"@@version", "@@servername", "@@hostname", "@@datadir", "@@basedir", "@@global.version"}, t) {
+			if t := s.t[i].text; len(t) > 5 && t[1] == '@' && letter(t[2]) && letter(t[4]) {
 				return true
 			}
 		}
@@ -413,6 +517,8 @@ func (s *statement) afterQuote() bool {
 			return k == tokNumber || k == tokString || k == tokOpen || k == tokLeft || s.is(i+1, "null", "not")
 		case s.is(i, "in") && s.kind(i+1) == tokLeft:
 			return true
+		case s.is(i, "not") && s.is(i+1, "in", "like", "regexp", "rlike", "between", "glob"):
+			return s.kind(i+2) != tokWord
 		case s.is(i, "into") && s.is(i+1, "outfile", "dumpfile"):
 			return true
 		}
@@ -466,7 +572,7 @@ func (s *statement) comparison(i int) (next int, ok bool) {
 	switch {
 	case s.op(i, "=", "==", "<", ">", "<>", "!=", "<=", ">=", "<=>", "=<", "!<", "!>", ":="):
 		return i + 1, true
-	case s.is(i, "like", "rlike", "regexp", "in", "between", "glob", "similar", "sounds"):
+	case s.is(i, "like", "ilike", "rlike", "regexp", "in", "between", "glob", "similar", "sounds"):
 		return i + 1, true
 	case s.is(i, "not") && s.is(i+1, "like", "in", "between", "regexp", "rlike"):
 		return i + 2, true
@@ -484,6 +590,11 @@ func (s *statement) comparison(i int) (next int, ok bool) {
 func (s *statement) condition(i int, quoted bool) bool {
 	for s.kind(i) == tokLeft && !s.is(i+1, "select") {
 		i++
+	}
+	if quoted && s.kind(i) == tokCall {
+		if j, _, ok := s.operand(i); ok && (s.kind(j) == tokComment || s.is(j, "and", "or") || s.op(j, "::")) {
+			return true // ' and f(x)#
+		}
 	}
 	if s.kind(i) == tokLeft || s.is(i, "exists") && s.kind(i+1) == tokLeft || s.is(i, "not") && s.is(i+1, "exists") {
 		return true // or (select ...
@@ -527,6 +638,9 @@ func (s *statement) condition(i int, quoted bool) bool {
 	}
 	if quoted {
 		return true // ' and password = ...
+	}
+	if i == 1 && s.kind(k) == tokOpen {
+		return true // and name = '
 	}
 	// and name = 'x' -- , or id = id
 	if same(s, i, k) {
@@ -572,6 +686,8 @@ func (s *statement) keyword(i int) bool {
 		}
 	case s.is(i, "into") && s.is(i+1, "outfile", "dumpfile"):
 		return true
+	case s.is(i, "waitfor") && s.is(i+1, "delay", "time") && s.kind(i+2) == tokString:
+		return true
 	case s.is(i, "case") && s.is(i+1, "when"):
 		return s.comparedLater(i+2) || s.kind(i+2) == tokLeft
 	case s.is(i, "procedure") && s.kind(i+1) == tokCall && string(s.t[i+1].text) == "analyse":
@@ -597,8 +713,11 @@ func (s *statement) selects(i int) bool {
 	for s.is(j, "distinct", "all", "top") || s.kind(j) == tokNumber && s.is(j-1, "top") {
 		j++
 	}
+	if s.kind(j) == tokRight {
+		return false
+	}
 	strong := s.kind(j) == tokVar || s.op(j, "*") || s.kind(j) == tokCall && inList(sqlInfo, s.t[j].text) || s.kind(j) == tokCall && inList(sqlCalls, s.t[j].text)
-	before := s.kind(i-1) == tokLeft || s.kind(i-1) == tokCall || s.kind(i-1) == tokOp || s.kind(i-1) == tokEnd || s.broken()
+	before := s.kind(i-1) == tokLeft || s.kind(i-1) == tokCall || s.op(i-1, "=", "<", ">", "<>", "!=", "<=", ">=", "+", "-", "*", "/", "|", "||", "&", "&&", "^", "%", "~", "!") || s.kind(i-1) == tokEnd || s.broken()
 	commas := 0
 	for k := j; k < len(s.t); k++ {
 		switch {
@@ -609,8 +728,11 @@ func (s *statement) selects(i int) bool {
 			if !table {
 				return false
 			}
-			if strong || before || catalogue(s.t[k+1].text) {
+			if catalogue(s.t[k+1].text) || before || strong && (i > 0 || s.tells() || s.tail(k)) {
 				return true
+			}
+			if i == 0 {
+				return s.tells() || s.tail(k) // a whole statement continues nothing
 			}
 			after := s.is(k+2, "where", "limit", "order", "group", "union", "having", "join") || s.kind(k+2) == tokComment || s.kind(k+2) == tokEnd
 			return after && (s.comparedLater(k+2) || s.is(k+3, "by") || s.kind(k+3) == tokNumber || s.kind(k+2) == tokComment)
@@ -623,6 +745,31 @@ func (s *statement) selects(i int) bool {
 		return before && s.kind(j+1) != 0
 	}
 	return before || s.kind(j) == tokVar || s.kind(j) == tokCall && len(s.t) > j+1 && (inList(sqlCalls, s.t[j].text) || s.kind(j+1) == tokNumber || s.kind(j+1) == tokRight)
+}
+
+// tells reports whether a function that says where one is, or one that only
+// attacks call, is called.
+func (s *statement) tells() bool {
+	for i := range s.t {
+		switch s.t[i].kind {
+		case tokCall:
+			if inList(telling, s.t[i].text) || inList(sqlCalls, s.t[i].text) {
+				return true
+			}
+		case tokVar:
+			if len(s.t[i].text) > 2 && s.t[i].text[1] == '@' {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// tells is the same for a text.
+func tells(t []byte) bool {
+	var toks [maxTokens]token
+	s := statement{lexSQL(toks[:0], t, plainSQL), plainSQL}
+	return s.tells()
 }
 
 // numbers reports whether the list at i is of literals, as in SELECT 1,2,3.
@@ -656,11 +803,19 @@ func catalogue(w []byte) bool {
 
 func (s *statement) call(i int) bool {
 	w := s.t[i].text
+	switch string(w) {
+	case "polygon", "multipoint", "geometrycollection", "multipolygon", "linestring", "multilinestring":
+		// an error of theirs shows what a subquery gave
+		return slices.ContainsFunc(s.t, func(t token) bool { return t.kind == tokWord && string(t.text) == "select" || t.kind == tokVar })
+	}
 	if inList(sqlCalls, w) || bytes.HasPrefix(w, []byte("xp_")) || bytes.HasPrefix(w, []byte("dbms_")) || bytes.HasPrefix(w, []byte("utl_")) {
-		return s.kind(i+1) != 0 && s.kind(i+1) != tokRight || bytes.IndexByte(w, '.') > 0
+		return s.kind(i+1) != 0 && s.kind(i+1) != tokRight || bytes.IndexByte(w, '.') > 0 || inList([]string{"updatexml", "extractvalue", "load_file", "xmltype"}, w)
 	}
 	switch string(w) {
 	case "sleep":
+		if s.kind(i+3) == tokWord && !sqlKeyword(s.t[i+3].text) {
+			return false // hours
+		}
 		return s.kind(i+1) == tokNumber && (i > 0 || s.kind(i+3) == tokComment || s.kind(i+3) == tokOp) || s.kind(i+1) == tokLeft
 	case "char", "chr":
 		// char(65,66) or chr(65)||chr(66): text spelled in numbers
@@ -709,7 +864,7 @@ func (s *statement) stacked(i int) bool {
 	case s.is(i, "delete") && s.is(i+1, "from"):
 		return behind || s.is(i+3, "where") || s.kind(i+3) == tokComment || s.kind(i+3) == tokEnd
 	case s.is(i, "drop", "truncate") && s.is(i+1, "table", "database", "view", "user", "schema", "index", "procedure", "function", "column"):
-		return s.kind(i+2) != 0
+		return s.kind(i+2) != 0 && (behind || s.t[len(s.t)-1].kind == tokComment || s.t[len(s.t)-1].kind == tokEnd)
 	case s.is(i, "create") && s.is(i+1, "table", "database", "user", "function", "procedure", "view", "trigger", "or", "login", "alias"):
 		return behind && s.kind(i+2) != 0 || s.kind(i+2) == tokCall
 	case s.is(i, "alter") && s.is(i+1, "table", "database", "user", "login", "system", "session"):
@@ -718,7 +873,7 @@ func (s *statement) stacked(i int) bool {
 		return s.kind(i+1) == tokVar || s.kind(i+1) == tokWord && (catalogue(s.t[i+1].text) || bytes.HasPrefix(s.t[i+1].text, []byte("xp_")) ||
 			bytes.HasPrefix(s.t[i+1].text, []byte("sp_")) || s.is(i+1, "immediate")) || behind && (k == tokLeft || k == tokCall || k == tokString)
 	case s.is(i, "declare"):
-		return k == tokVar || behind && k == tokWord
+		return k == tokVar && len(s.t[i+1].text) > 1 || behind && k == tokWord
 	case s.is(i, "waitfor"):
 		return s.is(i+1, "delay", "time")
 	case s.is(i, "shutdown"):

@@ -51,7 +51,7 @@ func expression(e []byte, open string, closed bool) bool {
 	switch open {
 	case "<%", "{%", "[%":
 		e = bytes.TrimLeft(e, "=-@! ")
-		return len(e) > 0 && (look(e)&(digit|quote|round|star|equals) != 0 || hasPrefixAny(e, "if", "for", "set", "include", "import", "debug", "end", "raw", "extends", "print", "system", "load"))
+		return len(e) > 0 && (look(e)&(digit|quote|round|star|equals) != 0 || hasPrefixAny(e, "set ", "include", "import", "debug", "extends", "print", "system", "load") || hasAny(e, "__"))
 	case "$(", "@(":
 		return arithmetic(e) || bytes.IndexByte(e, '(') > 0 && open == "@("
 	case "[[", "{=", "{$":
@@ -90,68 +90,6 @@ func arithmetic(e []byte) bool {
 	return false
 }
 
-// nosql judges operators and scripts of document databases.
-func (a *Analyzer) nosql(s *subject) {
-	t := s.low
-	if s.where == InAgent || s.where == InReferer {
-		return
-	}
-	if operator(t) || hasAny(t, "db.getcollection", "db.injection", ".mapreduce(", "db.stores", "db.users", "sleep(5000)", "this.password", "mapreduce:", "this.constructor.constructor", "tojson(", "tojsononeline", "db.collection", "function() {return", "db.version", "{ $", "{$ne", "{$gt", "[$ne", "[$gt", "[$regex", "{\"$", "$where") && s.mask&(quote|round|curly|square|dollar) != 0 {
-		a.hit(NoSQL, s.full)
-		return
-	}
-	// '; return true; var x='a : JavaScript behind a closed string
-	for _, w := range [...]string{"return", "var ", "while(", "if("} {
-		for from := 0; ; {
-			i := bytes.Index(t[from:], []byte(w))
-			if i < 0 {
-				break
-			}
-			i += from
-			from = i + len(w)
-			b := bytes.TrimRight(t[:i], " \t\n(){}")
-			if len(b) > 0 && (b[len(b)-1] == ';' || b[len(b)-1] == '\'' || b[len(b)-1] == '"') && bytes.ContainsAny(b, "'\"}") {
-				a.hit(NoSQL, s.full)
-				return
-			}
-		}
-	}
-	// '||'1'=='1 , ' && this.a.match(/.*/)//
-	if hasAny(t, "'||'", "' || '", "\"||\"", "||1==1", "|| 1==1", "'==", "\"==", "&& this.", "&&this.", "|| this.", "||this.", "'%00", "//+%00", "' && '", "1==1//", "'a'=='a", "/.*/", "==''", "'||1") && s.mask&quote != 0 && hasAny(t, "||", "&&", "==", "this.") {
-		a.hit(NoSQL, s.full)
-	}
-}
-
-// operator finds an operator of a query: $ne, $where and the like where a key can stand.
-func operator(t []byte) bool {
-	for i := 0; i+2 < len(t); i++ {
-		if t[i] != '$' || i > 0 && (wordByte(t[i-1]) || t[i-1] == '/') {
-			continue
-		}
-		j := i + 1
-		for j < len(t) && letter(t[j]) {
-			j++
-		}
-		switch string(t[i+1 : j]) {
-		case "ne", "gt", "gte", "lt", "lte", "in", "nin", "regex", "where", "or", "and", "not", "nor", "exists", "eq", "func", "size", "type", "elemmatch", "mod", "all", "expr", "jsonschema", "slice", "comment", "accumulator", "function", "lookup", "unionwith", "out", "merge":
-			var before, after byte
-			if i > 0 {
-				before = t[i-1]
-			}
-			for k := j; k < len(t); k++ {
-				if !blank(t[k]) {
-					after = t[k]
-					break
-				}
-			}
-			if before == '[' && after == ']' || (before == '"' || before == '\'') && (after == '"' || after == '\'') || (before == '{' || before == ',' || before == ' ') && after == ':' || after == ':' && j < len(t) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // directory judges filters of LDAP and expressions of XPath.
 func (a *Analyzer) directory(s *subject) {
 	t := s.low
@@ -179,14 +117,14 @@ func ldap(t []byte) bool {
 			continue
 		}
 		j := i + 1
-		for j < len(t) && blank(t[j]) {
+		for j < len(t) && (blank(t[j]) || j == i+1 && (t[j] == '!' || t[j] == '&' || t[j] == '|')) {
 			j++
 		}
 		if j >= len(t) || t[j] != '(' {
 			continue
 		}
 		k := j + 1
-		for k < len(t) && (blank(t[k]) || t[k] == '|' || t[k] == '&' || t[k] == '!') {
+		for k < len(t) && (blank(t[k]) || t[k] == '|' || t[k] == '&' || t[k] == '!' || t[k] == '(') {
 			k++
 		}
 		from := k

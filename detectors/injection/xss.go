@@ -1,10 +1,6 @@
 package injection
 
-import (
-	"bytes"
-
-	"github.com/corazawaf/libinjection-go"
-)
+import "bytes"
 
 // Cross-site scripting. The text is read as HTML would be in three places: as
 // content, where a tag begins an element; inside an attribute, which a quote
@@ -26,10 +22,30 @@ func (a *Analyzer) xss(s *subject) {
 		a.hit(XSS, s.full)
 		return
 	}
-	if s.mask&angle != 0 && s.where != InAgent && len(t) >= 4 {
-		a.stats.Deep++
-		if libinjection.IsXSS(string(s.full)) {
-			a.hit(XSS, s.full)
+	if padded(s.once) {
+		a.hit(XSS, s.full)
+	}
+}
+
+// padded finds a character reference with leading zeros, which only somebody
+// writes who wants it not to be recognised.
+func padded(t []byte) bool {
+	for from := 0; ; {
+		i := bytes.Index(t[from:], []byte("&#"))
+		if i < 0 {
+			return false
+		}
+		i += from + 2
+		from = i
+		if i < len(t) && t[i]|0x20 == 'x' {
+			i++
+		}
+		n := i
+		for n < len(t) && t[n] == '0' {
+			n++
+		}
+		if n-i > 1 && n < len(t) && hexDigit(t[n]) > 0 {
+			return true
 		}
 	}
 }
@@ -60,7 +76,7 @@ func (a *Analyzer) tags(t []byte) bool {
 			j++
 		}
 		if j < len(t) && (t[j] == '!' || t[j] == '?') {
-			if bytes.HasPrefix(t[j:], []byte("!--")) && has(t[j:], "-->") || bytes.HasPrefix(t[j:], []byte("!doctype html")) || bytes.HasPrefix(t[j:], []byte("?import")) {
+			if bytes.HasPrefix(t[j:], []byte("!--")) && has(t[j:], "-->") && has(t[j:], "<script") || bytes.HasPrefix(t[j:], []byte("?import")) {
 				return true
 			}
 			continue
@@ -86,7 +102,9 @@ func (a *Analyzer) tags(t []byte) bool {
 		}
 		quiet := inList(quietTags, name)
 		if !quiet && inList(activeTags, name) && (end >= 0 || len(attrs) == 0 || blank(attrs[0]) || attrs[0] == '/' || attrs[0] == '<') {
-			return true
+			if end != 0 || !sentence(t[j+1:]) {
+				return true
+			}
 		}
 		if eventAttribute(attrs) || eventAttribute(t[j:]) || scriptAddress(attrs) || hasAny(attrs, "style=", "srcdoc", "formaction", "xlink:href", "expression(", "dynsrc", "lowsrc", "background=", "fscommand") {
 			return true
@@ -95,16 +113,24 @@ func (a *Analyzer) tags(t []byte) bool {
 			len(bytes.TrimSpace(attrs)) > 1 && (bytes.IndexByte(attrs, '=') >= 0) {
 			return true
 		}
-		if !quiet && end >= 0 && bytes.IndexByte(attrs, '=') >= 0 {
-			return true
-		}
 	}
 	return false
 }
 
+// sentence reports whether t goes on in words, as in "<script> tag where to put".
+func sentence(t []byte) bool {
+	return len(t) > 3 && blank(t[0]) && letter(t[1]) && look(t)&^(space|dash|comma|dot|digit|high) == 0 && bytes.Count(t, []byte(" ")) > 1
+}
+
 // brokenTag finds a script that only begins or ends.
 func brokenTag(t []byte) bool {
-	return hasAny(t, "<script", "</script", "script>", "<svg", "<iframe", "<!--#", "<%2fscript", "scr<script", "<img src", "<img/src", "<body on", "]]>", "\"><", "'><", "--><", "><s")
+	if i := bytes.IndexByte(t, '<'); i > 1 && t[i-1] == '>' && (t[i-2] == '"' || t[i-2] == '\'' || t[i-2] == '-' || i+1 < len(t) && t[i+1] == 's') {
+		return true // a tag is closed that was open before the text began
+	}
+	if k := bytes.Index(t, []byte("<script> ")); k >= 0 && sentence(t[k+8:]) {
+		return false
+	}
+	return hasAny(t, "<script", "</script", "script>", "<svg", "<iframe", "<!--#", "<%2fscript", "scr<script", "<img src", "<img/src", "<body on", "]]>")
 }
 
 // eventAttribute finds onNAME= where an attribute can begin: behind a blank, a
@@ -172,8 +198,7 @@ func scriptAddress(t []byte) bool {
 		switch scheme := w[n:]; {
 		case bytes.HasSuffix(scheme, []byte("javascript")), bytes.HasSuffix(scheme, []byte("vbscript")), bytes.HasSuffix(scheme, []byte("livescript")),
 			bytes.HasSuffix(scheme, []byte("mocha")) && has(t[i:], "("):
-			rest := bytes.TrimLeft(t[i+1:], " \t\r\n")
-			if len(rest) > 0 && !bytes.HasPrefix(rest, []byte("void(0)")) {
+			if runs(t[i+1:]) {
 				return true
 			}
 		case bytes.HasSuffix(scheme, []byte("data")):
@@ -191,6 +216,26 @@ func scriptAddress(t []byte) bool {
 		i += 1 + next
 	}
 	return false
+}
+
+// runs reports whether what follows javascript: is code and not the rest of a
+// sentence, such as a title.
+func runs(t []byte) bool {
+	rest := bytes.TrimLeft(t, " \t\r\n")
+	if len(rest) == 0 || bytes.HasPrefix(rest, []byte("void(0)")) {
+		return false
+	}
+	n := 0
+	for n < len(rest) && (wordByte(rest[n]) || rest[n] >= 0x80) {
+		n++
+	}
+	if n == 0 || n == len(rest) {
+		return n == 0 || len(rest) == len(t)
+	}
+	if !blank(rest[n]) && rest[n] != ',' && rest[n] != '.' && rest[n] != '!' && rest[n] != '?' && rest[n] != '-' && rest[n] != ')' {
+		return true
+	}
+	return len(rest) == len(t) && rest[n] == '.' || bytes.IndexByte(rest, '(') > 0 && !hasAny(rest, " (") || hasAny(rest, "=\"", "='", "=alert", "`")
 }
 
 func hasPrefixAny(s []byte, words ...string) bool {
@@ -235,7 +280,7 @@ func script(t []byte) bool {
 			called := len(rest) > 0 && (rest[0] == '(' || rest[0] == '`')
 			switch w {
 			case "alert", "prompt", "confirm", "eval", "string.fromcharcode", "fromcharcode", "execscript", "importscripts", "document.write", "document.writeln", "msgbox", "$.getscript", "showmodaldialog":
-				if called && len(rest) > 1 {
+				if called && len(rest) > 1 && (!blank(t[min(from, len(t)-1)]) || !noun(rest)) {
 					return true
 				}
 				if (w == "alert" || w == "prompt" || w == "confirm") && len(rest) > 0 && (rest[0] == ')' || rest[0] == ',' || rest[0] == ']') && hasAny(t, "window", "self", "top", "onerror", "[", "=alert", "(alert", ".map", ".find", "throw") {
@@ -272,6 +317,21 @@ func script(t []byte) bool {
 		}
 	}
 	return jsNoise(t)
+}
+
+// noun reports whether what stands in brackets is words alone, and the text goes
+// on with words, as in alert (baby monitor).
+func noun(t []byte) bool {
+	end := bytes.IndexByte(t, ')')
+	if end < 3 {
+		return false
+	}
+	for _, c := range t[1:end] {
+		if !letter(c) && !blank(c) && c != '-' && c < 0x80 {
+			return false
+		}
+	}
+	return true
 }
 
 // jsNoise recognises scripts written without letters.
@@ -312,7 +372,5 @@ func xml(t []byte) bool {
 	case hasAny(t, "xi:include", "xinclude", "<xsl:", "xmlns:xi", "xsi:schemalocation", "xsi:nonamespaceschemalocation", "<soap", "xmlns:"):
 		return true
 	}
-	// a reference to an entity of one's own inside an element
-	i := bytes.IndexByte(t, '&')
-	return i >= 0 && has(t, "</") && bytes.IndexByte(t[i:], ';') > 1 && letter(t[i+1])
+	return false
 }

@@ -9,6 +9,7 @@ import (
 	"gatewatch/collectors/format"
 	"gatewatch/detectors/observation"
 	"gatewatch/event"
+	"gatewatch/pipeline"
 	"gatewatch/rules"
 	"gatewatch/rules/sigma"
 )
@@ -114,7 +115,7 @@ func watch(t *testing.T, c *Case, index *sigma.Index) (matched, near map[string]
 	if err != nil {
 		t.Fatal(err)
 	}
-	deriver, err := event.NewDeriver(event.DeriveOptions{})
+	deriver, err := event.NewDeriver(pipeline.WithAttacks(event.DeriveOptions{}))
 	if err != nil {
 		t.Fatal(err)
 	}

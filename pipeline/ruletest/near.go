@@ -14,6 +14,7 @@ import (
 	"gatewatch/collectors/format"
 	"gatewatch/detectors/observation"
 	"gatewatch/event"
+	"gatewatch/pipeline"
 	"gatewatch/rules/sigma"
 )
 
@@ -61,7 +62,7 @@ func examine(ctx context.Context, text []byte, index *sigma.Index, o Options) ([
 	if err != nil {
 		return nil, fmt.Errorf("read the lines: %w", err)
 	}
-	deriver, err := event.NewDeriver(o.Derive)
+	deriver, err := event.NewDeriver(pipeline.WithAttacks(o.Derive))
 	if err != nil {
 		return nil, fmt.Errorf("derive fields: %w", err)
 	}
