@@ -13,13 +13,15 @@ type Status struct {
 	Ready   bool     `json:"ready"`
 	Reasons []string `json:"reasons"` // why not ready; empty when ready
 
-	Sources    []Source   `json:"sources"`
-	MergedTime *time.Time `json:"merged_time,omitempty"` // absent before the first record
-	Windows    Windows    `json:"windows"`
-	Checkpoint Checkpoint `json:"checkpoint"`
-	Rules      Rules      `json:"rules"`
-	Receivers  []Receiver `json:"receivers"`
-	Reload     Reload     `json:"reload"`
+	Sources     []Source    `json:"sources"`
+	Collectors  []Collector `json:"collectors"` // those that count something
+	DeadLetters DeadLetters `json:"dead_letters"`
+	MergedTime  *time.Time  `json:"merged_time,omitempty"` // absent before the first record
+	Windows     Windows     `json:"windows"`
+	Checkpoint  Checkpoint  `json:"checkpoint"`
+	Rules       Rules       `json:"rules"`
+	Receivers   []Receiver  `json:"receivers"`
+	Reload      Reload      `json:"reload"`
 
 	// StateSetAside is where a damaged state file was moved at the start.
 	StateSetAside string `json:"state_set_aside,omitempty"`
@@ -30,7 +32,7 @@ type Source struct {
 	Name       string           `json:"name"`
 	State      string           `json:"state"` // reading, idle, failing or gone
 	Error      string           `json:"error,omitempty"`
-	Offset     int64            `json:"offset"`          // logical bytes judged, through all rotations
+	Offset     int64            `json:"offset"`          // logical bytes judged, through all rotations; of a partition, the next message to be judged
 	Line       int64            `json:"line"`            // lines judged, through all rotations
 	Clock      *time.Time       `json:"clock,omitempty"` // absent before the first record
 	Lines      int64            `json:"lines"`           // lines read
@@ -40,6 +42,29 @@ type Source struct {
 	Skipped    map[string]int64 `json:"skipped"`         // lines passed over by reason
 	Late       int64            `json:"late"`            // records behind the source's own clock
 	Behind     int64            `json:"behind"`          // records behind the merge
+	// Queue says that the source is a partition of a topic.
+	Queue bool `json:"queue,omitempty"`
+	// Lag is there for a partition that is being read.
+	Lag *Lag `json:"lag,omitempty"`
+}
+
+// Lag is how far the judged records of a partition are behind its end.
+type Lag struct {
+	Messages int64   `json:"messages"` // not judged yet
+	Seconds  float64 `json:"seconds"`  // that event time is behind the wall clock because of them; 0 where there are none
+}
+
+// Collector tells what happened to a collector that is not the matter of one
+// source, such as a member of a consumer group.
+type Collector struct {
+	Name   string           `json:"name"`
+	Events map[string]int64 `json:"events"` // by kind
+}
+
+// DeadLetters counts messages of which no event could be made.
+type DeadLetters struct {
+	Stored int64 `json:"stored"` // put aside
+	Lost   int64 `json:"lost"`   // that should have been put aside and could not
 }
 
 // Windows is the status of the windows' memory.

@@ -40,10 +40,12 @@ type Config struct {
 	Log            Log
 }
 
-// Source is one entry of "sources": files by path or glob, or standard input.
+// Source is one entry of "sources": files by path or glob, topics of Kafka, or
+// standard input.
 type Source struct {
 	Stdin    bool
-	Files    []string // absolute paths or globs; empty exactly where Stdin is set
+	Kafka    *KafkaSource
+	Files    []string // absolute paths or globs; empty exactly where Stdin or Kafka is set
 	Exclude  []string // absolute paths or globs
 	FromEnd  bool     // begin at the end of a file seen for the first time
 	Format   string   // "auto" or the name of a format

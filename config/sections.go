@@ -75,6 +75,7 @@ func (d *decoder) config(c *Config, root *yaml.Node) {
 
 func (d *decoder) sources(n *yaml.Node, dir string) []Source {
 	var out []Source
+	var nodes []*yaml.Node
 	stdin := false
 	// A mapping of one key gives list its node and its words.
 	m := &mapping{d: d, node: n, keys: map[string][2]*yaml.Node{"sources": {n, n}}}
@@ -88,8 +89,9 @@ func (d *decoder) sources(n *yaml.Node, dir string) []Source {
 			return
 		}
 		stdin = stdin || s.Stdin
-		out = append(out, s)
+		out, nodes = append(out, s), append(nodes, item)
 	})
+	d.kafkaSources(nodes, out)
 	if r := resolve(n); r.Kind == yaml.SequenceNode && len(r.Content) == 0 {
 		d.fail(n, "sources is empty; name the log files, or remove the key for the usual places")
 	}
@@ -102,6 +104,20 @@ func (d *decoder) source(n *yaml.Node, name, dir string) (Source, bool) {
 	m := d.mapping(n, name)
 	m.texts("files", &s.Files, checkGlob)
 	m.boolean("stdin", &s.Stdin)
+	kv, hasKafka := m.keys["kafka"]
+	if at := m.take("kafka"); at != nil {
+		s.Kafka = d.kafkaSource(at, m.path("kafka"))
+	} else if hasKafka {
+		d.fail(kv[0], "%s is empty; write kafka: {brokers: [kafka1.example.com:9092], topics: [access-logs]}", m.path("kafka"))
+	}
+	if s.Kafka != nil {
+		for _, key := range [...]string{"exclude", "begin", "poll", "rescan", "linger"} {
+			if kv, there := m.keys[key]; there {
+				d.fail(kv[0], "%s is for files; settings of a topic stand in %s", m.path(key), m.path("kafka"))
+			}
+			m.take(key)
+		}
+	}
 	m.texts("exclude", &s.Exclude, checkGlob)
 	begin := "end"
 	m.oneOf("begin", &begin, "start", "end")
@@ -123,8 +139,10 @@ func (d *decoder) source(n *yaml.Node, name, dir string) (Source, bool) {
 		switch {
 		case s.Stdin && len(s.Files) > 0:
 			d.fail(n, "%s has both files and stdin; make two entries of it", name)
-		case !s.Stdin && len(s.Files) == 0:
-			d.fail(n, "%s reads nothing; give it files: [\"/path/*.log\"] or stdin: true", name)
+		case s.Kafka != nil && (s.Stdin || len(s.Files) > 0):
+			d.fail(n, "%s has kafka beside files or stdin; make two entries of it", name)
+		case !s.Stdin && s.Kafka == nil && len(s.Files) == 0:
+			d.fail(n, "%s reads nothing; give it files: [\"/path/*.log\"], kafka: {brokers: [...], topics: [...]} or stdin: true", name)
 		}
 	}
 	s.Files, s.Exclude = joinAll(dir, s.Files), joinAll(dir, s.Exclude)

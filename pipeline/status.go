@@ -115,6 +115,9 @@ func (p *Pipeline) lag(l *lane, s *SourceStatus) {
 		return
 	}
 	s.Queue = true
+	if s.State == collectors.Gone {
+		return // it is the matter of another instance
+	}
 	if n, ok := l.queue.Lag(collectors.LogicalOffset(s.Offset)); ok {
 		s.Lag = max(n, 0)
 	}

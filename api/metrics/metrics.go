@@ -77,8 +77,14 @@ var (
 	sourceBehind     = counter("source_behind_records_total", "Records that came behind the merge.", "source")
 	sourceState      = gauge("source_state", "1 for the state that the source is in.", "source", "state")
 	sourceOffset     = gauge("source_position_bytes", "Bytes of the source that were judged, through all rotations.", "source")
+	sourceMessage    = gauge("source_position_messages", "Offset of the partition's next message to be judged.", "source")
+	sourceLag        = gauge("source_lag_messages", "Messages of the partition that are not judged yet.", "source")
+	sourceLagTime    = gauge("source_lag_seconds", "How far event time is behind the wall clock while there are such messages.", "source")
 	sourceEvents     = counter("source_events_total", "Lines that were requests.", "source", "format")
 	sourceClock      = gauge("source_clock_seconds", "The newest event time of the source, in Unix seconds.", "source")
+	collectorEvents  = counter("collector_events_total", "What happened to a consumer group: rebalances, commits, trouble by its reason, and why partitions went on elsewhere.", "collector", "event")
+	deadLetters      = counter("dead_letters_total", "Messages of which no event could be made and that were put aside.")
+	deadLettersLost  = counter("dead_letters_lost_total", "Messages that should have been put aside and could not.")
 	mergedTime       = gauge("merged_time_seconds", "The event time that all sources have reached, in Unix seconds.")
 
 	entities     = gauge("window_entities", "Entities in the windows' memory.")
@@ -159,6 +165,13 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	for i := range s.Sources {
 		collectSource(send, &s.Sources[i])
 	}
+	for i := range s.Collectors {
+		for event, n := range s.Collectors[i].Events {
+			send(collectorEvents, float64(n), s.Collectors[i].Name, event)
+		}
+	}
+	send(deadLetters, float64(s.DeadLetters.Stored))
+	send(deadLettersLost, float64(s.DeadLetters.Lost))
 	w := &s.Windows
 	send(entities, float64(w.Entities))
 	send(probation, float64(w.Probation))
@@ -208,7 +221,15 @@ func collectSource(send func(metric, float64, ...string), s *api.Source) {
 	for _, state := range states {
 		send(sourceState, truth(s.State == state), s.Name, state)
 	}
-	send(sourceOffset, float64(s.Offset), s.Name)
+	if s.Queue {
+		send(sourceMessage, float64(s.Offset), s.Name)
+	} else {
+		send(sourceOffset, float64(s.Offset), s.Name)
+	}
+	if s.Lag != nil {
+		send(sourceLag, float64(s.Lag.Messages), s.Name)
+		send(sourceLagTime, s.Lag.Seconds, s.Name)
+	}
 	for format, n := range s.Formats {
 		send(sourceEvents, float64(n), s.Name, format)
 	}

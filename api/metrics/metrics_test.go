@@ -42,7 +42,9 @@ func full() *backend {
 				Name: "/var/log/nginx/access.log", State: "idle", Offset: 4096, Clock: &at, Lines: 40,
 				Formats: map[string]int64{"combined": 39}, Unreadable: map[string]int64{"unknown_shape": 2},
 				Skipped: map[string]int64{"too_long": 1}, Late: 3, Behind: 4,
-			}, {Name: "/logs/\xff.log", State: "reading"}},
+			}, {Name: "/logs/\xff.log", State: "reading"}, {Name: "kafka:access-logs/3", State: "idle", Offset: 70, Queue: true, Lag: &api.Lag{Messages: 71, Seconds: 7.5}}},
+			Collectors:  []api.Collector{{Name: "kafka:gatewatch", Events: map[string]int64{"rebalance": 72, "commit": 73}}},
+			DeadLetters: api.DeadLetters{Stored: 74, Lost: 75},
 			Windows: api.Windows{
 				Entities: 6, Probation: 7, BudgetBytes: 8, Evicted: 9, Dropped: 10, Entries: 11, EvictedAlive: 12, Readmitted: 13, Late: 14,
 			},

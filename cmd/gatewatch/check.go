@@ -74,6 +74,7 @@ func (a *app) check(out outputFormat, path string, rulePaths []string) error {
 		to, faults := targets(c, slog.New(slog.DiscardHandler))
 		closeTargets(to)
 		problems = append(problems, fromError(faults)...)
+		problems = append(problems, fromError(a.checkKafka(c))...)
 		set, err = loadRules(c)
 	}
 	problems = append(problems, fromError(err)...)
@@ -84,6 +85,9 @@ func (a *app) check(out outputFormat, path string, rulePaths []string) error {
 		}
 	}
 	if set != nil {
+		for _, text := range sharingAdvice(c, set.index.Plan()) {
+			problems = append(problems, problem{Severity: "warning", Message: text})
+		}
 		for _, p := range set.problems {
 			bad = bad || p.Severity == sigma.Refused
 			problems = append(problems, problem{
@@ -149,7 +153,7 @@ func advice(c *config.Config) []string {
 	var out []string
 	for i := range c.Sources {
 		s := &c.Sources[i]
-		found := s.Stdin
+		found := s.Stdin || s.Kafka != nil
 		for _, pattern := range s.Files {
 			matches, _ := filepath.Glob(pattern) // the pattern was checked
 			found = found || len(matches) > 0

@@ -17,6 +17,7 @@ import (
 	"gatewatch/api"
 	"gatewatch/api/metrics"
 	"gatewatch/config"
+	"gatewatch/detectors/observation"
 	"gatewatch/pipeline"
 	"gatewatch/rules/sigma"
 	"gatewatch/storage"
@@ -36,6 +37,7 @@ type daemon struct {
 	server   *api.Server
 	buttons  *slack.Buttons
 	setAside string
+	sharing  sharing
 
 	commits    atomic.Int64
 	lastCommit atomic.Int64 // nanoseconds
@@ -176,7 +178,15 @@ func (d *daemon) tryReload(ctx context.Context) (*ruleSet, error) {
 	d.mu.Unlock()
 	d.buttons.SetReceivers(slackReceivers(to))
 	closeTargets(before)
+	d.sharing.reloaded(set.index.Plan())
 	return set, nil
+}
+
+// rulesNow is the plan of the rules in force.
+func (d *daemon) rulesNow() *observation.Plan {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.set.index.Plan()
 }
 
 // closeReceivers gives back what the receivers hold, once nothing is sent any

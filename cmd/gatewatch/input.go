@@ -39,10 +39,21 @@ func needFiles(c *cobra.Command, args []string) error {
 	return nil
 }
 
+// needLogs is needFiles for a command that reads topics as well.
+func needLogs(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return fmt.Errorf("%s needs a log file, - for standard input, or kafka://broker:9092/topic", c.CommandPath())
+	}
+	return nil
+}
+
 // options returns how the lines are read: as the first source of the
 // configuration says, or as the command line does.
-func (in *input) options(c *config.Config) (format.Options, error) {
-	o := c.Sources[0].FormatOptions()
+func (in *input) options(c *config.Config) (format.Options, error) { return in.formatOf(&c.Sources[0]) }
+
+// formatOf is options for a source of the configuration.
+func (in *input) formatOf(s *config.Source) (format.Options, error) {
+	o := s.FormatOptions()
 	if in.format == "" {
 		return o, nil
 	}
@@ -75,6 +86,8 @@ func (a *app) open(c *config.Config, o format.Options, files []string, join bool
 	stdin := false
 	for _, f := range files {
 		switch {
+		case isTopic(f):
+			return nil, usage("%s: only replay reads topics; save some messages, one a line, and give their file", f)
 		case f == "-" && stdin:
 			return nil, usage("- is there twice; there is only one standard input")
 		case f == "-":

@@ -17,6 +17,7 @@ import (
 	"gatewatch/api"
 	"gatewatch/collectors"
 	"gatewatch/collectors/file"
+	"gatewatch/config"
 	"gatewatch/detectors"
 	"gatewatch/detectors/observation"
 	"gatewatch/pipeline"
@@ -33,27 +34,41 @@ type replay struct {
 	workers int
 	quiet   bool
 	shadow  bool // what rules that are only watched would have opened
+
+	topics           []string // addresses of topics
+	fromText, toText string
+	from, to         time.Time           // of messages; zero for no bound
+	opened           []collectors.Source // partitions
 }
 
 func newReplay(a *app) *cobra.Command {
 	r := &replay{}
 	c := &cobra.Command{
-		Use:   "replay FILE...",
+		Use:   "replay FILE|kafka://BROKER/TOPIC...",
 		Short: "Print the incidents of finished logs",
 		Long: "Replay runs finished logs through the same pipeline as run, at full speed, and prints\n" +
 			"the incidents at their final state. Rotations of one log (x.log.2.gz x.log.1 x.log)\n" +
-			"become one source. A file may be gzip or zstd; - is standard input. Lines are read as the first\n" +
-			"entry of sources in the configuration says, or as --format does.",
+			"become one source. A file may be gzip or zstd; - is standard input. Lines are read as the\n" +
+			"first entry of sources in the configuration says, or as --format does.\n\n" +
+			"kafka://broker:9092/topic reads what a topic holds now, without joining a group or\n" +
+			"committing anything. --from and --to bound the times of its messages. If a source of\n" +
+			"the configuration has this broker, its login, encryption and other settings hold;\n" +
+			"kafka:///topic takes the broker from there, too.",
 		Example: "  gatewatch replay /var/log/nginx/access.log*\n" +
 			"  zcat old.gz | gatewatch replay -o jsonl -\n" +
-			"  gatewatch replay --fail-on high access.log",
-		Args: needFiles,
+			"  gatewatch replay --fail-on high access.log\n" +
+			"  gatewatch replay kafka://kafka1:9092/access-logs --from 2026-11-20T08:00:00Z --to 2026-11-20T10:00:00Z",
+		Args: needLogs,
 		RunE: func(c *cobra.Command, args []string) error {
-			r.in.files = args
+			if err := r.split(a, args); err != nil {
+				return failed(err)
+			}
 			return failed(a.replay(c.Context(), r))
 		},
 	}
 	r.in.flags(c)
+	c.Flags().StringVar(&r.fromText, "from", "", "of topics: the first `time` of messages to read, such as 2026-11-20T08:00:00Z, or how long ago, such as 90m")
+	c.Flags().StringVar(&r.toText, "to", "", "of topics: the `time` of messages to stop before")
 	outputFlag(c, &r.out)
 	levelFlag(c, &r.least, "level", "the least level to print")
 	levelFlag(c, &r.failOn, "fail-on", "end with 3 when there is an incident of this level or above")
@@ -76,18 +91,14 @@ func (a *app) replay(ctx context.Context, r *replay) error {
 		return err
 	}
 	a.warnRules(set)
-	o, err := r.in.options(c)
-	if err != nil {
-		return err
-	}
-	sources, err := a.open(c, o, r.in.files, true)
-	if err != nil {
-		return err
-	}
 	begun := a.now()
 	var begin span
+	inputs, sources, err := a.replayInputs(ctx, c, r, &begin)
+	if err != nil {
+		return err
+	}
 	p, err := pipeline.New(pipeline.Options{
-		Inputs: []pipeline.Input{{Collector: fixed(begin.watch(sources, o)), Format: o, Lateness: c.Sources[0].Lateness}},
+		Inputs: inputs,
 		Derive: c.Derive(), Index: set.index, Book: c.Book(), Workers: r.workers, Budget: c.State.Budget, Now: a.now,
 		Logger: warnings(a, r.quiet),
 	})
@@ -127,6 +138,22 @@ func (a *app) replay(ctx context.Context, r *replay) error {
 		}
 	}
 	return r.verdict(incidents)
+}
+
+// replayInputs opens files and topics.
+func (a *app) replayInputs(ctx context.Context, c *config.Config, r *replay, begin *span) (inputs []pipeline.Input, sources []collectors.Source, err error) {
+	if len(r.in.files) > 0 {
+		o, err := r.in.options(c)
+		if err != nil {
+			return nil, nil, err
+		}
+		if sources, err = a.open(c, o, r.in.files, true); err != nil {
+			return nil, nil, err
+		}
+		inputs = append(inputs, pipeline.Input{Collector: fixed(begin.watch(sources, o)), Format: o, Lateness: c.Sources[0].Lateness})
+	}
+	topics, err := a.kafkaInputs(ctx, c, r, begin)
+	return append(inputs, topics...), append(sources, r.opened...), err
 }
 
 func (a *app) printReplay(r *replay, all []*alerting.Incident) error {

@@ -66,6 +66,7 @@ func (a *app) daemon(ctx context.Context, path string, rulePaths []string) (err 
 	}
 	d := &daemon{app: a, path: path, rules: rulePaths, config: c, counts: alerting.NewMetrics(), started: a.now()}
 	d.logger = newLogger(a, c.Log)
+	d.sharing.logger = d.logger
 	var stop stack
 	defer func() {
 		// What hangs would hang again while it is closed; the process ends anyway.
@@ -106,7 +107,7 @@ func (d *daemon) open(stop *stack) error {
 	if err != nil {
 		return err
 	}
-	inputs, err := d.inputs()
+	inputs, err := d.inputs(stop)
 	if err != nil {
 		return err
 	}
@@ -196,23 +197,26 @@ func (d *daemon) tryState(o pipeline.Options, path string) error {
 	return nil
 }
 
-// inputs makes the collectors.
-func (d *daemon) inputs() ([]pipeline.Input, error) {
+// inputs makes the collectors. What they need to be closed goes on the stack.
+func (d *daemon) inputs(stop *stack) ([]pipeline.Input, error) {
 	var out []pipeline.Input
 	for i := range d.config.Sources {
 		s := &d.config.Sources[i]
-		collector, err := d.collector(s)
+		collector, err := d.collector(s, stop)
 		if err != nil {
 			return nil, configError(fmt.Errorf("sources[%d]: %w", i, err))
 		}
-		out = append(out, pipeline.Input{Collector: collector, Format: s.FormatOptions(), Lateness: s.Lateness})
+		out = append(out, pipeline.Input{Collector: collector, Format: s.FormatOptions(), Lateness: s.Lateness, Messages: s.Messages()})
 	}
 	return out, nil
 }
 
-func (d *daemon) collector(s *config.Source) (collectors.Collector, error) {
-	if s.Stdin {
+func (d *daemon) collector(s *config.Source, stop *stack) (collectors.Collector, error) {
+	switch {
+	case s.Stdin:
 		return fixed{d.app.stdinSource(int(s.MaxLine))}, nil
+	case s.Kafka != nil:
+		return d.kafkaCollector(s, stop)
 	}
 	o := s.FileOptions()
 	o.Now, o.Logger, o.Hook = d.app.now, d.logger, d.app.hook

@@ -25,7 +25,11 @@ const spanLines = 32
 func (s *span) watch(sources []collectors.Source, o format.Options) []collectors.Source {
 	out := make([]collectors.Source, len(sources))
 	for i, src := range sources {
-		out[i] = &spanned{Source: src, span: s, time: firstTime(o)}
+		x := &spanned{Source: src, span: s, time: firstTime(o)}
+		out[i] = x
+		if q, ok := src.(collectors.Queue); ok {
+			out[i] = &spannedQueue{spanned: x, queue: q}
+		}
 	}
 	return out
 }
@@ -76,7 +80,39 @@ func (s *spanned) Run(ctx context.Context, from collectors.Position, emit func(c
 					break
 				}
 			}
+			for i := range item.Block.Messages {
+				s.message(&item.Block.Messages[i])
+				if s.seen++; s.seen >= spanLines {
+					break
+				}
+			}
 		}
 		return emit(item)
 	})
 }
+
+// message looks at a message. Where its lines are wrapped its own time will do.
+func (s *spanned) message(m *collectors.Message) {
+	if t, ok := s.time(bytes.TrimRight(m.Value, "\n")); ok {
+		s.span.see(t)
+	} else if m.Time > 0 {
+		s.span.see(m.Time)
+	}
+}
+
+// spannedQueue is a queue whose first messages are looked at.
+type spannedQueue struct {
+	*spanned
+	queue collectors.Queue
+}
+
+var _ collectors.Queue = (*spannedQueue)(nil)
+
+// Rank implements collectors.Queue.
+func (s *spannedQueue) Rank() string { return s.queue.Rank() }
+
+// Place implements collectors.Queue.
+func (s *spannedQueue) Place() (topic string, partition int32) { return s.queue.Place() }
+
+// Lag implements collectors.Queue.
+func (s *spannedQueue) Lag(offset int64) (messages int64, ok bool) { return s.queue.Lag(offset) }

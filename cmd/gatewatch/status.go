@@ -34,12 +34,20 @@ func (d *daemon) Status() api.Status {
 		StateSetAside: d.setAside,
 	}
 	for _, l := range p.Sources {
+		var lag *api.Lag
+		if l.Lag >= 0 {
+			lag = &api.Lag{Messages: l.Lag, Seconds: l.LagTime.Seconds()}
+		}
 		s.Sources = append(s.Sources, api.Source{
 			Name: l.Name, State: l.State.String(), Error: l.Error, Offset: l.Offset, Line: l.Line, Clock: optional(l.Clock),
 			Lines: l.Lines, Events: l.Events, Formats: l.Formats, Unreadable: l.Unreadable, Skipped: l.Skipped,
-			Late: l.Late, Behind: l.Behind,
+			Late: l.Late, Behind: l.Behind, Queue: l.Queue, Lag: lag,
 		})
 	}
+	for _, x := range p.Collectors {
+		s.Collectors = append(s.Collectors, api.Collector{Name: x.Name, Events: x.Events})
+	}
+	s.DeadLetters = api.DeadLetters{Stored: p.DeadLetters, Lost: p.DeadLettersLost}
 	for _, r := range p.Rules {
 		s.Rules.Windows = append(s.Rules.Windows, api.RuleWindow{
 			ID: r.ID, Title: r.Title, Shadow: r.Shadow, Incidents: r.Incidents, Untold: r.Untold,

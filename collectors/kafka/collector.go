@@ -72,8 +72,8 @@ func (c *Collector) Recall(saved map[string]collectors.Position) {
 		if !strings.HasPrefix(name, "kafka:") {
 			continue
 		}
-		if _, member, err := decodeNote(p.Note); err == nil && member != "" && c.isOurs(name) {
-			c.left = member
+		if x, err := decodeNote(p.Note); err == nil && x.member != "" && c.isOurs(name) {
+			c.left = x.member
 		}
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -28,9 +30,12 @@ type ledger struct {
 	mu     sync.Mutex
 	counts map[string]int // by name of the source and offset
 	texts  map[string]string
+	who    map[string][]string
 }
 
-func newLedger() *ledger { return &ledger{counts: map[string]int{}, texts: map[string]string{}} }
+func newLedger() *ledger {
+	return &ledger{counts: map[string]int{}, texts: map[string]string{}}
+}
 
 func (l *ledger) total() int {
 	l.mu.Lock()
@@ -38,12 +43,27 @@ func (l *ledger) total() int {
 	return len(l.counts)
 }
 
+// doubled returns what was judged more than once, in stretches.
 func (l *ledger) doubled() (out []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	offsets := map[string][]int{}
 	for k, n := range l.counts {
 		if n > 1 {
-			out = append(out, fmt.Sprintf("%s %d times", k, n))
+			source, offset, _ := strings.Cut(k, "@")
+			at, _ := strconv.Atoi(offset)
+			offsets[source] = append(offsets[source], at)
+		}
+	}
+	for source, list := range offsets {
+		slices.Sort(list)
+		for i, from := 1, list[0]; i <= len(list); i++ {
+			if i == len(list) || list[i] != list[i-1]+1 {
+				out = append(out, fmt.Sprintf("%s@%d-%d", source, from, list[i-1]))
+				if i < len(list) {
+					from = list[i]
+				}
+			}
 		}
 	}
 	slices.Sort(out)
@@ -122,11 +142,14 @@ func options(t testing.TB, brokers []string, topics ...string) kafka.Options {
 	}
 }
 
-// sit starts a desk that goes on where saved says.
-func sit(t testing.TB, l *ledger, saved map[string]collectors.Position, o kafka.Options) *desk {
+// sit starts a desk that goes on where saved says, changed beforehand.
+func sit(t testing.TB, l *ledger, saved map[string]collectors.Position, o kafka.Options, change ...func(*desk)) *desk {
 	t.Helper()
 	d := &desk{
 		t: t, ledger: l, saved: saved, trays: map[string]*tray{}, done: make(chan struct{}), stop: make(chan struct{}), book: &syncBuffer{},
+	}
+	for _, f := range change {
+		f(d)
 	}
 	o.Logger = slog.New(slog.NewTextHandler(d.book, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
@@ -139,16 +162,17 @@ func sit(t testing.TB, l *ledger, saved map[string]collectors.Position, o kafka.
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		_ = d.c.Watch(ctx, func(s collectors.Source) {
+			x := &tray{src: s, credits: make(chan struct{}, 4), skipped: map[string]int64{}}
 			d.mu.Lock()
-			x := &tray{src: s, credits: make(chan struct{}, 4), at: saved[s.Name()], skipped: map[string]int64{}}
+			from := saved[s.Name()]
+			x.at = from
 			if d.trays[s.Name()] != nil {
 				t.Errorf("%s was found twice", s.Name())
 			}
 			d.trays[s.Name()] = x
 			d.mu.Unlock()
-			at := x.at
 			wg.Go(func() {
-				err := s.Run(ctx, at, func(it collectors.Item) error { return d.emit(ctx, x, it) })
+				err := s.Run(ctx, from, func(it collectors.Item) error { return d.emit(ctx, x, it) })
 				d.mu.Lock()
 				x.ended = err
 				d.mu.Unlock()
@@ -167,7 +191,7 @@ func sit(t testing.TB, l *ledger, saved map[string]collectors.Position, o kafka.
 	t.Cleanup(func() {
 		d.kill()
 		if t.Failed() {
-			t.Logf("log of a collector:\n%s", d.book)
+			t.Logf("log of a collector %p:\n%s", d, d.book)
 		}
 	})
 	return d
@@ -410,7 +434,7 @@ func same(t testing.TB, k *kafkatest.Cluster, topic string, l *ledger) {
 		t.Errorf("of %d records %d are lost and %d are others; %d were never written", len(records), missing, other, extra)
 	}
 	if d := l.doubled(); len(d) > 0 {
-		t.Errorf("%d records were judged twice, such as %v", len(d), d[:min(len(d), 5)])
+		t.Errorf("records were judged twice: %s", strings.Join(d, ", "))
 	}
 }
 

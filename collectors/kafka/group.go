@@ -172,8 +172,8 @@ func (m *membership) generation(ctx context.Context, g *kafka.Generation) {
 	})
 }
 
-// say leaves a trace of what was assigned, and tells who wants to know that
-// others have the rest.
+// say leaves a trace of what was assigned, and tells who wants to know how much
+// of each topic that is.
 func (m *membership) say(g *kafka.Generation, mine map[*partition]*assignment) {
 	var names []string
 	counts := map[string]int{}
@@ -190,9 +190,7 @@ func (m *membership) say(g *kafka.Generation, mine map[*partition]*assignment) {
 	sizes := maps.Clone(m.sizes)
 	m.mu.Unlock()
 	for topic, all := range sizes {
-		if n := counts[topic]; n < all {
-			m.opts.Shared(topic, n, all)
-		}
+		m.opts.Shared(topic, counts[topic], all)
 	}
 }
 
@@ -212,8 +210,8 @@ func (m *membership) serve(end context.Context, g *kafka.Generation, mine map[*p
 func (m *membership) commitAll(g *kafka.Generation, mine map[*partition]*assignment) error {
 	offsets := map[string]map[int]int64{}
 	told := map[*partition]int64{}
-	for p := range mine {
-		offset, ok := p.toCommit()
+	for p, a := range mine {
+		offset, ok := p.toCommit(a)
 		if !ok {
 			continue
 		}

@@ -69,8 +69,8 @@ type Options struct {
 
 	// DeadLetters is where records go of which no event can be made; nil for nowhere.
 	DeadLetters *DeadLetters
-	// Shared, if not nil, is called when an assignment leaves partitions of a
-	// topic to other members.
+	// Shared, if not nil, is called for each topic at each assignment, with how many
+	// of its partitions are assigned to this member.
 	Shared func(topic string, mine, all int)
 
 	Now    func() time.Time   // default time.Now

@@ -23,10 +23,10 @@ type partition struct {
 	changed    func()     // tells the group that there is something to commit
 
 	mu      sync.Mutex
-	acked   int64 // the offset that Kafka last acknowledged to us, or where reading began
-	has     int64 // the offset that Kafka has now, as far as we know; none for nothing
-	member  string
-	durable int64 // logical, none before the first checkpoint
+	note    note        // with the offset that Kafka last acknowledged to us, or where reading began
+	has     int64       // the offset that Kafka has now, as far as we know; none for nothing
+	serving *assignment // in which reading began
+	durable int64       // logical, none before the first checkpoint of this turn
 	at      collectors.Position
 	ran     bool
 }
@@ -64,7 +64,10 @@ func (p *partition) tell(o order) {
 }
 
 func newPartition(s *shared, topic string, number int32, changed func()) *partition {
-	p := &partition{shared: s, topic: topic, number: number, orders: make(chan order, 1), changed: changed, acked: none, durable: none}
+	p := &partition{
+		shared: s, topic: topic, number: number, orders: make(chan order, 1), changed: changed,
+		note: note{acked: none, before: none}, durable: none,
+	}
 	p.name, p.rank = sourceName(s.o.Name, topic, number)
 	p.voice = newVoice(s.o.Logger.With("source", p.name), s.o.Now)
 	return p
@@ -88,7 +91,9 @@ func (p *partition) Lag(logical int64) (messages int64, ok bool) {
 // Durable implements collectors.Committer.
 func (p *partition) Durable(at collectors.Position) {
 	p.mu.Lock()
-	p.durable = at.Offset
+	if o, err := decodeOrigin(at.Origin); err == nil && o.turn == p.note.turn {
+		p.durable = at.Offset
+	}
 	p.mu.Unlock()
 	p.changed()
 }
@@ -97,18 +102,19 @@ func (p *partition) Durable(at collectors.Position) {
 func (p *partition) Note() []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.acked == none && p.member == "" {
+	if p.note.acked == none && p.note.member == "" {
 		return p.at.Note
 	}
-	return appendNote(nil, p.acked, p.member)
+	return p.note.append(nil)
 }
 
-// toCommit returns the offset that Kafka is to be told, if it is not the one
-// that it has.
-func (p *partition) toCommit() (offset int64, ok bool) {
+// toCommit returns the offset that Kafka is to be told in an assignment, if it
+// is not the one that it has. Before reading began in it there is none: others may
+// have read on since the last one.
+func (p *partition) toCommit(a *assignment) (offset int64, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.durable == none {
+	if p.durable == none || p.serving != a {
 		return 0, false
 	}
 	offset, _ = collectors.MessageOffset(p.durable)
@@ -118,7 +124,7 @@ func (p *partition) toCommit() (offset int64, ok bool) {
 // committed notes what Kafka acknowledged.
 func (p *partition) committed(offset int64) {
 	p.mu.Lock()
-	p.acked, p.has = offset, offset
+	p.note.acked, p.has = offset, offset
 	p.mu.Unlock()
 }
 
@@ -132,7 +138,9 @@ func (p *partition) Run(ctx context.Context, from collectors.Position, emit func
 		p.voice.warn("position cannot be used; going on with Kafka's", "error", err)
 		k = known{acked: none, epoch: none}
 	}
-	p.committed(k.acked)
+	p.mu.Lock()
+	p.note.turn, p.note.acked, p.note.before, p.has = k.turn, k.acked, k.acked, k.acked
+	p.mu.Unlock()
 	for {
 		var o order
 		select {
@@ -172,7 +180,7 @@ func (p *partition) serve(ctx context.Context, k known, a *assignment, emit func
 	case <-mine.Done():
 	}
 	p.mu.Lock()
-	p.member = a.member
+	p.note.member = a.member
 	p.mu.Unlock()
 	err := p.read(mine, k, a, emit)
 	switch {
@@ -234,21 +242,25 @@ func (p *partition) begin(ctx context.Context, r *reader, k known, a *assignment
 		return err
 	}
 	if b.why == asBefore {
-		r.epoch = k.epoch
+		r.epoch, r.turn = k.epoch, k.turn
+	} else {
+		r.turn = k.turn + 1
 	}
 	// From here on Kafka's offset is right where it is now, or between here and
 	// where we will be.
 	p.mu.Lock()
-	p.has = a.committed
+	defer p.mu.Unlock()
+	p.has, p.serving = a.committed, a
+	acked := k.acked
 	if a.committed != none {
-		p.acked = a.committed
+		acked = a.committed
 	} else if b.why != asBefore {
-		p.acked, _ = collectors.MessageOffset(b.at)
+		acked, _ = collectors.MessageOffset(b.at)
 	}
+	p.note.turn, p.note.acked, p.note.before = r.turn, acked, k.acked
 	if b.why != asBefore {
 		p.durable = none
 	}
-	p.mu.Unlock()
 	return nil
 }
 
@@ -279,7 +291,7 @@ func (p *partition) park(ctx context.Context, k known, a *assignment, emit func(
 	case at := <-left:
 		p.mu.Lock()
 		p.at = at
-		at.Note = appendNote(nil, p.acked, p.member)
+		at.Note = p.note.append(nil)
 		p.mu.Unlock()
 		close(a.parked)
 		next, err := recall(at)

@@ -28,9 +28,10 @@ type reader struct {
 	next   int64 // offset of the next record
 	at     int64 // logical offset of the next line; in the middle of next only at the start
 	id     wire.TopicID
-	epoch  int32 // of the last batch, none before
-	gap    bool  // the next block comes behind one
-	begun  bool  // a block was emitted
+	epoch  int32  // of the last batch, none before
+	turn   uint64 // as in known
+	gap    bool   // the next block comes behind one
+	begun  bool   // a block was emitted
 	origin []byte
 
 	skipped map[string]int64
@@ -180,7 +181,7 @@ func (r *reader) announce() error {
 // place encodes what is kept with an offset.
 func (r *reader) place() []byte {
 	if r.origin == nil {
-		r.origin = appendOrigin(nil, r.id, r.epoch)
+		r.origin = (&origin{r.id, r.epoch, r.turn}).append(nil)
 	}
 	return r.origin
 }

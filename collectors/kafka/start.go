@@ -18,6 +18,7 @@ type known struct {
 	acked int64        // the offset that Kafka last acknowledged, or where reading began; none before
 	id    wire.TopicID // of the topic in which at is
 	epoch int32        // of the leader under which the records before at were written, none where not known
+	turn  uint64       // how often reading went on elsewhere because of what Kafka had
 }
 
 func (k *known) offset() int64 {
@@ -120,47 +121,88 @@ const (
 
 var errSaved = errors.New("what was saved of the partition is damaged")
 
-// appendOrigin encodes what a position says beside its offset.
-func appendOrigin(b []byte, id wire.TopicID, epoch int32) []byte {
+// origin is what a position says beside its offset.
+type origin struct {
+	id    wire.TopicID
+	epoch int32
+	turn  uint64
+}
+
+func (o *origin) append(b []byte) []byte {
 	b = append(b, originVersion)
-	b = append(b, id[:]...)
-	return binary.AppendVarint(b, int64(epoch))
+	b = append(b, o.id[:]...)
+	b = binary.AppendVarint(b, int64(o.epoch))
+	return binary.AppendUvarint(b, o.turn)
 }
 
-func decodeOrigin(b []byte) (id wire.TopicID, epoch int32, err error) {
-	if len(b) < 1+len(id) || b[0] != originVersion {
-		return id, none, errSaved
+func decodeOrigin(b []byte) (o origin, err error) {
+	if len(b) < 1+len(o.id) || b[0] != originVersion {
+		return o, errSaved
 	}
-	copy(id[:], b[1:])
-	v, n := binary.Varint(b[1+len(id):])
+	copy(o.id[:], b[1:])
+	b = b[1+len(o.id):]
+	v, n := binary.Varint(b)
 	if n <= 0 || v < none || v > 1<<31-1 {
-		return id, none, errSaved
+		return o, errSaved
 	}
-	return id, int32(v), nil
+	o.epoch = int32(v)
+	if o.turn, n = binary.Uvarint(b[n:]); n <= 0 {
+		return o, errSaved
+	}
+	return o, nil
 }
 
-// appendNote encodes what is kept beside a position.
-func appendNote(b []byte, acked int64, member string) []byte {
+// note is what is kept beside a position: the offset that Kafka last
+// acknowledged. A note may be newer than its position: when reading goes on
+// elsewhere the position follows with the first records that are judged there. Until
+// then before is what goes with it.
+type note struct {
+	turn          uint64 // of acked; before is that of the turn before
+	acked, before int64
+	member        string
+}
+
+func (x *note) append(b []byte) []byte {
 	b = append(b, noteVersion)
-	b = binary.AppendVarint(b, acked)
-	return append(b, member...)
+	b = binary.AppendUvarint(b, x.turn)
+	b = binary.AppendVarint(b, x.acked)
+	b = binary.AppendVarint(b, x.before)
+	return append(b, x.member...)
+}
+
+// of returns what goes with a position of that turn.
+func (x *note) of(turn uint64) int64 {
+	if turn == x.turn {
+		return x.acked
+	}
+	return x.before
 }
 
 // maxMember bounds the name that a coordinator gives a member.
 const maxMember = 1 << 10
 
-func decodeNote(b []byte) (acked int64, member string, err error) {
+func decodeNote(b []byte) (x note, err error) {
+	x.acked, x.before = none, none
 	if len(b) == 0 {
-		return none, "", nil
+		return x, nil
 	}
-	if b[0] != noteVersion {
-		return none, "", errSaved
+	if b[0] != noteVersion || len(b) > maxMember {
+		return x, errSaved
 	}
-	v, n := binary.Varint(b[1:])
-	if n <= 0 || v < none || len(b) > maxMember {
-		return none, "", errSaved
+	b = b[1:]
+	var n int
+	if x.turn, n = binary.Uvarint(b); n <= 0 {
+		return x, errSaved
 	}
-	return v, string(b[1+n:]), nil
+	for _, v := range []*int64{&x.acked, &x.before} {
+		b = b[n:]
+		if *v, n = binary.Varint(b); n <= 0 || *v < none {
+			x.acked, x.before = none, none
+			return x, errSaved
+		}
+	}
+	x.member = string(b[n:])
+	return x, nil
 }
 
 // recall reads a saved position. The zero position is that of a partition
@@ -170,13 +212,13 @@ func recall(p collectors.Position) (known, error) {
 	if len(p.Origin) == 0 && p.Offset == 0 {
 		return k, nil
 	}
-	var err error
-	if k.id, k.epoch, err = decodeOrigin(p.Origin); err != nil {
+	o, err := decodeOrigin(p.Origin)
+	if err != nil {
 		return k, err
 	}
-	if k.acked, _, err = decodeNote(p.Note); err != nil {
+	x, err := decodeNote(p.Note)
+	if err != nil {
 		return k, err
 	}
-	k.set, k.at = true, p.Offset
-	return k, nil
+	return known{set: true, at: p.Offset, acked: x.of(o.turn), id: o.id, epoch: o.epoch, turn: o.turn}, nil
 }
