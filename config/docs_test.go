@@ -46,6 +46,36 @@ func TestDocumentedReceivers(t *testing.T) {
 	}
 }
 
+// TestDocumentedSources: so are the examples of sources.
+func TestDocumentedSources(t *testing.T) {
+	ran := 0
+	check := func(name, text string) {
+		ran++
+		c, err := Parse(name, "/etc/gw", []byte(text), testEnv)
+		if err != nil {
+			t.Errorf("%s:\n%s%v", name, text, err)
+			return
+		}
+		if c.Sources[0].Kafka == nil {
+			t.Errorf("%s:\n%sreads no topic", name, text)
+		}
+	}
+	text, err := os.ReadFile("../docs/kafka-source.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range yamlBlock.FindAllStringSubmatch(string(text), -1) {
+		check("kafka-source.md", m[1])
+	}
+	if text, err = os.ReadFile("../docs/examples/kafka.yaml"); err != nil {
+		t.Fatal(err)
+	}
+	check("kafka.yaml", string(text))
+	if ran < 4 {
+		t.Errorf("ran %d examples", ran)
+	}
+}
+
 // TestSlackManifest: the manifest of docs/slack.md asks for what the receiver
 // needs, and for no more.
 func TestSlackManifest(t *testing.T) {

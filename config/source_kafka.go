@@ -64,7 +64,7 @@ func (k *KafkaSource) Options() kafka.Options {
 		Session: k.Session, Rebalance: k.Rebalance, Refresh: k.Refresh, Stall: k.Stall,
 	}
 	if k.Pattern != "" {
-		o.Pattern, _ = kafka.ParsePattern(k.Pattern) // it was checked
+		o.Pattern, _ = kafka.ParsePattern(k.Pattern) // a bad one was told
 	}
 	return o
 }
@@ -75,6 +75,11 @@ func (k *KafkaSource) ReplayOptions(topic string) kafka.ReplayOptions {
 	return kafka.ReplayOptions{
 		Name: k.Name, Topic: topic, Uncommitted: k.Uncommitted, Headers: k.headers(), MaxMessage: int(k.MaxMessage), MaxBatch: int(k.MaxBatch),
 	}
+}
+
+func (k *KafkaSource) matches(topic string) bool {
+	p := k.Options().Pattern
+	return p != nil && p.MatchString(topic)
 }
 
 func (k *KafkaSource) headers() []string {
@@ -206,6 +211,8 @@ func (d *decoder) kafkaDeadLetters(n *yaml.Node, name string, k *KafkaSource) {
 			d.fail(at, "%s: %s", m.path("topic"), err)
 		case slices.Contains(k.Topics, l.Topic):
 			d.fail(at, "%s is %s, which is read as well; what cannot be read would come again for ever", m.path("topic"), quote(l.Topic))
+		case k.matches(l.Topic):
+			d.fail(at, "%s is %s, which pattern matches; what cannot be read would come again for ever", m.path("topic"), quote(l.Topic))
 		}
 	}
 	if m.text("file", &l.File) != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"os"
 
 	"gatewatch/collectors/kafka"
 	"gatewatch/collectors/kafka/conn"
@@ -44,6 +45,10 @@ func (d *daemon) kafkaCollector(s *config.Source, stop *stack) (*kafka.Collector
 		return nil, err
 	}
 	stop.push("close the dead letters", undo)
+	// Two hosts may call their state files the same; one host cannot open one twice.
+	if host, err := os.Hostname(); err == nil {
+		o.Instance = host + ":" + d.config.State.Path
+	}
 	o.Shared = func(topic string, mine, all int) { d.sharing.changed(d.rulesNow(), k, topic, mine, all) }
 	return kafka.New(o)
 }

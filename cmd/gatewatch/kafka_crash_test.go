@@ -78,6 +78,11 @@ func kafkaCrash(t *testing.T, k *kafkatest.Cluster) {
 	if d := cmp.Diff(want, traffictest.Summarize(killed.list())); d != "" {
 		t.Errorf("after %d kills the incidents differ from those of a file replay (-replay +killed):\n%.8000s", *kafkaKills, d)
 	}
+	for _, i := range killed.list() {
+		if i.Order != "" {
+			t.Errorf("%s is marked %s", i.ID, i.Order)
+		}
+	}
 	killed.awaitDelivery()
 	killed.inbox.judge(t, 10)
 	killed.stop(p)
@@ -164,7 +169,7 @@ receivers:
   - name: bus
     kafka: {brokers: %s, topic: %q, compression: zstd}
 api: {listen: %q}
-log: {level: warn}
+log: {level: info}
 `, brokers, c.topic, filepath.Base(c.dir)+c.topic, server.URL, brokers, c.incidents, "unix:"+c.socket), 0o600))
 }
 
@@ -236,7 +241,19 @@ func (c *kafkaRun) incarnation(kill int, lines []traffictest.Line, r *rand.Rand)
 		c.t.Fatalf("the program ended by itself: %v\n%s", err, p.Stderr)
 	}
 	c.note()
-	c.t.Logf("kill %d at %q: ends %v\n%s", kill, point, c.ends, p.Stderr)
+	c.judgeLog(p)
+}
+
+// judgeLog asks that nothing went on elsewhere or came behind the merge in the life of a
+// program that is gone.
+func (c *kafkaRun) judgeLog(p *exec.Cmd) {
+	c.t.Helper()
+	log := fmt.Sprint(p.Stderr)
+	for _, word := range []string{"behind the merge", "goes on elsewhere", "passed over", "set aside"} {
+		if strings.Contains(log, word) {
+			c.t.Fatalf("%q is in the log of life %d:\n%s", word, c.inbox.life, log)
+		}
+	}
 }
 
 // awaitEnd polls until all that was produced is in committed state, in Kafka, too.
@@ -307,6 +324,7 @@ func (c *kafkaRun) stop(p *exec.Cmd) {
 	if err := p.Wait(); err != nil {
 		c.t.Errorf("the last run did not stop cleanly: %v\n%s", err, p.Stderr)
 	}
+	c.judgeLog(p)
 }
 
 func (c *kafkaRun) replayTopic() []*alerting.Incident {

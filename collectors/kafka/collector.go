@@ -25,6 +25,7 @@ type Collector struct {
 	voice   *voice
 	letters *voice
 
+	since    int64         // when it was made, Unix nanoseconds
 	left     string        // the member that this program was before it ended
 	finished chan struct{} // closed by Finish
 	done     chan struct{} // closed when Watch has left the group
@@ -55,7 +56,7 @@ func New(opts Options) (*Collector, error) {
 	}
 	opts.withDefaults()
 	c := &Collector{
-		opts: opts, finished: make(chan struct{}), done: make(chan struct{}), commit: make(chan struct{}, 1),
+		opts: opts, since: opts.Now().UnixNano(), finished: make(chan struct{}), done: make(chan struct{}), commit: make(chan struct{}, 1),
 		partitions: map[string]map[int32]*partition{}, held: map[*partition]bool{}, trouble: map[string]string{},
 	}
 	c.shared = newShared(&c.opts)

@@ -38,7 +38,7 @@ func (m *membership) run(ctx context.Context) error {
 		ID: m.opts.Group, Brokers: m.opts.Cluster.Brokers(), Dialer: m.opts.Cluster.Dialer(), Topics: m.topics,
 		SessionTimeout: m.opts.Session, HeartbeatInterval: m.opts.Heartbeat, RebalanceTimeout: m.opts.Rebalance,
 		JoinGroupBackoff: min(time.Second, m.opts.Session), Timeout: min(5*time.Second, max(m.opts.Session, 500*time.Millisecond)),
-		StartOffset: kafka.FirstOffset,
+		StartOffset: kafka.FirstOffset, GroupBalancers: balancers(m.opts.Instance, m.since),
 		// Its own look at partitions would make topics that were deleted: WatchPartitionChanges stays off.
 	})
 	if err != nil {

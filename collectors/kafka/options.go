@@ -40,13 +40,16 @@ type Options struct {
 	Cluster *conn.Cluster
 	// Name tells the topics of one cluster from those of another in the names of
 	// sources; "" where there is one cluster. Letters, digits, '.', '_' and '-'.
-	Name    string
-	Group   string
-	Topics  []string
-	Pattern *regexp.Regexp // topics whose whole name it matches, also later ones
-	Begin   Begin
-	BeginAt time.Time
-	Stale   Stale
+	Name  string
+	Group string
+	// Instance names this program with its state file over all its starts; "" where
+	// nothing is known. Of members with the same one only the newest is assigned anything.
+	Instance string
+	Topics   []string
+	Pattern  *regexp.Regexp // topics whose whole name it matches, also later ones
+	Begin    Begin
+	BeginAt  time.Time
+	Stale    Stale
 	// Uncommitted also reads records of transactions that are open or were aborted.
 	Uncommitted bool
 	// Headers are the names of headers that messages bring along; none by default.
