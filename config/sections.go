@@ -111,7 +111,7 @@ func (d *decoder) source(n *yaml.Node, name, dir string) (Source, bool) {
 		d.fail(kv[0], "%s is empty; write kafka: {brokers: [kafka1.example.com:9092], topics: [access-logs]}", m.path("kafka"))
 	}
 	if s.Kafka != nil {
-		for _, key := range [...]string{"exclude", "begin", "poll", "rescan", "linger"} {
+		for _, key := range [...]string{"exclude", "begin", "poll", "watch", "rescan", "linger", "late_writers"} {
 			if kv, there := m.keys[key]; there {
 				d.fail(kv[0], "%s is for files; settings of a topic stand in %s", m.path(key), m.path("kafka"))
 			}

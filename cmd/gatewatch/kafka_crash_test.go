@@ -24,8 +24,8 @@ import (
 )
 
 var (
-	kafkaLines = flag.Int("kafka.lines", 20_000, "how many lines the program is killed over in TestKafkaCrash")
-	kafkaKills = flag.Int("kafka.kills", 16, "how often TestKafkaCrash kills the program")
+	kafkaLines = flag.Int("kafka.lines", 8_000, "how many lines the program is killed over in TestKafkaCrash")
+	kafkaKills = flag.Int("kafka.kills", 8, "how often TestKafkaCrash kills the program")
 )
 
 // kafkaPoints are the named places at which the program is killed; the first is
@@ -47,6 +47,7 @@ type kafkaRun struct {
 	topic     string
 	incidents string // topic of the sink
 	ends      map[int]int64
+	lives     int
 }
 
 const kafkaPartitions = 3
@@ -238,20 +239,45 @@ func (c *kafkaRun) incarnation(kill int, lines []traffictest.Line, r *rand.Rand)
 	}
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-		c.t.Fatalf("the program ended by itself: %v\n%s", err, p.Stderr)
+		c.t.Fatalf("the program ended by itself: %v\n%s", err, c.log())
 	}
 	c.note()
-	c.judgeLog(p)
+	c.judgeLog()
+}
+
+// start runs the program, with its log in a file of its own.
+func (c *kafkaRun) start(point string, n int) *exec.Cmd {
+	c.lives++
+	f, err := os.Create(c.logFile())
+	c.check(err)
+	defer func() { c.check(f.Close()) }() // the program has its own
+	p := exec.Command(c.binary, "run", "--config", c.config)
+	p.Stderr, p.Env = f, os.Environ()
+	if point != "" {
+		p.Env = append(p.Env, fmt.Sprintf("GATEWATCH_FAILPOINT=%s:%d", point, n), "GATEWATCH_FAILPOINT_LOG="+filepath.Join(c.dir, "hits"))
+	}
+	c.check(p.Start())
+	c.t.Cleanup(func() { _ = p.Process.Kill() }) // where the test ends early; else it is gone already
+	return p
+}
+
+func (c *kafkaRun) logFile() string { return filepath.Join(c.dir, fmt.Sprintf("life%d.log", c.lives)) }
+
+// log is what the running program, or the last one, wrote.
+func (c *kafkaRun) log() string {
+	b, err := os.ReadFile(c.logFile())
+	c.check(err)
+	return string(b)
 }
 
 // judgeLog asks that nothing went on elsewhere or came behind the merge in the life of a
 // program that is gone.
-func (c *kafkaRun) judgeLog(p *exec.Cmd) {
+func (c *kafkaRun) judgeLog() {
 	c.t.Helper()
-	log := fmt.Sprint(p.Stderr)
+	log := c.log()
 	for _, word := range []string{"behind the merge", "goes on elsewhere", "passed over", "set aside"} {
 		if strings.Contains(log, word) {
-			c.t.Fatalf("%q is in the log of life %d:\n%s", word, c.inbox.life, log)
+			c.t.Fatalf("%q is in the log of life %d:\n%s", word, c.lives, log)
 		}
 	}
 }
@@ -277,7 +303,7 @@ func (c *kafkaRun) awaitEnd() {
 			}
 		}
 		commits = s.Checkpoint.Total
-		return left == 0, fmt.Sprintf("want %v, have %s", c.ends, offsets(&s))
+		return left == 0, fmt.Sprintf("want %v, have %s\n%s", c.ends, offsets(&s), c.log())
 	}
 	for begun := time.Now(); ; {
 		// A million messages take longer than poll waits; as long as they pass it is fine.
@@ -322,9 +348,9 @@ func (c *kafkaRun) awaitDelivery() {
 func (c *kafkaRun) stop(p *exec.Cmd) {
 	c.check(p.Process.Signal(syscall.SIGTERM))
 	if err := p.Wait(); err != nil {
-		c.t.Errorf("the last run did not stop cleanly: %v\n%s", err, p.Stderr)
+		c.t.Errorf("the last run did not stop cleanly: %v\n%s", err, c.log())
 	}
-	c.judgeLog(p)
+	c.judgeLog()
 }
 
 func (c *kafkaRun) replayTopic() []*alerting.Incident {
