@@ -348,8 +348,11 @@ func (e *Engine) putWindow(b []byte, s *slot, w *window, base int64) []byte {
 		}
 		b = putShape(b, sh, e, r, nd)
 	}
-	if sh == shapeSteps {
+	switch sh {
+	case shapeSteps:
 		b = e.putStages(b, w, int64(w.tailTime))
+	case shapeMembers:
+		b = e.putBaseline(b, w)
 	}
 	return b
 }

@@ -85,12 +85,20 @@ type Engine struct {
 	numbers  arena[float64]
 	walks    arena[walked]
 	forest   forest
-	cards    dict[observation.Card]
-	values   dict[counted]
-	clients  dict[netip.Addr]
-	byValue  map[valueKey]uint32 // see valueCount
-	occurs   map[valueKey]uint32 // see valueRarity
-	timers   timers
+
+	baselines arena[baseline]
+	days      arena[day]
+	senders   arena[sender]
+	byMember  windowTable // nodes of clients, by window and client
+	cohort    cohort      // scratch: who stands out in the window at work
+	crowds    []bool      // by kind: see observation.Kind.Crowd
+
+	cards   dict[observation.Card]
+	values  dict[counted]
+	clients dict[netip.Addr]
+	byValue map[valueKey]uint32 // see valueCount
+	occurs  map[valueKey]uint32 // see valueRarity
+	timers  timers
 
 	probationCap, mainCap, entriesCap int
 
@@ -241,8 +249,10 @@ func (e *Engine) setPlan(plan *observation.Plan) {
 		}
 	}
 	e.byClient = make([]bool, len(plan.Kinds))
+	e.crowds = make([]bool, len(plan.Kinds))
 	for i := range plan.Kinds {
 		f := plan.Kinds[i].Fields
+		e.crowds[i] = plan.Kinds[i].Crowd()
 		e.byClient[i] = len(f) == 1 && f[0] == "client.address"
 	}
 	e.share(plan)

@@ -24,6 +24,9 @@ func (t *windowTable) first(key uint64) int {
 
 func (t *windowTable) get(key uint64) uint32 {
 	mask := len(t.keys) - 1
+	if mask < 0 {
+		return 0
+	}
 	for i := t.first(key); t.keys[i] != 0; i = (i + 1) & mask {
 		if t.keys[i] == key {
 			return t.ids[i]

@@ -14,6 +14,7 @@ type loadedNode struct {
 	card   observation.Card
 	client netip.Addr
 	hit    observation.Hit
+	sender sender
 }
 
 // loadedWindow is a window as it was read, for one of the leaders that its
@@ -26,6 +27,7 @@ type loadedWindow struct {
 	total       uint64
 	nodes       []loadedNode
 	steps       [][stageSteps][2]uint32
+	learned     *learned
 }
 
 // loadWindow reads a window and appends what is to be kept of it to found: the
@@ -67,14 +69,21 @@ func (e *Engine) loadWindow(r *reader, m *Mapping, cards []observation.Card, fou
 		nd.offset, nd.line, nd.length = offset, uint32(line), uint32(r.uvarint())
 		cards, nd.card = r.card(cards)
 		nd.client = r.addr()
-		readShape(r, l.shape, &nd.hit)
+		if l.shape == shapeMembers {
+			nd.sender = r.sender()
+		} else {
+			readShape(r, l.shape, &nd.hit)
+		}
 		if r.err != nil {
 			return cards, found
 		}
 		l.nodes = append(l.nodes, nd)
 	}
-	if l.shape == shapeSteps {
+	switch l.shape {
+	case shapeSteps:
 		l.steps = r.stages(at)
+	case shapeMembers:
+		l.learned = r.learned()
 	}
 	if r.err != nil {
 		return cards, found
@@ -106,6 +115,11 @@ func (e *Engine) loadedFor(leader uint32, members []mappedRule, l loadedWindow) 
 	}
 	l.leader, l.fired, l.bits = leader, translate(l.fired), translate(math.MaxUint32)
 	l.nodes = slices.Clone(l.nodes)
+	if l.learned != nil {
+		own := *l.learned
+		own.all = translate(own.all)
+		l.learned = &own
+	}
 	for i := range l.nodes {
 		l.nodes[i].counted = translate(l.nodes[i].counted)
 	}
@@ -142,6 +156,8 @@ func (e *Engine) restoreAll(s *slot, id uint32, ent *entity, found []loadedWindo
 // further reports whether l has more of the past than o.
 func (l *loadedWindow) further(o *loadedWindow) bool {
 	switch {
+	case l.learned != nil && o.learned != nil && l.learned.first != o.learned.first:
+		return l.learned.first < o.learned.first
 	case len(l.nodes) == 0 || len(o.nodes) == 0:
 		return len(l.nodes) > 0
 	case l.nodes[0].time != o.nodes[0].time:
@@ -153,6 +169,10 @@ func (l *loadedWindow) further(o *loadedWindow) bool {
 
 // fold adds to l what people were told of the rules of o.
 func (l *loadedWindow) fold(o *loadedWindow) {
+	if o.learned != nil { // who stood out is not the same for both: let it fire anew
+		l.bits |= o.bits
+		return
+	}
 	for bit := uint32(1); bit != 0; bit <<= 1 {
 		if o.bits&bit == 0 {
 			continue
@@ -180,6 +200,9 @@ func (e *Engine) restore(s *slot, id uint32, ent *entity, l *loadedWindow) bool 
 	w := e.window(wid)
 	v := view{s: s, ent: ent, id: wid, w: w, r: r}
 	w.fired, w.lost = l.fired, l.lost
+	if r.Type == observation.RateAnomaly {
+		return e.restoreBaseline(v, id, l)
+	}
 	for i := range l.nodes {
 		nd := &l.nodes[i]
 		if !r.typ.takes(r, &nd.hit) {

@@ -221,6 +221,10 @@ func (e *Engine) score(s *slot, ent *entity) uint8 {
 			best = max(best, e.nearSeries(v))
 			continue
 		}
+		if v.r.Type == observation.RateAnomaly {
+			best = max(best, e.worth(v))
+			continue
+		}
 		if n := e.unexpired(w, v.r, s.now); n > 0 {
 			best = max(best, e.nearNumber(v, n))
 		}

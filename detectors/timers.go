@@ -132,6 +132,11 @@ func (e *Engine) expired(x timer, out *Findings) {
 	ent := e.entities.at(x.entity)
 	s := e.slots[observation.Slot(ent.hash)]
 	r := &e.rules[w.rule]
+	if r.Type == observation.RateAnomaly {
+		e.change(s, x.entity, ent)
+		e.bucketEnds(view{s: s, ent: ent, id: e.findWindow(x.entity, ent, x.rule), w: w, r: r}, x, out)
+		return
+	}
 	if w.head != 0 && int64(w.headTime) <= x.at-r.Timespan {
 		e.change(s, x.entity, ent)
 		e.judgeExpiry(view{s: s, ent: ent, id: e.findWindow(x.entity, ent, x.rule), w: w, r: r}, x.at, out)

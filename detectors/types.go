@@ -60,6 +60,8 @@ func typeOf(r *observation.Rule) windowType {
 		return valuePercentile{}
 	case observation.IDWalk:
 		return idWalk{}
+	case observation.RateAnomaly:
+		return rateAnomaly{}
 	default:
 		return eventCount{}
 	}
@@ -73,6 +75,7 @@ const (
 	shapeValues               // a text and its hash
 	shapeNumbers              // a number
 	shapeSteps                // bits; and the window has times of its steps
+	shapeMembers              // what a client sent; and the window has a baseline
 	shapes
 )
 
@@ -83,6 +86,8 @@ func putShape(b []byte, s shape, e *Engine, r *rule, nd *node) []byte {
 		v := &e.values.entries[nd.what].value
 		b = binary.LittleEndian.AppendUint64(b, v.hash)
 		return observation.AppendText(b, v.text)
+	case shapeMembers:
+		return putSender(b, e.senders.at(nd.what))
 	case shapeNumbers, shapeSteps:
 		var it observation.Item
 		r.typ.tell(e, nd, &it)

@@ -70,6 +70,10 @@ func (e *Engine) hit(t *touch, h *observation.Hit, out *Findings) {
 	v := view{s: t.s, ent: t.ent, id: e.windowOf(t.id, t.ent, h.Rule), r: r}
 	w := e.window(v.id)
 	v.w = w
+	if r.Type == observation.RateAnomaly {
+		e.rate(t, v, h, out)
+		return
+	}
 	e.expire(v, now)
 	if t.rec.Behind {
 		w.fired |= windowBehind

@@ -51,9 +51,10 @@ const (
 	ValueAvg             // its mean
 	ValuePercentile      // its percentile, or a text's rank by rarity; see Rule.Percentile
 	IDWalk               // different ids that look like a walk; see Rule.Walk
+	RateAnomaly          // the number of events, or a sum, against what was learned; see Rule.Baseline
 )
 
-var typeNames = [...]string{"", "event_count", "value_count", "temporal", "temporal_ordered", "value_sum", "value_avg", "value_percentile", "id_walk"}
+var typeNames = [...]string{"", "event_count", "value_count", "temporal", "temporal_ordered", "value_sum", "value_avg", "value_percentile", "id_walk", "rate_anomaly"}
 
 // String returns the correlation type's name in Sigma.
 func (t Type) String() string {
@@ -157,6 +158,8 @@ type Rule struct {
 	Newest int
 	// Guard says which of its observations count.
 	Guard Guard
+	// Baseline is what a RateAnomaly asks for.
+	Baseline Baseline
 
 	// Feed names what events the rule counts and how: rules of depth 1 with the
 	// same Feed get the same hits for the same entities, always together. If
@@ -213,6 +216,8 @@ func (r *Rule) Keep() int {
 		return MaxEvidence
 	case r.Type == IDWalk:
 		return max(r.needs(), MaxEvidence)
+	case r.Type == RateAnomaly:
+		return MaxMembers
 	case !r.Type.Counts() && r.Newest > 0:
 		return min(r.Newest, MaxKept)
 	case !r.Type.Counts():
@@ -249,7 +254,7 @@ func (r *Rule) Holds(n float64) bool {
 // that it must also be judged when entries expire.
 func (r *Rule) TrueWhenFewer() bool {
 	switch r.Type {
-	case Temporal, TemporalOrdered, IDWalk:
+	case Temporal, TemporalOrdered, IDWalk, RateAnomaly:
 		return false
 	case ValueAvg, ValuePercentile:
 		return true // without the smallest value both rise
@@ -265,6 +270,9 @@ func (r *Rule) TrueWhenFewer() bool {
 // shared reports whether the rule's window can be that of other rules as well:
 // it counts, more only ever makes it true, and it is not true of nothing.
 func (r *Rule) shared() bool {
+	if r.Type == RateAnomaly {
+		return r.Feed != "" && r.Depth == 1
+	}
 	return r.Feed != "" && r.Depth == 1 && !r.Plain && r.Type.Counts() && !r.TrueWhenFewer() && !r.Holds(0)
 }
 
@@ -287,13 +295,16 @@ type Share struct {
 }
 
 // Shares puts rules that count the same into one window, whatever their bounds
-// and timespans. Engines take the hits of leaders and pass over those of the
-// other rules, so whoever makes hits may leave these out.
+// and timespans; of RateAnomaly those with the same bucket and season. Engines take
+// the hits of leaders and pass over those of the other rules, so whoever makes
+// hits may leave these out.
 func (p *Plan) Shares() []Share {
 	type what struct {
 		kind   uint16
 		counts Type
 		feed   string
+		bucket int64 // of a RateAnomaly
+		season bool
 	}
 	out := make([]Share, len(p.Rules))
 	last := map[what]*Share{}
@@ -303,7 +314,10 @@ func (p *Plan) Shares() []Share {
 		if !r.shared() {
 			continue
 		}
-		key := what{r.Kind, r.Type, r.Feed}
+		key := what{kind: r.Kind, counts: r.Type, feed: r.Feed}
+		if r.Type == RateAnomaly {
+			key.bucket, key.season = r.Timespan, r.Baseline.Seasonal
+		}
 		if before := last[key]; before != nil && before.Bit < 1<<(MaxShared-1) {
 			out[i] = Share{Leader: before.Leader, Bit: before.Bit << 1}
 		}
@@ -353,8 +367,18 @@ type Finding struct {
 	// holds. It ends one timespan after the raise.
 	Warming bool
 	// Items are, at a firing, all entries kept in the window, oldest first;
-	// while it grows, the new observation alone.
+	// while it grows, the new observation alone. Of a RateAnomaly they are an
+	// entry for each client that stands out, or for each that is kept where none
+	// does; and at the end of a bucket those that have come to stand out.
 	Items []Item
+
+	// Of a RateAnomaly: Value was seen in Span seconds where Expected was
+	// expected. Cold says that the hour of the week was not known yet. Everybody
+	// says that no client of the population stands out, so that none is accused.
+	Expected         float64
+	Span             int64
+	Cold, Everybody  bool
+	Unusual, Members int64 // clients that stand out, and all that were kept of the bucket
 }
 
 // Item is one entry of a window.

@@ -200,6 +200,9 @@ func (x *examination) fullness(r *observation.Rule, f fullest) string {
 		bounds = append(bounds, fmt.Sprintf("%s %v", b.Op, b.Value))
 	}
 	needs := strings.Join(bounds, " and ")
+	if r.Type == observation.RateAnomaly {
+		needs = baselineNeeds(&r.Baseline)
+	}
 	if r.Type.Steps() {
 		needs = fmt.Sprint(len(r.Steps))
 	}

@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"gatewatch/detectors/observation"
@@ -159,6 +160,21 @@ func told(r *observation.Rule, n float64) string {
 		return fmt.Sprintf("a percentile of %s %s", most, round(n))
 	}
 	return fmt.Sprintf("%s %v %s", most, n, what)
+}
+
+// baselineNeeds says what a condition on a learned baseline asks for.
+func baselineNeeds(b *observation.Baseline) string {
+	var parts []string
+	if b.Factor > 0 {
+		parts = append(parts, fmt.Sprintf("%v times what is expected", b.Factor))
+	}
+	if b.Score > 0 {
+		parts = append(parts, fmt.Sprintf("a score of %v", b.Score))
+	}
+	if b.Spread != observation.SpreadAny {
+		parts = append(parts, "spread "+b.Spread.String())
+	}
+	return strings.Join(append(parts, fmt.Sprintf("a count of %v", b.Least)), " and ")
 }
 
 func round(n float64) string { return strconv.FormatFloat(n, 'g', 6, 64) }

@@ -209,8 +209,10 @@ func (c *compiler) planCorrelation(r *Rule) *problems {
 	}
 	spec := c.tunedRule(r).corr
 	switch {
-	case spec.extension():
+	case spec.walk != nil:
 		c.checkExtension(r, spec, p)
+	case spec.baseline != nil && spec.overFindings():
+		p.refuse(spec.where, "", "name detections", "a %s is over detections, not over correlations", typeBaseline)
 	case c.depth[r] == 1:
 		c.overEvents(r, p)
 	default:

@@ -161,7 +161,7 @@ func correlationTypes() []string {
 func (c *correlationSpec) setType(file string, v *yaml.Node, p *problems) {
 	switch v.Value {
 	case typeBaseline:
-		c.baseline = &baselineSpec{where: at(file, v)}
+		c.typ, c.baseline = observation.RateAnomaly, &baselineSpec{where: at(file, v)}
 		return
 	case typeWalk:
 		c.walk = &walkSpec{where: at(file, v)}

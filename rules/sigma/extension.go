@@ -29,6 +29,9 @@ type baselineSpec struct {
 	score    float64 // least distance in standard deviations of what is expected, 0 for none
 	minCount int64   // what has to be seen, or for silence expected, in a bucket
 	seasonal bool    // by hour of the week
+	spread   observation.Spread
+
+	spreadWhere place
 }
 
 // walkSpec is the condition of an id_walk: how many different objects of a
@@ -96,6 +99,9 @@ func (c *correlationSpec) setBaseline(file string, n *yaml.Node, p *problems) {
 			b.minCount = int64(v)
 		case "season":
 			b.seasonal = oneOf(file, kv, seasons(), p) == "hour_of_week"
+		case "spread":
+			b.spread = observation.Spread(max(0, slices.Index(spreads(), oneOf(file, kv, spreads(), p))))
+			b.spreadWhere = at(file, kv.value)
 		case "field":
 			c.fields = refs(file, kv.value, "field", "write a field that holds a number", p)
 			if len(c.fields) > 1 {
@@ -113,10 +119,18 @@ func (c *correlationSpec) setBaseline(file string, n *yaml.Node, p *problems) {
 	if get(n, "factor") == nil && get(n, "score") == nil {
 		p.refuse(at(file, n), "", "add factor: such as 3, or score: such as 6", "the condition does not say how far from the baseline is too far")
 	}
-	if c.timespan != 0 && (c.timespan < leastBucket || c.timespan > greatestBucket || greatestBucket%c.timespan != 0) {
+	if b.spread != observation.SpreadAny && !b.up {
+		p.refuse(b.spreadWhere, b.spread.String(), "remove it", "spread says who brings what is too much, and the rule looks for less")
+	}
+	if c.timespan != 0 && !validBucket(c.timespan) {
 		p.refuse(c.spanWhere, formatSpan(c.timespan), "write one such as 10s, 1m, 5m, 15m or 1h",
 			"the timespan of %s is the bucket that is judged: it has to divide an hour and be %s at least", typeBaseline, formatSpan(leastBucket))
 	}
+}
+
+// validBucket reports whether a rate_anomaly can have this timespan.
+func validBucket(d time.Duration) bool {
+	return leastBucket <= d && d <= greatestBucket && greatestBucket%d == 0 && d%time.Second == 0
 }
 
 // setWalk reads the condition of an id_walk.
@@ -190,19 +204,31 @@ func (c *correlationSpec) setWalk(file string, n *yaml.Node, p *problems) {
 	}
 }
 
-// checkExtension plans a correlation of our own types, or refuses it, after all that could
-// be wrong with it, where what judges it is not there yet.
+// plan returns what the condition asks of a window.
+func (b *baselineSpec) plan() observation.Baseline {
+	return observation.Baseline{
+		Up: b.up, Down: b.down, Factor: b.factor, Score: b.score, Least: float64(b.minCount), Seasonal: b.seasonal, Spread: b.spread,
+	}
+}
+
+// checkCrowd refuses to ask who sends what a group gets whose group names that.
+func (b *baselineSpec) checkCrowd(names []string, p *problems) {
+	kind := observation.NewKind(names, make([]bool, len(names)))
+	if b.spread != observation.SpreadAny && !kind.Crowd() {
+		p.refuse(b.spreadWhere, b.spread.String(), "remove spread, or group by a route or by nothing",
+			"spread: %s asks which clients bring what is too much, and group-by names a client, a principal or an account", b.spread)
+	}
+}
+
+// checkExtension plans an id_walk, or refuses it, after all that could be wrong
+// with it, where what judges it is not there yet.
 func (c *compiler) checkExtension(r *Rule, spec *correlationSpec, p *problems) {
 	ins := c.loadedInputs(spec)
 	if spec.overFindings() {
 		p.refuse(spec.where, "", "name detections", "a %s is over detections, not over correlations", spec.typeName())
 	} else {
 		c.columns(r, spec, ins, spec.groupBy, p)
-		for _, col := range c.columns(r, spec, ins, spec.fields, p) {
-			if spec.baseline != nil {
-				col.numeric(typeBaseline, p)
-			}
-		}
+		c.columns(r, spec, ins, spec.fields, p)
 	}
 	switch {
 	case p.refused:
@@ -212,12 +238,6 @@ func (c *compiler) checkExtension(r *Rule, spec *correlationSpec, p *problems) {
 		return
 	}
 	c.later[r] = true
-	where := spec.where
-	if spec.baseline != nil {
-		where = spec.baseline.where
-	} else if spec.walk != nil {
-		where = spec.walk.factor.where
-	}
-	p.refuse(where, spec.typeName(), "leave the rule out for now; event_count and value_count with fixed numbers are there",
+	p.refuse(spec.walk.factor.where, spec.typeName(), "leave the rule out for now; event_count and value_count with fixed numbers are there",
 		"the correlation type %s is not yet supported", spec.typeName())
 }

@@ -73,6 +73,13 @@ func (c *compiler) overEvents(r *Rule, p *problems) {
 	if p.refused {
 		return
 	}
+	if spec.baseline != nil {
+		spec.baseline.checkCrowd(names, p)
+		pr.Baseline = spec.baseline.plan()
+	}
+	if p.refused {
+		return
+	}
 	pr.Kind, pr.Depth = c.kind(names, address, mean), 1
 	for i, v := range vals {
 		if i > 0 {
@@ -132,7 +139,7 @@ func (c *compiler) feed(id uint32, spec *correlationSpec, ins []*Rule, cols, val
 				c.x.needs = c.x.needs.Add(v.fields[i])
 			}
 			s.value = c.tuple(tuple)
-			s.measures = vals[0].fields[0].Kind() == event.KindNumber && len(vals) == 1 && pr.Type.Measures()
+			s.measures = vals[0].fields[0].Kind() == event.KindNumber && len(vals) == 1 && (pr.Type.Measures() || pr.Type == observation.RateAnomaly)
 		}
 		if kv := &c.x.kindVariants[pr.Kind]; !slices.Contains(*kv, s.variant) {
 			*kv = append(*kv, s.variant)
@@ -150,7 +157,7 @@ func (c *compiler) feed(id uint32, spec *correlationSpec, ins []*Rule, cols, val
 // text and the type ranks its values by rarity.
 func (c *compiler) measured(spec *correlationSpec, vals []column, p *problems) float64 {
 	switch spec.typ {
-	case observation.ValueSum, observation.ValueAvg:
+	case observation.ValueSum, observation.ValueAvg, observation.RateAnomaly:
 		for _, v := range vals {
 			v.numeric(spec.typ.String(), p)
 		}

@@ -263,8 +263,9 @@ func (t *tuning) apply(r *Rule, p *problems) (*Rule, []Change) {
 	spec := *r.corr
 	next.corr = &spec
 	if t.Threshold != nil {
-		bounds, from := t.threshold(r, p)
-		if bounds != nil {
+		if spec.baseline != nil {
+			spec.baseline = t.factor(r, note, p)
+		} else if bounds, from := t.threshold(r, p); bounds != nil {
 			note("threshold", from, formatNumber(*t.Threshold))
 			spec.bounds = bounds
 		}
@@ -273,6 +274,9 @@ func (t *tuning) apply(r *Rule, p *problems) (*Rule, []Change) {
 	case t.Timespan == 0:
 	case t.Timespan < 0 || t.Timespan%time.Second != 0 || t.Timespan > longestSpan:
 		p.refuse(t.where(), t.Timespan.String(), "write whole seconds, minutes, hours or days up to 366d", "the timespan %s is no length of a window", t.Timespan)
+	case spec.baseline != nil && !validBucket(t.Timespan):
+		p.refuse(t.where(), formatSpan(t.Timespan), "write one such as 10s, 1m, 5m, 15m or 1h",
+			"the timespan of %q is the bucket that is judged: it has to divide an hour and be %s at least", r.ID, formatSpan(leastBucket))
 	default:
 		note("timespan", formatSpan(spec.timespan), formatSpan(t.Timespan))
 		spec.timespan = t.Timespan
@@ -342,6 +346,24 @@ func (t *tuning) threshold(r *Rule, p *problems) (bounds []observation.Bound, fr
 		return nil, ""
 	}
 	return bounds, from
+}
+
+// factor returns the condition of a rate_anomaly with the tuned number: its
+// factor, or its score where it has none.
+func (t *tuning) factor(r *Rule, note func(setting, from, to string), p *problems) *baselineSpec {
+	next := *r.corr.baseline
+	at, low, high := &next.factor, 1.1, 1e6
+	if next.factor == 0 {
+		at, low, high = &next.score, 1, 1000
+	}
+	if v := *t.Threshold; !(low <= v && v <= high) {
+		p.refuse(t.where(), formatNumber(v), "write a number from "+formatNumber(low)+" to "+formatNumber(high),
+			"the threshold of %q cannot be tuned: it is a factor or a score, and %s is none", r.ID, formatNumber(v))
+		return r.corr.baseline
+	}
+	note("threshold", formatNumber(*at), formatNumber(*t.Threshold))
+	*at = *t.Threshold
+	return &next
 }
 
 // groupBy resolves the names as far as the rule alone can tell.

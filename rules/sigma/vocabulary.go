@@ -20,7 +20,7 @@ func conditionKeys() []string {
 
 // baselineKeys are those of the condition of a rate_anomaly.
 func baselineKeys() []string {
-	return []string{"direction", "factor", "score", "min_count", "season", "field"}
+	return []string{"direction", "factor", "score", "min_count", "season", "spread", "field"}
 }
 
 // walkKeys are those of the condition of an id_walk.
@@ -31,6 +31,7 @@ func walkKeys() []string {
 func directions() []string { return []string{"up", "down", "both"} }
 func seasons() []string    { return []string{"hour_of_week", "none"} }
 func orders() []string     { return observation.Orders() }
+func spreads() []string    { return []string{"any", "few", "even"} }
 
 // FieldName is a name that rules use for a part of a request.
 type FieldName struct {
@@ -58,6 +59,7 @@ type Vocabulary struct {
 	WalkKeys        []string // of the condition of an id_walk
 	Directions      []string
 	Seasons         []string
+	Spreads         []string
 	Orders          []string
 }
 
@@ -67,7 +69,7 @@ func Words() Vocabulary {
 	v := Vocabulary{
 		Keys: knownKeys(), OwnKeys: ownKeys(), Statuses: statuses(), Modifiers: knownModifiers(), Types: correlationTypes(),
 		CorrelationKeys: correlationKeys(), ConditionKeys: conditionKeys(), BaselineKeys: baselineKeys(), WalkKeys: walkKeys(),
-		Directions: directions(), Seasons: seasons(), Orders: orders(),
+		Directions: directions(), Seasons: seasons(), Spreads: spreads(), Orders: orders(),
 		Spelled: slices.Sorted(maps.Keys(taxonomyNames)),
 	}
 	for l := observation.Informational; l <= observation.Critical; l++ {

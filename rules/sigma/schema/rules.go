@@ -255,6 +255,7 @@ func (r rules) conditionOf(typ string) (s *jsonschema.Schema, required bool) {
 		"score":      {"score", "How many standard deviations from what is usual.", number()},
 		"min_count":  {"min_count", "What has to be seen at least.", number()},
 		"season":     {"season", "Whether the hour of the week has its own habit.", enum(r.Seasons)},
+		"spread":     {"spread", "Whether few clients that stand out bring what is too much, or all alike.", enum(r.Spreads)},
 		"step":       {"step", "The greatest distance from one id to the next.", number()},
 		"order":      {"order", "In which order the ids have to come.", enum(r.Orders)},
 		"share":      {"share", "Which share of the ids has to keep to step and order.", number()},
