@@ -1,5 +1,7 @@
 package detectors
 
+import "gatewatch/detectors/observation"
+
 // admits reports whether an observation of t's entity counts for a guarded
 // rule, by what is known of the entity before it. Rules that the guard looks at
 // come before the rule, so of the same record they have had their part.
@@ -17,6 +19,12 @@ func (e *Engine) admits(t *touch, r *rule, now int64) bool {
 			return false
 		}
 		v := view{s: t.s, ent: t.ent, id: wid, w: e.window(wid), r: &e.rules[w.leader]}
+		if w.Type == observation.RateAnomaly {
+			if v.w.fired&w.bit == 0 {
+				return false
+			}
+			continue
+		}
 		e.expire(v, now)
 		if v.w.total == 0 || e.truth(v, now)&w.bit == 0 {
 			return false
