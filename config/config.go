@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"gatewatch/alerting"
+	"gatewatch/event"
 )
 
 // Config is a whole configuration. It is complete: what the file does not say
@@ -66,6 +67,9 @@ type Login struct {
 	Success []StatusRange
 	Failure []StatusRange
 	Action  string // login, reset or register
+	// Sizes of the answer's body that the status alone does not tell; empty for any.
+	SuccessSize []event.SizeRange
+	FailureSize []event.SizeRange
 }
 
 // StatusRange is a run of HTTP status codes, both ends included.

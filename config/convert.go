@@ -22,7 +22,10 @@ func (c *Config) Derive() event.DeriveOptions {
 }
 
 func (l Login) rule() event.LoginRule {
-	return event.LoginRule{Method: l.Method, Path: l.Path, Success: spell(l.Success), Failure: spell(l.Failure), Action: l.Action}
+	return event.LoginRule{
+		Method: l.Method, Path: l.Path, Success: spell(l.Success), Failure: spell(l.Failure),
+		SuccessSize: l.SuccessSize, FailureSize: l.FailureSize, Action: l.Action,
+	}
 }
 
 // spell writes each status of the ranges.

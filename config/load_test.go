@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"gatewatch/detectors/observation"
+	"gatewatch/event"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -58,7 +59,8 @@ func TestParseFull(t *testing.T) {
 		IPv6Group: 128,
 		Logins: []Login{{
 			Method: "POST", Path: "^/session$",
-			Success: []StatusRange{{302, 302}}, Failure: []StatusRange{{200, 200}, {400, 499}}, Action: "reset",
+			Success: []StatusRange{{200, 200}, {302, 302}}, Failure: []StatusRange{{200, 200}, {400, 499}},
+			FailureSize: []event.SizeRange{{From: 1200, To: 1300}, {From: 7, To: 7}}, Action: "reset",
 		}},
 		Routes:    []string{"/shop/{slug}/items/{id}"},
 		Rules:     Rules{Builtin: false, Paths: []string{"/etc/gw/rules.d"}, Disable: []string{"Some title"}},

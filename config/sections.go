@@ -169,17 +169,15 @@ func (d *decoder) login(c *Config, n *yaml.Node, name string) {
 	l.Failure = d.statuses(m, "failure")
 	l.Action = "login"
 	m.oneOf("action", &l.Action, "login", "reset", "register")
+	l.SuccessSize = d.sizes(m, "success_size")
+	l.FailureSize = d.sizes(m, "failure_size")
 	m.done()
 	if l.Path == "" && len(d.problems) == before {
 		d.fail(n, "%s has no path; write a regular expression such as \"^/session$\"", name)
 	}
-	for _, a := range l.Success {
-		for _, b := range l.Failure {
-			if a.From <= b.To && b.From <= a.To {
-				d.fail(n, "%s counts status %d both as success and as failure", name, max(a.From, b.From))
-				return
-			}
-		}
+	if why := l.ambiguous(); why != "" && len(d.problems) == before {
+		d.fail(n, "%s counts %s", name, why)
+		return
 	}
 	if len(d.problems) > before {
 		return
@@ -189,6 +187,54 @@ func (d *decoder) login(c *Config, n *yaml.Node, name string) {
 		return
 	}
 	c.Logins = append(c.Logins, l)
+}
+
+// ambiguous says which answer counts both as success and as failure, "" for none.
+func (l *Login) ambiguous() string {
+	for _, a := range l.Success {
+		for _, b := range l.Failure {
+			if a.From > b.To || b.From > a.To {
+				continue
+			}
+			status := max(a.From, b.From)
+			if len(l.SuccessSize) == 0 && len(l.FailureSize) == 0 {
+				return fmt.Sprintf("status %d both as success and as failure; sizes of the body in success_size or failure_size tell them apart", status)
+			}
+			for _, x := range l.SuccessSize {
+				for _, y := range l.FailureSize {
+					if x.From <= y.To && y.From <= x.To {
+						return fmt.Sprintf("status %d with a body of %d bytes both as success and as failure", status, max(x.From, y.From))
+					}
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// sizes reads ranges of body sizes, such as "1200-1300, 1500".
+func (d *decoder) sizes(m *mapping, key string) []event.SizeRange {
+	var s string
+	n := m.text(key, &s)
+	if n == nil {
+		return nil
+	}
+	var out []event.SizeRange
+	for part := range strings.SplitSeq(s, ",") {
+		part = strings.TrimSpace(part)
+		low, high, isRange := strings.Cut(part, "-")
+		if !isRange {
+			high = low
+		}
+		from, err := strconv.ParseInt(strings.TrimSpace(low), 10, 64)
+		to, err2 := strconv.ParseInt(strings.TrimSpace(high), 10, 64)
+		if err != nil || err2 != nil || from < 0 || to < from {
+			d.fail(n, "%s: %s is no size of a body; write bytes such as 1840, or 1200-1300, with commas between several", m.path(key), quote(part))
+			return nil
+		}
+		out = append(out, event.SizeRange{From: from, To: to})
+	}
+	return out
 }
 
 func (d *decoder) statuses(m *mapping, key string) []StatusRange {

@@ -157,7 +157,7 @@ func (d *Deriver) deriveLogin(ev *Event, path string) {
 		if d.cache != nil {
 			if i := d.cache.find(ev.Method, path, d.search); i >= 0 {
 				ev.Login, ev.Action = true, d.logins[i].action
-				ev.Outcome = d.logins[i].outcome(ev.Status)
+				ev.Outcome = d.logins[i].outcome(ev.Status, ev.BodySize)
 				return
 			}
 		}

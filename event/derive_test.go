@@ -208,6 +208,37 @@ func TestLoginRules(t *testing.T) {
 	f("POST", "/api/login", 401, true, OutcomeFailure)
 }
 
+// TestLoginSizes is about forms that answer 200 to a wrong and to a good password.
+func TestLoginSizes(t *testing.T) {
+	d := deriver(t, DeriveOptions{Logins: []LoginRule{
+		{Path: `^/failures$`, Success: []string{"200"}, Failure: []string{"200"}, FailureSize: []SizeRange{{1200, 1300}, {1500, 1500}}},
+		{Path: `^/successes$`, Success: []string{"200"}, Failure: []string{"200,401"}, SuccessSize: []SizeRange{{0, 99}}},
+		{Path: `^/both$`, Success: []string{"200"}, Failure: []string{"200"}, FailureSize: []SizeRange{{100, 199}}, SuccessSize: []SizeRange{{200, 299}}},
+		{Path: `^/default$`, Failure: []string{"200"}, FailureSize: []SizeRange{{100, 199}}},
+	}})
+	f := func(path string, status int32, size int64, want Outcome) {
+		t.Helper()
+		ev := Event{Method: "POST", Path: path, Status: status, BodySize: size}
+		if d.Derive(&ev, 0); !ev.Login || ev.Outcome != want {
+			t.Errorf("%s %d with %d bytes: want a login with outcome %s, got %t %s", path, status, size, want, ev.Login, ev.Outcome)
+		}
+	}
+	f("/failures", 200, 1200, OutcomeFailure)
+	f("/failures", 200, 1500, OutcomeFailure)
+	f("/failures", 200, 1501, OutcomeSuccess)
+	f("/failures", 200, -1, OutcomeUnknown)
+	f("/failures", 302, 1200, OutcomeUnknown)
+	f("/successes", 200, 99, OutcomeSuccess)
+	f("/successes", 200, 100, OutcomeFailure)
+	f("/successes", 401, 5, OutcomeFailure)
+	f("/both", 200, 150, OutcomeFailure)
+	f("/both", 200, 250, OutcomeSuccess)
+	f("/both", 200, 350, OutcomeUnknown)
+	f("/both", 200, -1, OutcomeUnknown)
+	f("/default", 200, 150, OutcomeFailure)
+	f("/default", 200, 250, OutcomeSuccess)
+}
+
 func TestDeriveOptionsFaults(t *testing.T) {
 	f := func(o DeriveOptions) {
 		t.Helper()
@@ -220,6 +251,7 @@ func TestDeriveOptionsFaults(t *testing.T) {
 	f(DeriveOptions{Logins: []LoginRule{{Path: "("}}})
 	f(DeriveOptions{Logins: []LoginRule{{Path: "x", Success: []string{"20"}}}})
 	f(DeriveOptions{Logins: []LoginRule{{Path: "x", Failure: []string{"9xx"}}}})
+	f(DeriveOptions{Logins: []LoginRule{{Path: "x", FailureSize: []SizeRange{{5, 4}}}}})
 	f(DeriveOptions{Routes: []RouteRule{{"users/{id}"}}})
 	f(DeriveOptions{Routes: []RouteRule{{"/users/{}"}}})
 	f(DeriveOptions{Routes: []RouteRule{{"/users/{a}{b}"}}})

@@ -23,7 +23,15 @@ type LoginRule struct {
 	Failure []string
 	// Action says what is attempted: "login", "reset" or "register". "" means login.
 	Action string
+	// SuccessSize and FailureSize tell answers of one status apart, where a form
+	// answers 200 to both: the size of the body has to be in one of the ranges
+	// too. Empty means any. A side with sizes is looked at before one without.
+	SuccessSize []SizeRange
+	FailureSize []SizeRange
 }
+
+// SizeRange is a run of body sizes in bytes, both ends included.
+type SizeRange struct{ From, To int64 }
 
 type loginRule struct {
 	method  string
@@ -31,6 +39,8 @@ type loginRule struct {
 	success statusSet
 	failure statusSet
 	action  Action
+	// sizes of the body; empty for any
+	successSizes, failureSizes []SizeRange
 }
 
 func compileLogin(r LoginRule) (loginRule, error) {
@@ -55,9 +65,19 @@ func compileLogin(r LoginRule) (loginRule, error) {
 	if c.action, known = ParseAction(r.Action); !known {
 		return c, fmt.Errorf("action of login rule %q: %q is none; write login, reset or register", r.Path, r.Action)
 	}
+	for _, sizes := range [...][]SizeRange{r.SuccessSize, r.FailureSize} {
+		for _, s := range sizes {
+			if s.From < 0 || s.To < s.From {
+				return c, fmt.Errorf("sizes of login rule %q: %d-%d is no range of sizes", r.Path, s.From, s.To)
+			}
+		}
+	}
+	c.successSizes, c.failureSizes = r.SuccessSize, r.FailureSize
 	if c.success.empty() {
 		c.success.addRange(200, 299)
-		c.success.remove(&c.failure)
+		if len(c.failureSizes) == 0 {
+			c.success.remove(&c.failure)
+		}
 	}
 	if c.failure.empty() {
 		for _, n := range [...]int{400, 401, 403, 422, 429} {
@@ -68,15 +88,34 @@ func compileLogin(r LoginRule) (loginRule, error) {
 	return c, nil
 }
 
-func (r *loginRule) outcome(status int32) Outcome {
+// outcome reads an answer; size is that of its body, -1 where the log has none.
+func (r *loginRule) outcome(status int32, size int64) Outcome {
+	failed, good := r.failure.has(status), r.success.has(status)
+	if failed && good && size < 0 {
+		return OutcomeUnknown // what would tell them apart is not in the log
+	}
+	failed = failed && sizeIn(r.failureSizes, size)
+	good = good && sizeIn(r.successSizes, size)
 	switch {
-	case r.failure.has(status):
+	case failed && good && len(r.failureSizes) == 0 && len(r.successSizes) > 0:
+		return OutcomeSuccess
+	case failed:
 		return OutcomeFailure
-	case r.success.has(status):
+	case good:
 		return OutcomeSuccess
 	default:
 		return OutcomeUnknown
 	}
+}
+
+// sizeIn reports whether a size is in one of the ranges; all are in none.
+func sizeIn(ranges []SizeRange, size int64) bool {
+	for _, r := range ranges {
+		if r.From <= size && size <= r.To {
+			return true
+		}
+	}
+	return len(ranges) == 0
 }
 
 // statusSet is a set of HTTP statuses.
