@@ -25,6 +25,8 @@ type Options struct {
 	Keys, Entries int
 	// Track makes the engine remember what changed, for BeginCut. Replays leave it off.
 	Track bool
+	// Probe, if not nil, is told how far windows get; see [Probe].
+	Probe Probe
 
 	kept uint32 // for tests: entries that windows of types that do not count keep
 }

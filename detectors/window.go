@@ -80,6 +80,9 @@ func (e *Engine) hit(t *touch, h *observation.Hit, out *Findings) {
 	}
 	if w.fired&^windowBehind == 0 && w.total+h.N < r.least {
 		r.typ.add(e, v, t, h, 0)
+		if e.opts.Probe != nil {
+			e.probe(v, t)
+		}
 		return // far from any bound, and so from any limit
 	}
 	was := e.truth(v, now)
@@ -97,6 +100,9 @@ func (e *Engine) hit(t *touch, h *observation.Hit, out *Findings) {
 		fresh &^= was
 	}
 	w.fired = w.fired&windowBehind | grown | fresh
+	if e.opts.Probe != nil {
+		e.probe(v, t)
+	}
 	for b := grown; b != 0; b &= b - 1 {
 		e.grow(out, v, r.members[bits.TrailingZeros32(b)], t, h, added)
 	}

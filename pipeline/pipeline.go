@@ -94,6 +94,10 @@ type Options struct {
 	Routing *alerting.Routing
 	Notices []Notice
 
+	// Probe, if not nil, is told how far the windows of events get, by several
+	// goroutines at once, but those of one slot by one; see detectors.Probe.
+	Probe detectors.Probe
+
 	Now    func() time.Time   // wall clock; default time.Now
 	Logger *slog.Logger       // default discards
 	Hook   func(point string) // called at named points, for crash tests; may be nil
@@ -201,7 +205,7 @@ func New(o Options) (*Pipeline, error) {
 	}
 	track := o.DB != nil
 	for i := range o.Workers {
-		e := detectors.New(s.plan, detectors.Options{Owns: ownsSlot(i, o.Workers), Keys: o.Keys, Entries: o.Entries, Track: track})
+		e := detectors.New(s.plan, detectors.Options{Owns: ownsSlot(i, o.Workers), Keys: o.Keys, Entries: o.Entries, Track: track, Probe: o.Probe})
 		p.owners = append(p.owners, &owner{number: i, engine: e, in: make(chan *round, 4)})
 	}
 	book := o.Book

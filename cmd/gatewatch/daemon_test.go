@@ -57,7 +57,7 @@ func TestTargetsReadSecretFiles(t *testing.T) {
 
 func TestProgressLine(t *testing.T) {
 	var b strings.Builder
-	drawProgress(&b, 3<<20, 4<<20)
+	drawProgress(&b, "", 3<<20, 4<<20)
 	if want := "\r" + strings.Repeat("█", 30) + strings.Repeat("░", 10) + "  75 %  3 of 4 MiB"; b.String() != want {
 		t.Errorf("want %q, got %q", want, b.String())
 	}

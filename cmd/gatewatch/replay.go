@@ -301,6 +301,11 @@ func thousands(n int64) string {
 // progress draws how far reading is while standard error is a terminal. The
 // returned function ends it and leaves the line empty.
 func (a *app) progress(sources []collectors.Source, quiet bool) (stop func()) {
+	return a.progressOf("", sources, quiet)
+}
+
+// progressOf is progress with a word on what is done.
+func (a *app) progressOf(what string, sources []collectors.Source, quiet bool) (stop func()) {
 	if quiet || !a.terminal {
 		return func() {}
 	}
@@ -331,7 +336,7 @@ func (a *app) progress(sources []collectors.Source, quiet bool) (stop func()) {
 				for _, m := range meters {
 					read += m.Read()
 				}
-				drawProgress(a.stderr, min(read, size), size)
+				drawProgress(a.stderr, what, min(read, size), size)
 			}
 		}
 	})
@@ -341,9 +346,12 @@ func (a *app) progress(sources []collectors.Source, quiet bool) (stop func()) {
 	}
 }
 
-func drawProgress(w io.Writer, read, size int64) {
+func drawProgress(w io.Writer, what string, read, size int64) {
 	const width = 40
 	full := int(read * width / size)
-	_, _ = fmt.Fprintf(w, "\r%s%s %3d %%  %s of %s MiB", strings.Repeat("█", full), strings.Repeat("░", width-full),
-		read*100/size, thousands(read>>20), thousands(size>>20))
+	if what != "" {
+		what = "  " + what
+	}
+	_, _ = fmt.Fprintf(w, "\r%s%s %3d %%  %s of %s MiB%s", strings.Repeat("█", full), strings.Repeat("░", width-full),
+		read*100/size, thousands(read>>20), thousands(size>>20), what)
 }

@@ -52,6 +52,7 @@ func newRoot(a *app) *cobra.Command {
 		newRun(a),
 		newReplay(a),
 		newExplain(a),
+		newLearn(a),
 		newCheck(a),
 		newRules(a),
 		newIncidents(a),
