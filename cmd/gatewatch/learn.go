@@ -49,7 +49,7 @@ func newLearn(a *app) *cobra.Command {
 			"monitors and partners, and thresholds that would have been quiet. Each entry has the numbers behind it\n" +
 			"as comments, and what nobody should trust unseen is commented out. Read it before you use it.\n\n" +
 			"Attacks in the logs teach nothing: whoever an incident at medium or above accuses is left out. The logs are\n" +
-			"read four times; standard input is copied to a temporary file for that. Files are given as to replay.",
+			"read five times; standard input is copied to a temporary file for that. Files are given as to replay.",
 		Example: "  gatewatch learn /var/log/nginx/access.log* > learned.yaml\n" +
 			"  gatewatch learn -o learned.yaml --ranges googlebot=googlebot.json access.log\n" +
 			"  gatewatch check -c learned.yaml\n" +
@@ -120,11 +120,12 @@ func (l *learning) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// learn reads the logs four times: who speaks for whom, who attacks, who the
-// others are, and how far these come to the thresholds.
+// learn reads the logs five times: who speaks for whom, who attacks, what the
+// others ask for, who they are, and how near they come to the thresholds. Each step
+// stands on what the ones before it learned.
 func (l *learning) learn(ctx context.Context, set *ruleSet, ranges learn.Ranges) (*learn.Result, error) {
 	survey := learn.NewSurvey()
-	counts, err := l.read(ctx, "1 of 4, what is there", false, survey.Add)
+	counts, err := l.read(ctx, "1 of 5, what is there", false, survey.Add)
 	if err != nil {
 		return nil, err
 	}
@@ -144,10 +145,8 @@ func (l *learning) learn(ctx context.Context, set *ruleSet, ranges learn.Ranges)
 		return nil, err
 	}
 	suspects := learn.Suspect(accused)
-	clients := learn.NewClients(survey.First, survey.Last, suspects)
 	routes, logins := learn.NewRoutes(), learn.NewLogins()
-	if _, err := l.read(ctx, "3 of 4, who is there", true, func(f *learn.Fact) {
-		clients.Add(f)
+	if _, err := l.read(ctx, "3 of 5, routes and logins", false, func(f *learn.Fact) {
 		if !suspects.Suspect(f) {
 			routes.Add(f)
 			logins.Add(f)
@@ -156,7 +155,6 @@ func (l *learning) learn(ctx context.Context, set *ruleSet, ranges learn.Ranges)
 		return nil, err
 	}
 	r.Routes, r.Logins = l.newRoutes(routes.Learned()), logins.Learned()
-	r.Known, r.Pretenders = learn.FindKnown(clients, suspects, ranges)
 	for i := range r.Routes {
 		if x := &r.Routes[i]; !x.Broad {
 			l.derive.Routes = append(l.derive.Routes, event.RouteRule{Pattern: x.Pattern})
@@ -167,7 +165,12 @@ func (l *learning) learn(ctx context.Context, set *ruleSet, ranges learn.Ranges)
 			l.derive.Logins = append(l.derive.Logins, x.Rule())
 		}
 	}
+	clients := learn.NewClients(survey.First, survey.Last, suspects)
+	if _, err := l.read(ctx, "4 of 5, clients", true, clients.Add); err != nil {
+		return nil, err
+	}
 	r.Cleared = suspects.Clear(accused, clients, countable(set.index.Plan()))
+	r.Known, r.Pretenders = learn.FindKnown(clients, suspects, ranges)
 	r.Suspects = len(suspects.Clients) + len(suspects.Principals)
 	if survey.MorePeers || routes.Full || logins.Full || clients.Dropped > 0 {
 		r.Notes = append(r.Notes, bounds(survey, routes, logins, clients)...)
@@ -240,7 +243,7 @@ func (l *learning) replay(ctx context.Context, step string, index *sigma.Index, 
 
 // attacks returns whom the incidents at medium or above accuse.
 func (l *learning) attacks(ctx context.Context, set *ruleSet, r *learn.Result) ([]learn.Accused, error) {
-	incidents, _, err := l.replay(ctx, "2 of 4, attacks", set.index, nil)
+	incidents, _, err := l.replay(ctx, "2 of 5, attacks", set.index, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -409,7 +412,7 @@ func (l *learning) thresholds(ctx context.Context, set *ruleSet, suspects *learn
 	if err != nil {
 		return err
 	}
-	_, peaks, err := l.replay(ctx, "4 of 4, thresholds", raised.index, learn.NewPeaks)
+	_, peaks, err := l.replay(ctx, "5 of 5, thresholds", raised.index, learn.NewPeaks)
 	if err != nil {
 		return err
 	}
@@ -496,7 +499,7 @@ func (l *learning) write(data []byte) error {
 func (l *learning) summary(r *learn.Result, took time.Duration) {
 	// Nothing is left to do where standard error cannot be written.
 	say := func(format string, args ...any) { _, _ = fmt.Fprintf(l.app.stderr, format+"\n", args...) }
-	say("%s read four times in %.2f s, %s of them requests", countLines(r.Lines), took.Seconds(), thousands(r.Requests))
+	say("%s read five times in %.2f s, %s of them requests", countLines(r.Lines), took.Seconds(), thousands(r.Requests))
 	if r.Requests == 0 {
 		if r.Lines > 0 {
 			say("nothing could be read as a request; 'gatewatch explain FILE' shows why line by line")

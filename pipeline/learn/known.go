@@ -26,6 +26,9 @@ type Known struct {
 	Clients []*Client // most requests first
 	// Verified: every client is in the published ranges of Name.
 	Verified bool
+	// Once: it came a single time and does not say whose it is, so no filter is
+	// proposed.
+	Once bool
 	// Who is the one principal of all their requests, "" for none.
 	Who    string
 	Routes []string // "METHOD /route", most requests first, at most eight; nil for many
@@ -129,7 +132,7 @@ func FindKnown(clients *Clients, suspects *Suspects, ranges Ranges) (known []Kno
 		case hasWord(c.Agents[0], crawlerWords[:]) && c.crawls():
 			add(&known, Known{Kind: Crawler, Agent: c.Agents[0]}, c)
 		case c.exports() && sharing[c.agents.list[0]] <= mostSharing:
-			add(&known, Known{Kind: Exporter, Agent: c.Agents[0]}, c)
+			add(&known, Known{Kind: Exporter, Agent: c.Agents[0], Once: !c.returns() && !c.rereads() && !declares(c.Agents[0])}, c)
 		}
 	}
 	for i := range known {
@@ -169,6 +172,15 @@ func (c *Client) exports() bool {
 		return false
 	}
 	return c.GoodShare() >= leastExact && ratio(top[0].n-top[0].over, c.Requests) >= leastOneRoute && !looksLikeBrowser(c.Agents[0])
+}
+
+// rereads reports whether the client asked for its objects again and again, as
+// who keeps a copy up to date does.
+func (c *Client) rereads() bool { return float64(c.Requests) >= 1.8*float64(c.Objects()) }
+
+// declares reports whether an agent says whose it is.
+func declares(agent string) bool {
+	return strings.Contains(agent, "http://") || strings.Contains(agent, "https://") || strings.Contains(agent, "@")
 }
 
 // looksLikeBrowser reports whether an agent is that of a browser: what people use,

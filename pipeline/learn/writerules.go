@@ -39,8 +39,7 @@ func (r *Result) tune(p *printer) {
 	for i := range r.Tunings {
 		t := &r.Tunings[i]
 		if t.Quiet > 0 {
-			p.note("    ", "%s: %s", text(t.Rule.Title, 120), t.numbers())
-			p.note("    ", "  %s %s.", text(t.Who, 100), t.Why)
+			p.note("    ", "%s: %s What speaks for it: %s.", text(t.Rule.Title, 120), t.numbers(), t.Why)
 			p.line("    - rules: [%s]", scalar(t.Rule.ID))
 			p.line("      threshold: %g", t.Quiet)
 		}
@@ -133,6 +132,13 @@ func (r *Result) filters(p *printer) {
 	p.line("  filters:")
 	for i := range r.Known {
 		k := &r.Known[i]
+		if k.Once {
+			c := k.Clients[0]
+			p.note("    ", "Perhaps an export: %s requests of %s for about %s different ids from %s on, all of them served; agent %s. It came once "+
+				"and does not say whose it is, and a theft looks the same. Learn from more days, or ask its owner.",
+				thousands(c.Requests), c.Prefix, thousands(c.Objects()), stampOf(time.Unix(c.First, 0)), text(k.Agent, 120))
+			continue
+		}
 		p.in = "    "
 		if !k.Verified {
 			p.off = true
@@ -223,7 +229,6 @@ func (r *Result) filter(p *printer, k *Known) {
 		var routes []string
 		for _, x := range k.Routes {
 			_, route, _ := strings.Cut(x, " ")
-			route = r.rename(route)
 			if !slices.Contains(routes, route) {
 				routes = append(routes, route)
 			}
@@ -254,34 +259,3 @@ func sigmaPlain(s string) string { return escape.YAML(s, 0) }
 
 // escapeTitle cuts an agent to what a title holds.
 func escapeTitle(s string) string { return text(s, 100) }
-
-// rename returns what a route is called once the learned templates are there.
-func (r *Result) rename(route string) string {
-	for _, x := range r.Routes {
-		if x.Values > 0 && !x.Broad && sameShape(x.Pattern, route) {
-			return x.Pattern
-		}
-	}
-	return route
-}
-
-// sameShape reports whether a template takes the paths of another one.
-func sameShape(pattern, route string) bool {
-	a, b := strings.Split(pattern, "/"), strings.Split(route, "/")
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		open, end := strings.IndexByte(a[i], '{'), strings.LastIndexByte(a[i], '}')
-		if open < 0 || end < open {
-			if a[i] != b[i] {
-				return false
-			}
-			continue
-		}
-		if len(b[i]) <= open+len(a[i])-end-1 || !strings.HasPrefix(b[i], a[i][:open]) || !strings.HasSuffix(b[i], a[i][end+1:]) {
-			return false
-		}
-	}
-	return true
-}
