@@ -56,7 +56,7 @@ func TestProbe(t *testing.T) {
 			for i := range hits {
 				h := &hits[i]
 				o := &naive[h.Rule][who]
-				o.observe(now, h, h.Rule)
+				o.observe(now, h, 401, h.Rule)
 				in, _ := o.window(now)
 				want, need := o.number(in), int64(plan.Rules[h.Rule].Keep())
 				got, ok := numbers[h.Rule]

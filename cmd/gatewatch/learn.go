@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -398,9 +399,7 @@ func (l *learning) thresholds(ctx context.Context, set *ruleSet, suspects *learn
 		c.Rules.Tune = append(c.Rules.Tune, sigma.Tuning{Rules: []string{rule.ID}, Threshold: &raised, File: "learn", Line: 1, Column: 1})
 	}
 	c.Rules.Lists = map[string][]string{suspectClients: {}, suspectPrincipals: {}}
-	for name, list := range l.config.Rules.Lists {
-		c.Rules.Lists[name] = list
-	}
+	maps.Copy(c.Rules.Lists, l.config.Rules.Lists)
 	for p := range suspects.Clients {
 		c.Rules.Lists[suspectClients] = append(c.Rules.Lists[suspectClients], p.String())
 	}

@@ -163,7 +163,7 @@ func (r *Result) filters(p *printer) {
 // evidence says what speaks for a known client.
 func (k *Known) evidence() []string {
 	c := k.Clients[0]
-	var first, last int64 = c.First, c.Last
+	first, last := c.First, c.Last
 	var asked, robots, bad int64
 	for _, c := range k.Clients {
 		first, last = min(first, c.First), max(last, c.Last)
@@ -201,11 +201,12 @@ func (k *Known) evidence() []string {
 func (r *Result) filter(p *printer, k *Known) {
 	title := fmt.Sprintf("Known %s: %s", k.Kind, escapeTitle(k.Agent))
 	p.line("    - title: %s", sigmaPlain(title))
-	key := title
+	var key strings.Builder
+	key.WriteString(title)
 	for _, c := range k.Clients {
-		key += c.Prefix.String()
+		key.WriteString(c.Prefix.String())
 	}
-	p.line("      id: %s", documentID(key))
+	p.line("      id: %s", documentID(key.String()))
 	p.line("      logsource: {category: webserver}")
 	p.line("      filter:")
 	p.line("        rules:")
