@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"gatewatch/collectors/format"
-	"gatewatch/detectors/observation"
 	"gatewatch/event"
 	"gatewatch/pipeline"
+	"gatewatch/pipeline/trace"
 	"gatewatch/rules"
 	"gatewatch/rules/sigma"
 )
@@ -119,13 +119,10 @@ func watch(t *testing.T, c *Case, index *sigma.Index) (matched, near map[string]
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := &examination{plan: index.Plan(), windows: map[windowKey]*window{}, fullest: map[uint32]fullest{}}
+	x := &examination{trace: trace.New(index)}
 	matcher := index.NewMatcher()
 	matched, near = map[string]bool{}, map[string]bool{}
-	var (
-		ev    event.Event
-		batch observation.Batch
-	)
+	var ev event.Event
 	for line := range bytes.Lines(c.Text()) {
 		if decoder.Decode(bytes.TrimSuffix(line, []byte{'\n'}), &ev) != nil {
 			continue
@@ -142,14 +139,11 @@ func watch(t *testing.T, c *Case, index *sigma.Index) (matched, near map[string]
 			cond, _ := r.Condition()
 			near[r.ID] = cond.Op() == sigma.And || c.Kind() == NearMiss
 		}
-		matcher.Observe(&ev, &batch)
 		x.clock = max(x.clock, time.Unix(0, ev.Time).Unix())
-		x.judge(&batch)
-		batch.Reset()
+		x.trace.Event(&ev, matcher, x.clock, false)
 	}
-	for id, f := range x.fullest {
-		r := &x.plan.Rules[id]
-		if !r.Plain && len(r.Bounds) == 1 && (f.n >= 0.8*r.Bounds[0].Value || f.n >= r.Bounds[0].Value-1) {
+	for _, c := range x.trace.Nearest() {
+		if r := c.Rule; len(r.Bounds) == 1 && (c.Number >= 0.8*r.Bounds[0].Value || c.Number >= r.Bounds[0].Value-1) {
 			near[r.ID] = true
 		}
 	}

@@ -76,16 +76,16 @@ func TestReports(t *testing.T) {
     wanted 1 incident, got no incident
     - line 7: Many failed logins, medium, client.address 203.0.113.7
   what the rules saw:
-    Many failed logins: at most 4 events in 1m0s at 2026-11-23T10:00:03Z (client.address 203.0.113.7), needs gte 5
-    Many accounts: at most 1 values in 1m0s at 2026-11-23T10:00:00Z (client.address 203.0.113.7), needs gte 4
+    Many failed logins: at most 4 events in 1m at 2026-11-23T10:00:03Z (client.address 203.0.113.7), needs gte 5
+    Many accounts: at most 1 value of user_agent.original in 1m at 2026-11-23T10:00:00Z (client.address 203.0.113.7), needs gte 4
     Failed login matched 4 lines, the first is line 1
 `},
 		{"nobody wanted it", log + "    repeat: {times: 5, every: 1s}\n    expect: none\n", `
     wanted no incident, got 1 incident
     + Many failed logins, medium, client.address 203.0.113.7, count 5, detected 2026-11-23T10:00:04Z
   what the rules saw:
-    Many failed logins: at most 5 events in 1m0s at 2026-11-23T10:00:04Z (client.address 203.0.113.7), needs gte 5
-    Many accounts: at most 1 values in 1m0s at 2026-11-23T10:00:00Z (client.address 203.0.113.7), needs gte 4
+    Many failed logins: at most 5 events in 1m at 2026-11-23T10:00:04Z (client.address 203.0.113.7), needs gte 5
+    Many accounts: at most 1 value of user_agent.original in 1m at 2026-11-23T10:00:00Z (client.address 203.0.113.7), needs gte 4
     Failed login matched 5 lines, the first is line 1
 `},
 		{"other values", log + `    repeat: {times: 5, every: 1s}
@@ -110,8 +110,8 @@ func TestReports(t *testing.T) {
         - detected_at: 2026-11-23T10:00:05Z
         + detected_at: 2026-11-23T10:00:04Z (1s earlier)
   what the rules saw:
-    Many failed logins: at most 5 events in 1m0s at 2026-11-23T10:00:04Z (client.address 203.0.113.7), needs gte 5
-    Many accounts: at most 1 values in 1m0s at 2026-11-23T10:00:00Z (client.address 203.0.113.7), needs gte 4
+    Many failed logins: at most 5 events in 1m at 2026-11-23T10:00:04Z (client.address 203.0.113.7), needs gte 5
+    Many accounts: at most 1 value of user_agent.original in 1m at 2026-11-23T10:00:00Z (client.address 203.0.113.7), needs gte 4
     Failed login matched 5 lines, the first is line 1
 `},
 		{"nearly matched", "    log: |\n      " + strings.Replace(line, " 401 ", " 200 ", 1) + "    expect: [{rule: Many faild logins}]\n", `
@@ -136,8 +136,8 @@ func TestReports(t *testing.T) {
 		{"back in time", "    parts:\n      - log: |\n          " + line + "      - log: |\n          " + line + "        start: 2026-11-23T09:00:00Z\n    expect: none\n", `
     1 line too far behind those before it to count in windows; let times go up
   what the rules saw:
-    Many failed logins: at most 2 events in 1m0s at 2026-11-23T10:00:00Z (client.address 203.0.113.7), needs gte 5
-    Many accounts: at most 1 values in 1m0s at 2026-11-23T10:00:00Z (client.address 203.0.113.7), needs gte 4
+    Many failed logins: at most 2 events in 1m at 2026-11-23T10:00:00Z (client.address 203.0.113.7), needs gte 5
+    Many accounts: at most 1 value of user_agent.original in 1m at 2026-11-23T10:00:00Z (client.address 203.0.113.7), needs gte 4
     Failed login matched 2 lines, the first is line 1
 `},
 	} {

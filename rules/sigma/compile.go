@@ -143,7 +143,9 @@ func (c *compiler) filters(r *Rule) []*node {
 		}
 		named := slices.ContainsFunc(f.only.rules, func(n ref) bool { return c.set.byName[n.name] == r })
 		if f.only.any || named {
-			out = append(out, c.tunedRule(f).cond)
+			cond := *c.tunedRule(f).cond
+			cond.filter = f.Title
+			out = append(out, &cond)
 		}
 	}
 	return out

@@ -24,19 +24,22 @@ const (
 // node is a parsed condition: what a detection says, free of names. Nodes are
 // shared between the places that refer to one selection and never change.
 type node struct {
-	op    nodeOp
-	n     int
-	kids  []*node
-	leaf  *leaf
-	item  *item
-	name  string // the selection that the node is, "" inside one
-	where place
+	op   nodeOp
+	n    int
+	kids []*node
+	leaf *leaf
+	item *item
+	name string // the selection that the node is, "" inside one
+	// filter is the title of the filter that the node is, "" for what the rule says itself.
+	filter string
+	where  place
 }
 
 // leaf is a field and the matchers of which one has to hold.
 type leaf struct {
 	src   source
 	field string // as written; "" for keywords
+	key   string // the same with its modifiers
 	any   []*matcher
 	where place
 }
@@ -226,7 +229,7 @@ func (d *detection) item(kv pair) *node {
 			d.p.warn(where, kv.key.Value, "remove it", "the modifier all does nothing with a single value")
 		}
 	}
-	it := &item{file: d.file, tax: d.tax, src: src, field: name, mods: mods, values: values, where: where}
+	it := &item{file: d.file, tax: d.tax, src: src, field: name, key: kv.key.Value, mods: mods, values: values, where: where}
 	if mods.part != "" {
 		it.field = name + "|" + mods.part
 	}

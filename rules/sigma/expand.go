@@ -30,6 +30,7 @@ type item struct {
 	tax    taxonomy
 	src    source
 	field  string
+	key    string // with its modifiers
 	mods   modifiers
 	values []*yaml.Node
 	where  place
@@ -216,7 +217,7 @@ func (it *item) resolve(lists map[string][]string, p *problems) *node {
 		sets = [][]*matcher{{{op: opNever, shown: "an entry of " + strings.Join(names, ", ") + ", which is empty"}}}
 	}
 	one := func(any []*matcher) *node {
-		return &node{op: nodeLeaf, leaf: &leaf{src: it.src, field: it.field, any: any, where: it.where}, where: it.where}
+		return &node{op: nodeLeaf, leaf: &leaf{src: it.src, field: it.field, key: it.key, any: any, where: it.where}, where: it.where}
 	}
 	var out *node
 	if it.mods.all {

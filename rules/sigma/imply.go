@@ -93,7 +93,7 @@ func (im *implication) decide(a, b Condition) bool {
 		for _, m := range l.any {
 			one := im.single[m]
 			if one == nil {
-				one = &node{op: nodeLeaf, leaf: &leaf{src: l.src, field: l.field, any: []*matcher{m}, where: l.where}, where: l.where}
+				one = &node{op: nodeLeaf, leaf: &leaf{src: l.src, field: l.field, key: l.key, any: []*matcher{m}, where: l.where}, where: l.where}
 				im.single[m] = one
 			}
 			if !im.holds(Condition{n: one}, b) {

@@ -406,7 +406,7 @@ func agree(t *testing.T, yaml string, events int, next func() *event.Event) (pai
 	}
 	m := x.NewMatcher()
 	text := ruleNodes(t, yaml)
-	for range events {
+	for n := range events {
 		ev := next()
 		got := map[*Rule]bool{}
 		for _, r := range m.Match(ev) {
@@ -423,9 +423,41 @@ func agree(t *testing.T, yaml string, events int, next func() *event.Event) (pai
 				t.Errorf("rule %s: naive says %v, its text %v, the index %v\nevent %+v\n%s", r.ID, want, read, got[r], *ev, ruleText(yaml, r.ID))
 				return pairs, hits
 			}
+			if n%10 != 0 {
+				continue
+			}
+			if told, ok := m.Explain(ev, r); !ok || told.Holds != want || !consistent(t, &told) {
+				t.Errorf("rule %s: naive says %v, but it is explained as %+v\nevent %+v\n%s", r.ID, want, told, *ev, ruleText(yaml, r.ID))
+				return pairs, hits
+			}
 		}
 	}
 	return pairs, hits
+}
+
+// consistent reports whether each part of an explained condition holds as its
+// parts say, and each item that matched says of what.
+func consistent(t *testing.T, told *Test) bool {
+	yes := 0
+	for i := range told.Tests {
+		if !consistent(t, &told.Tests[i]) {
+			return false
+		}
+		if told.Tests[i].Holds {
+			yes++
+		}
+	}
+	holds := told.Holds != told.Not
+	switch told.Op {
+	case And:
+		return holds == (yes == len(told.Tests))
+	case Or:
+		return holds == (yes > 0)
+	case AtLeast:
+		return holds == (yes >= told.N)
+	default: // neq is an item that matches what it has not
+		return strings.Contains(told.Key, "|neq") || holds == (told.Matched != "")
+	}
 }
 
 // ruleNodes reads the documents as any YAML reader does, by id.

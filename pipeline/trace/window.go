@@ -1,22 +1,27 @@
-package ruletest
+package trace
 
 import (
-	"fmt"
 	"math/bits"
 	"slices"
-	"strconv"
-	"strings"
-	"time"
 
 	"gatewatch/detectors/observation"
 )
 
 // window is that of one group for one rule, kept in the simplest way: it says
-// how near a case came to firing, and judges nothing.
+// how near the rule came to firing, and judges nothing.
 type window struct {
 	entries []windowEntry
 	first   int // what lies before has expired
 	counts  map[uint64]int
+}
+
+// most is how many entries a window keeps: as many as the rule is judged by, or
+// for counts more than any rule needs.
+func most(r *observation.Rule) int {
+	if r.Type.Measures() {
+		return r.Keep()
+	}
+	return 2 * observation.MaxKept
 }
 
 type windowEntry struct {
@@ -26,17 +31,31 @@ type windowEntry struct {
 	steps  uint64
 }
 
+// expire lets go what has left the window at a time.
+func (w *window) expire(r *observation.Rule, now int64) {
+	for w.first < len(w.entries) && w.entries[w.first].at <= now-r.Timespan {
+		w.drop()
+	}
+	if w.first > 64 && w.first > len(w.entries)/2 {
+		w.entries = w.entries[:copy(w.entries, w.entries[w.first:])]
+		w.first = 0
+	}
+}
+
+func (w *window) drop() {
+	if hash := w.entries[w.first].hash; w.counts[hash] > 1 {
+		w.counts[hash]--
+	} else {
+		delete(w.counts, hash)
+	}
+	w.first++
+}
+
 // add enters one event and returns the window's number before and after it;
 // before only where there was something to judge.
 func (w *window) add(r *observation.Rule, now int64, h *observation.Hit) []float64 {
 	was := w.first < len(w.entries)
-	for ; w.first < len(w.entries) && w.entries[w.first].at <= now-r.Timespan; w.first++ {
-		if hash := w.entries[w.first].hash; w.counts[hash] > 1 {
-			w.counts[hash]--
-		} else {
-			delete(w.counts, hash)
-		}
-	}
+	w.expire(r, now)
 	var out []float64
 	if was && (r.Type.Counts() || r.Type == observation.IDWalk || w.first < len(w.entries)) {
 		out = append(out, w.number(r))
@@ -44,6 +63,9 @@ func (w *window) add(r *observation.Rule, now int64, h *observation.Hit) []float
 	for range max(h.N, 1) {
 		w.entries = append(w.entries, windowEntry{now, h.Hash, h.Number, h.Steps})
 		w.counts[h.Hash]++
+		if len(w.entries)-w.first > most(r) {
+			w.drop()
+		}
 	}
 	return append(out, w.number(r))
 }
@@ -54,7 +76,7 @@ func (w *window) number(r *observation.Rule) float64 {
 	case observation.ValueCount, observation.IDWalk:
 		return float64(len(w.counts))
 	case observation.Temporal, observation.TemporalOrdered:
-		return float64(stepsSeen(kept, len(r.Steps), r.Type == observation.TemporalOrdered))
+		return float64(bits.OnesCount64(stepsSeen(kept, len(r.Steps), r.Type == observation.TemporalOrdered)))
 	case observation.ValueSum, observation.ValueAvg:
 		sum := 0.0
 		for _, e := range kept {
@@ -95,15 +117,15 @@ func (w *window) percentile(r *observation.Rule, kept []windowEntry) float64 {
 	return 100 * float64(rare) / float64(len(kept))
 }
 
-// stepsSeen counts the steps that occurred, in order of the rule those that
-// did so one after another.
-func stepsSeen(kept []windowEntry, n int, ordered bool) int {
+// stepsSeen has the bits of the steps that occurred, in order of the rule those
+// that did so one after another.
+func stepsSeen(kept []windowEntry, n int, ordered bool) uint64 {
 	if !ordered {
 		var seen uint64
 		for _, e := range kept {
 			seen |= e.steps
 		}
-		return bits.OnesCount64(seen)
+		return seen
 	}
 	done := 0
 	for i := 0; i < len(kept); {
@@ -117,69 +139,5 @@ func stepsSeen(kept []windowEntry, n int, ordered bool) int {
 		}
 		i = j
 	}
-	return done
-}
-
-// nearer reports whether n is nearer to firing than the number so far: more,
-// except for rules that only ask for less.
-func nearer(r *observation.Rule, n, than float64) bool {
-	if asksForLess(r) {
-		return n < than
-	}
-	return n > than
-}
-
-func asksForLess(r *observation.Rule) bool {
-	for _, b := range r.Bounds {
-		if b.Op != observation.Lt && b.Op != observation.Lte {
-			return false
-		}
-	}
-	return len(r.Bounds) > 0
-}
-
-// told names the number of a window in words.
-func told(r *observation.Rule, n float64) string {
-	most := "at most"
-	if asksForLess(r) {
-		most = "at least"
-	}
-	what := "events"
-	switch r.Type {
-	case observation.ValueCount:
-		what = "values"
-	case observation.IDWalk:
-		what = "ids"
-	case observation.Temporal, observation.TemporalOrdered:
-		return fmt.Sprintf("%s %v of %d rules", most, n, len(r.Steps))
-	case observation.ValueSum:
-		return fmt.Sprintf("a sum of %s %s", most, round(n))
-	case observation.ValueAvg:
-		return fmt.Sprintf("a mean of %s %s", most, round(n))
-	case observation.ValuePercentile:
-		return fmt.Sprintf("a percentile of %s %s", most, round(n))
-	}
-	return fmt.Sprintf("%s %v %s", most, n, what)
-}
-
-// baselineNeeds says what a condition on a learned baseline asks for.
-func baselineNeeds(b *observation.Baseline) string {
-	var parts []string
-	if b.Factor > 0 {
-		parts = append(parts, fmt.Sprintf("%v times what is expected", b.Factor))
-	}
-	if b.Score > 0 {
-		parts = append(parts, fmt.Sprintf("a score of %v", b.Score))
-	}
-	if b.Spread != observation.SpreadAny {
-		parts = append(parts, "spread "+b.Spread.String())
-	}
-	return strings.Join(append(parts, fmt.Sprintf("a count of %v", b.Least)), " and ")
-}
-
-func round(n float64) string { return strconv.FormatFloat(n, 'g', 6, 64) }
-
-// span says how long the window is.
-func span(r *observation.Rule) string {
-	return "in " + (time.Duration(r.Timespan) * time.Second).String()
+	return 1<<done - 1
 }
