@@ -493,7 +493,7 @@ func oracleSequence(t *testing.T, seed uint64, judged []int) {
 	}
 	// Within one second expiries come first and rules in their order; the oracle works entity by entity.
 	order := func(a, b verdict) int {
-		return slices.Compare([]float64{float64(a.At), float64(a.Rule), float64(a.Number), float64(a.Uncounted), a.Value}, []float64{float64(b.At), float64(b.Rule), float64(b.Number), float64(b.Uncounted), b.Value})
+		return slices.Compare([]float64{float64(a.At), float64(a.Rule), float64(a.Number), float64(a.Uncounted), a.Value, a.Told}, []float64{float64(b.At), float64(b.Rule), float64(b.Number), float64(b.Uncounted), b.Value, b.Told})
 	}
 	slices.SortStableFunc(want, order)
 	slices.SortStableFunc(got, order)
