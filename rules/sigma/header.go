@@ -60,13 +60,17 @@ func (r *Rule) header(file string, root *yaml.Node, p *problems) {
 	}
 	if n := get(root, "status"); n != nil {
 		known := statuses()
+		r.Status = strings.ToLower(r.Status)
 		if !slices.Contains(known, r.Status) {
 			p.warn(at(file, n), r.Status, didYouMean(r.Status, known, "write one of: "+strings.Join(known, ", ")), "unknown status %q", r.Status)
 		}
 	}
 	r.Shadow = r.Status == "experimental"
 	if n := get(root, "level"); n != nil && !isNull(n) {
-		if err := r.Level.UnmarshalText([]byte(n.Value)); err != nil {
+		name := strings.ToLower(n.Value)
+		if err := r.Level.UnmarshalText([]byte(name)); err == nil && name != n.Value {
+			p.warn(at(file, n), n.Value, "write "+name, "the level %q is not in lower case", n.Value)
+		} else if err != nil {
 			p.refuse(at(file, n), n.Value, "write informational, low, medium, high or critical", "unknown level %q", n.Value)
 		}
 	}

@@ -66,7 +66,7 @@ func (c *sentence) next() string {
 }
 
 func (c *sentence) is(w string) bool {
-	if len(c.words) > 0 && c.words[0] == w {
+	if len(c.words) > 0 && strings.EqualFold(c.words[0], w) {
 		c.next()
 		return true
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -53,7 +55,7 @@ func realRules(t testing.TB, n int, draw uint64) *Index {
 		made = append(made, Document{File: fmt.Sprintf("made/%d.yml", i), Data: []byte(strings.TrimPrefix(w.rule(i), "---\n"))})
 	}
 	lists := [][]Document{builtinDocs(t), nil, made}
-	if published, err := ReadFS(publishedFS()); err == nil {
+	if published, err := ReadFS(os.DirFS(filepath.Dir(publishedFolder())), filepath.Base(publishedFolder())); err == nil {
 		lists[1] = published
 	}
 	var docs []Document

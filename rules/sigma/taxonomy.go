@@ -156,6 +156,8 @@ func absentName(squeezedName string) string {
 	switch squeezedName {
 	case "cscookie", "ccookie":
 		return "access logs seldom carry cookies, and gatewatch stores none"
+	case "postbody", "csbody", "cspostbody", "requestbody", "body", "scbody", "responsebody":
+		return "access logs have no bodies"
 	case "dstip", "destinationip", "sip", "dstport", "sport", "rdns":
 		return "the server's own address and names are not part of an event"
 	case "ssitename", "scomputername", "cwin32status", "scwin32status", "scsubstatus", "srcport", "cport":
