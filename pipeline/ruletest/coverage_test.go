@@ -139,8 +139,9 @@ func watch(t *testing.T, c *Case, index *sigma.Index) (matched, near map[string]
 			cond, _ := r.Condition()
 			near[r.ID] = cond.Op() == sigma.And || c.Kind() == NearMiss
 		}
-		x.clock = max(x.clock, time.Unix(0, ev.Time).Unix())
-		x.trace.Event(&ev, matcher, x.clock, false)
+		at := time.Unix(0, ev.Time).Unix()
+		window, late := x.clock.Place(at, at)
+		x.trace.Event(&ev, matcher, window, late)
 	}
 	for _, c := range x.trace.Nearest() {
 		if r := c.Rule; len(r.Bounds) == 1 && (c.Number >= 0.8*r.Bounds[0].Value || c.Number >= r.Bounds[0].Value-1) {

@@ -2,6 +2,7 @@ package ruletest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +18,8 @@ import (
 const (
 	mostRules   = 12
 	mostReasons = 3
-	checkEvery  = 4096 // lines between two looks at the context
+	checkEvery  = 4096             // lines between two looks at the context
+	lateness    = 10 * time.Second // as a pipeline's where nothing is said
 )
 
 // examination looks at the log of a failed case again, line by line and
@@ -29,7 +31,7 @@ type examination struct {
 	unreadN int
 	matched map[*sigma.Rule]*tally
 	nearly  map[*sigma.Rule]*tally
-	clock   int64
+	clock   trace.Clock
 }
 
 // tally counts lines and keeps what there is to say of the first.
@@ -48,7 +50,7 @@ func examine(ctx context.Context, text []byte, index *sigma.Index, o Options) ([
 		return nil, fmt.Errorf("derive fields: %w", err)
 	}
 	x := &examination{
-		trace: trace.New(index), matched: map[*sigma.Rule]*tally{}, nearly: map[*sigma.Rule]*tally{},
+		trace: trace.New(index), clock: trace.Clock{Lateness: int64(cmp.Or(o.Lateness, lateness).Seconds())}, matched: map[*sigma.Rule]*tally{}, nearly: map[*sigma.Rule]*tally{},
 	}
 	matcher := index.NewMatcher()
 	var ev event.Event
@@ -71,8 +73,9 @@ func examine(ctx context.Context, text []byte, index *sigma.Index, o Options) ([
 				t.failed = n.Failed
 			}
 		}
-		x.clock = max(x.clock, time.Unix(0, ev.Time).Unix())
-		x.trace.Event(&ev, matcher, x.clock, false)
+		at := time.Unix(0, ev.Time).Unix()
+		window, late := x.clock.Place(at, at)
+		x.trace.Event(&ev, matcher, window, late)
 	}
 	return x.words(index), nil
 }

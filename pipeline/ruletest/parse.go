@@ -192,6 +192,7 @@ func (r *reader) testCase(n *yaml.Node) *Case {
 	before := len(r.problems)
 	r.fields(n, "a case", map[string]func(*yaml.Node){
 		"name": func(n *yaml.Node) { c.Name, _ = r.text(n, "name") },
+		"late": func(n *yaml.Node) { c.Late, _ = r.number(n, "late", 1_000_000_000) },
 		"log":  keep(&log), "repeat": keep(&repeat), "start": keep(&start), "parts": keep(&parts), "expect": keep(&expect),
 	})
 	if n.Kind != yaml.MappingNode {

@@ -151,8 +151,12 @@ func (r *Result) readable(s pipeline.Status) {
 	case events == 0:
 		r.Faults = append(r.Faults, "the log has no request")
 	}
-	if late > 0 {
+	switch want := r.Case.Late; {
+	case late == want:
+	case want == 0:
 		r.Faults = append(r.Faults, fmt.Sprintf("%s too far behind those before it to count in windows; let times go up", lines(late)))
+	default:
+		r.Faults = append(r.Faults, fmt.Sprintf("%s too far behind those before it to count in windows, late says %d", lines(late), want))
 	}
 }
 

@@ -42,6 +42,8 @@ type Case struct {
 	Name string
 	// Parts follow each other; never empty.
 	Parts []Part
+	// Late is how many lines are meant to be too far behind to count in windows.
+	Late int64
 	// Expect is empty where no incident may be opened.
 	Expect []Expected
 }

@@ -26,6 +26,7 @@ func testCase() *jsonschema.Schema {
 	o.keys = append(o.keys, logKeys()...)
 	o.keys = append(o.keys,
 		key{"parts", "Instead of log: pieces of the log, one after the other.", listOf(ref("part"))},
+		key{"late", "How many of its lines are meant to be too far behind to count in windows.", number()},
 		key{"expect", "none, or the incidents that the log opens, all of them.", when(types("string"), enum([]string{"none"}), listOf(ref("incident")))})
 	s := o.schema()
 	s.OneOf = []*jsonschema.Schema{{Required: []string{"log"}}, {Required: []string{"parts"}}}
