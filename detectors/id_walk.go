@@ -1,10 +1,6 @@
 package detectors
 
-import (
-	"strconv"
-
-	"gatewatch/detectors/observation"
-)
+import "gatewatch/detectors/observation"
 
 // idWalk counts different ids like valueCount, and knows of those that its
 // window holds how they follow each other and how they were answered.
@@ -25,7 +21,7 @@ type walked struct {
 func (idWalk) takes(*rule, *observation.Hit) bool { return true }
 
 func (s idWalk) add(e *Engine, v view, t *touch, h *observation.Hit, _ uint32) uint32 {
-	e.value = counted{h.Hash, h.Value}
+	e.value = counted{hash: idKey(h)}
 	value := e.values.acquire(&e.value)
 	if id := (valueCount{}).find(e, v, value); id != 0 {
 		v.w.total--
@@ -95,14 +91,28 @@ func (idWalk) pair(e *Engine, v view, a, b, n uint32) {
 	}
 }
 
+// idKey is what a window keeps of an id: the number that it is, or the hash of
+// a text, with the lowest bit to tell which. To keep every text that is asked for would
+// cost an allocation each.
+func idKey(h *observation.Hit) uint64 {
+	if text := h.Value; text != "" && len(text) < 19 {
+		n := uint64(0)
+		for i := range len(text) {
+			d := text[i] - '0'
+			if d > 9 {
+				return h.Hash &^ 1
+			}
+			n = n*10 + uint64(d)
+		}
+		return n<<1 | 1
+	}
+	return h.Hash &^ 1
+}
+
 // idOf returns the id of an entry, if it is a number.
 func (e *Engine) idOf(id uint32) (uint64, bool) {
-	text := e.values.entries[e.nodes.at(id).what].value.text
-	if text == "" || text[0]-'0' > 9 || len(text) > 19 {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(text, 10, 64)
-	return n, err == nil
+	key := e.values.entries[e.nodes.at(id).what].value.hash
+	return key >> 1, key&1 != 0
 }
 
 // number is how many ids there are, 0 where they do not look like the walk.
@@ -133,6 +143,6 @@ func (idWalk) about(_ *Engine, _ view, n uint32) float64 { return float64(n) }
 
 func (idWalk) size(*node) uint32 { return 1 }
 
-func (idWalk) tell(e *Engine, nd *node, it *observation.Item) { valueCount{}.tell(e, nd, it) }
+func (idWalk) tell(*Engine, *node, *observation.Item) {}
 
 func (idWalk) shape() shape { return shapeValues }

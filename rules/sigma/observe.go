@@ -176,6 +176,9 @@ func (m *Matcher) entity(ev *event.Event, e *entity, v *variant) {
 // fieldText is Event.Text without allocation. The text lives as long as the
 // event is worked on.
 func (m *Matcher) fieldText(ev *event.Event, f event.Field) (string, bool) {
+	if f == event.FieldPrincipal && ev.Principal == "" {
+		return m.clientGroup(ev)
+	}
 	from := len(m.buf)
 	switch f.Kind() {
 	case event.KindNumber:
@@ -192,6 +195,23 @@ func (m *Matcher) fieldText(ev *event.Event, f event.Field) (string, bool) {
 		m.buf = a.AppendTo(m.buf)
 	default:
 		return m.base(ev, fieldSource(f))
+	}
+	return view(m.buf[from:]), true
+}
+
+// clientGroup is the principal of an event whose log names none: its client, of
+// IPv6 the /64 as in every group.
+func (m *Matcher) clientGroup(ev *event.Event) (string, bool) {
+	a := ev.Client.Unmap().WithZone("")
+	if !a.IsValid() {
+		return "", false
+	}
+	from := len(m.buf)
+	if a.Is4() || m.x.ipv6Whole {
+		m.buf = a.AppendTo(m.buf)
+	} else {
+		p, _ := a.Prefix(64) // its error is of other lengths
+		m.buf = p.AppendTo(m.buf)
 	}
 	return view(m.buf[from:]), true
 }
