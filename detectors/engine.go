@@ -78,7 +78,7 @@ type Engine struct {
 
 	entities arena[entity]
 	windows  arena[window]
-	lookup   windowTable // windows of entities that have more than a few
+	lookup   pairTable // windows of entities that have more than a few
 	nodes    arena[node]
 	series   arena[series]
 	cursors  arena[cursor]
@@ -91,14 +91,14 @@ type Engine struct {
 	baselines arena[baseline]
 	days      arena[day]
 	senders   arena[sender]
-	byMember  windowTable // nodes of clients, by window and client
-	cohort    cohort      // scratch: who stands out in the window at work
-	crowds    []bool      // by kind: see observation.Kind.Crowd
+	byMember  pairTable // nodes of clients, by window and client
+	cohort    cohort    // scratch: who stands out in the window at work
+	crowds    []bool    // by kind: see observation.Kind.Crowd
 
 	cards   dict[observation.Card]
 	values  dict[counted]
 	clients dict[netip.Addr]
-	byValue map[valueKey]uint32 // see valueCount
+	byValue pairTable           // nodes by window and value, see valueCount
 	occurs  map[valueKey]uint32 // see valueRarity
 	timers  timers
 
@@ -207,7 +207,6 @@ func New(plan *observation.Plan, o Options) *Engine {
 		cards:        newDict(hashCard, (*observation.Card).Same, cloneCard),
 		values:       newDict(hashCounted, sameCounted, cloneCounted),
 		clients:      newDict(hashAddr, sameAddr, cloneAddr),
-		byValue:      map[valueKey]uint32{},
 		occurs:       map[valueKey]uint32{},
 		forest:       forest{seed: rand.Uint64()},
 		probationCap: max(1, o.Keys/8),

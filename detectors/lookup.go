@@ -6,23 +6,26 @@ package detectors
 // that a request never costs more for what came before it.
 const fewWindows = 6
 
-// windowTable finds windows by entity and rule: open addressing with linear
-// probing, at most three quarters full. It is storage only, no result depends
-// on it.
-type windowTable struct {
+// pairTable finds something by two numbers that are not both 0, such as windows by
+// entity and rule: open addressing with linear probing, at most three quarters full.
+// It is storage only, no result depends on it.
+type pairTable struct {
 	keys []uint64 // 0 is empty
 	ids  []uint32
 	n    int
 }
 
-func windowKey(entity, rule uint32) uint64 { return uint64(entity)<<32 | uint64(rule) }
+func pairKey(a, b uint32) uint64 { return uint64(a)<<32 | uint64(b) }
 
 // first is where a search begins. Neither number is chosen by requests, so it need not be secret.
-func (t *windowTable) first(key uint64) int {
+func (t *pairTable) first(key uint64) int {
 	return int(key*0x9E3779B97F4A7C15>>32) & (len(t.keys) - 1)
 }
 
-func (t *windowTable) get(key uint64) uint32 {
+func (t *pairTable) get(key uint64) uint32 {
+	if t.n == 0 {
+		return 0
+	}
 	mask := len(t.keys) - 1
 	if mask < 0 {
 		return 0
@@ -35,7 +38,7 @@ func (t *windowTable) get(key uint64) uint32 {
 	return 0
 }
 
-func (t *windowTable) put(key uint64, id uint32) {
+func (t *pairTable) put(key uint64, id uint32) {
 	if (t.n+1)*4 > len(t.keys)*3 {
 		keys, ids := t.keys, t.ids
 		n := max(64, 2*len(keys))
@@ -55,7 +58,7 @@ func (t *windowTable) put(key uint64, id uint32) {
 	t.n++
 }
 
-func (t *windowTable) remove(key uint64) {
+func (t *pairTable) remove(key uint64) {
 	mask := len(t.keys) - 1
 	i := t.first(key)
 	for t.keys[i] != key {
@@ -104,10 +107,10 @@ func (e *Engine) windowOf(id uint32, ent *entity, rule uint32) uint32 {
 	case ent.many == fewWindows:
 		ent.many++
 		for other := ent.windows; other != 0; other = e.window(other).next {
-			e.lookup.put(windowKey(id, e.window(other).rule), other)
+			e.lookup.put(pairKey(id, e.window(other).rule), other)
 		}
 	default:
-		e.lookup.put(windowKey(id, rule), wid)
+		e.lookup.put(pairKey(id, rule), wid)
 	}
 	return wid
 }
@@ -115,7 +118,7 @@ func (e *Engine) windowOf(id uint32, ent *entity, rule uint32) uint32 {
 // findWindow returns an entity's window for a rule, 0 for none.
 func (e *Engine) findWindow(id uint32, ent *entity, rule uint32) uint32 {
 	if ent.many > fewWindows {
-		return e.lookup.get(windowKey(id, rule))
+		return e.lookup.get(pairKey(id, rule))
 	}
 	for wid := ent.windows; wid != 0; wid = e.window(wid).next {
 		if e.window(wid).rule == rule {
@@ -131,7 +134,7 @@ func (e *Engine) clearWindows(s *slot, id uint32, ent *entity) {
 		w := e.window(wid)
 		next := w.next
 		if ent.many > fewWindows {
-			e.lookup.remove(windowKey(id, w.rule))
+			e.lookup.remove(pairKey(id, w.rule))
 		}
 		e.dropWindow(s, ent, wid)
 		wid = next

@@ -12,7 +12,7 @@ func (valueCount) takes(*rule, *observation.Hit) bool { return true }
 // through Engine.byValue instead of one after another.
 const manyValues = 32
 
-// valueKey finds the node of a value in a window that keeps many.
+// valueKey is a value in a window.
 type valueKey struct{ window, value uint32 }
 
 func (c valueCount) add(e *Engine, v view, t *touch, h *observation.Hit, _ uint32) uint32 {
@@ -31,7 +31,7 @@ func (c valueCount) add(e *Engine, v view, t *touch, h *observation.Hit, _ uint3
 
 func (valueCount) find(e *Engine, v view, value uint32) uint32 {
 	if v.r.byValue {
-		return e.byValue[valueKey{v.id, value}]
+		return e.byValue.get(pairKey(v.id, value))
 	}
 	for id := v.w.tail; id != 0; id = e.nodes.at(id).prev {
 		if e.nodes.at(id).what == value {
@@ -46,7 +46,7 @@ func (valueCount) set(e *Engine, v view, id, value uint32) {
 	e.nodes.at(id).what = value
 	v.w.total++
 	if v.r.byValue {
-		e.byValue[valueKey{v.id, value}] = id
+		e.byValue.put(pairKey(v.id, value), id)
 	}
 }
 
@@ -57,7 +57,7 @@ func (c valueCount) enter(e *Engine, v view, id uint32, h *observation.Hit) {
 func (valueCount) leave(e *Engine, v view, id uint32) {
 	value := e.nodes.at(id).what
 	if v.r.byValue {
-		delete(e.byValue, valueKey{v.id, value})
+		e.byValue.remove(pairKey(v.id, value))
 	}
 	e.values.release(value)
 }
