@@ -14,7 +14,7 @@ import (
 
 const (
 	// maxLate is how many generations of a source are watched for late writers.
-	maxLate = 8
+	maxLate = 16
 	// unlinkedLate bounds how long a file without a name is kept open for late
 	// writers once they are quiet: its space is not free before.
 	unlinkedLate = time.Minute
@@ -63,8 +63,14 @@ func (r *runner) leaveLate(now time.Time) {
 		w.close(r.source.c)
 	}
 	if len(r.late) >= maxLate {
-		r.late[0].close(r.source.c)
-		r.late = slices.Delete(r.late, 0, 1)
+		quietest := 0
+		for i := range r.late {
+			if r.late[i].quiet.Before(r.late[quietest].quiet) {
+				quietest = i
+			}
+		}
+		r.late[quietest].close(r.source.c)
+		r.late = slices.Delete(r.late, quietest, quietest+1)
 	}
 	r.late = append(r.late, w)
 }

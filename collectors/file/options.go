@@ -46,7 +46,7 @@ type Options struct {
 	Linger time.Duration // how long a rotated file must be quiet before it is left; default 5 s
 	// Late is how long a rotated file is still looked at after its last line, for
 	// writers that have not opened the new one; default 15 min. Of one source
-	// the latest eight rotated files are.
+	// up to 16 files are, those that were written last.
 	Late         time.Duration
 	MaxLineBytes int // longest line that is read; default 1 MiB
 	BlockBytes   int // size of a block; default 256 KiB, at least 1 KiB
