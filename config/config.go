@@ -39,6 +39,7 @@ type Config struct {
 	InhibitRules   []alerting.InhibitRule
 	API            API
 	Log            Log
+	Masking        Masking
 }
 
 // Source is one entry of "sources": files by path or glob, topics of Kafka, or
@@ -113,6 +114,14 @@ type API struct {
 type Log struct {
 	Level  slog.Level
 	Format string // "text" or "json"
+}
+
+// Masking says what is hidden in what is stored and told, besides what always is.
+type Masking struct {
+	Names      []string // of keys
+	Patterns   []string // regular expressions
+	HashKey    Secret
+	Identities bool // addresses and users are hidden as well
 }
 
 // DefaultPath is the file that is read when none is named.

@@ -70,6 +70,7 @@ func (d *decoder) config(c *Config, root *yaml.Node) {
 	}
 	d.api(c, m.take("api"))
 	d.log(c, m.take("log"))
+	d.masking(c, m.take("masking"))
 	m.done()
 }
 

@@ -9,10 +9,13 @@ const masked = "***"
 // Mask appends line to dst with its secrets replaced by "***": the values of
 // keys that name a secret, in queries, forms, cookies, headers and JSON, also
 // percent-encoded and as JSON inside of JSON; what follows Bearer and Basic;
-// JSON Web Tokens; passwords in URLs; and payment card numbers. It errs on
+// JSON Web Tokens; keys whose issuers gave them a form of their own (AKIA…, ghp_…, xoxb-…);
+// private keys; passwords in URLs; and payment card numbers. It errs on
 // the side of hiding. Masking twice is masking once. line may be any text.
-func Mask(dst []byte, line string) []byte {
-	m := masker{dst: dst, s: line}
+func Mask(dst []byte, line string) []byte { return appendMasked(dst, line, nil) }
+
+func appendMasked(dst []byte, line string, o *Masker) []byte {
+	m := masker{dst: dst, s: line, o: o}
 	word := false // the byte before i belongs to a word
 	for i := 0; i < len(line); {
 		c := line[i]
@@ -35,6 +38,11 @@ func Mask(dst []byte, line string) []byte {
 			n = m.scheme(i)
 		case !word && c >= '2' && c <= '6':
 			n = m.card(i)
+		case !word && c == '-':
+			n = m.privateKey(i)
+		}
+		if n == 0 && !word && tokenShapes[c] != nil {
+			n = m.shape(i)
 		}
 		if n > 0 {
 			i, word = n, false
@@ -51,14 +59,22 @@ func Mask(dst []byte, line string) []byte {
 type masker struct {
 	dst  []byte
 	s    string
-	done int // s[:done] has been dealt with
-	bare int // no token begins before here
+	o    *Masker // nil hides what Mask does
+	done int     // s[:done] has been dealt with
+	bare int     // no token begins before here
 }
 
 // hide replaces s[from:to] and goes on at next.
 func (m *masker) hide(from, to, next int, with string) int {
 	m.dst = append(m.dst, m.s[m.done:from]...)
-	m.dst = append(m.dst, with...)
+	if m.o == nil || len(m.o.key) == 0 {
+		m.dst = append(m.dst, with...)
+	} else {
+		quote, _, _ := strings.Cut(with, masked)
+		m.dst = append(m.dst, quote...)
+		m.dst = append(m.dst, m.o.mark(m.s[from:to])...)
+		m.dst = append(m.dst, quote...)
+	}
 	m.done = to
 	return next
 }

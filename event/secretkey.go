@@ -35,7 +35,12 @@ func (m *masker) secretKey(end int) bool {
 			key = key[:0] // only the last word of a dotted or encoded name counts
 		}
 	}
-	switch string(bareKey(key)) {
+	whole := key
+	key = bareKey(key)
+	if m.o != nil && (m.o.names[string(whole)] || m.o.names[string(key)] || m.o.identities && userKey(key)) {
+		return true
+	}
+	switch string(key) {
 	case "accesstoken", "refreshtoken", "idtoken", "authtoken", "sessiontoken", "csrftoken", "xsrftoken", "token", "jwt", "assertion",
 		"clientassertion", "samlresponse", "securitytoken", "xamzsecuritytoken", "xauthtoken", "xaccesstoken", "xcsrftoken", "xvaulttoken",
 		"apikey", "xapikey", "key", "accesskey", "secretkey", "privatekey", "subscriptionkey", "ocpapimsubscriptionkey", "xgoogapikey",

@@ -74,14 +74,17 @@ type stateless struct {
 	inputs   []Input
 	event    event.Event
 	message  message
+	mask     *event.Masker
+	hide     *hider // nil where no field of a window needs it
 }
 
-func newStateless(s *setup, inputs []Input) (*stateless, error) {
+func newStateless(s *setup, inputs []Input, mask *event.Masker) (*stateless, error) {
 	d, err := event.NewDeriver(WithAttacks(s.derive))
 	if err != nil {
 		return nil, err
 	}
-	t := &stateless{setup: s, deriver: d, matcher: s.index.NewMatcher(), decoders: map[int]*format.Decoder{}, inputs: inputs}
+	t := &stateless{setup: s, deriver: d, matcher: s.index.NewMatcher(), decoders: map[int]*format.Decoder{}, inputs: inputs,
+		mask: mask, hide: newHider(mask, s.plan)}
 	for i := range inputs {
 		if t.decoders[i], err = format.New(inputs[i].Format); err != nil {
 			return nil, err
@@ -115,7 +118,7 @@ func (t *stateless) decode(w *work) {
 		}
 		w.tally.lines++
 		if err := dec.Decode(text, ev); err != nil {
-			w.tally.unread(unreadReason(err), text)
+			w.tally.unread(t.mask, unreadReason(err), text)
 			continue
 		}
 		t.observe(w, b, ev, start, offset, line, len(text))
@@ -147,6 +150,9 @@ func (t *stateless) observe(w *work, b *observation.Batch, ev *event.Event, star
 		Status:    ev.Status,
 		Outcome:   uint8(ev.Outcome),
 		Bytes:     ev.BodySize,
+	}
+	if t.hide != nil {
+		t.hide.record(b, r)
 	}
 	r.Card.Sum()
 }
@@ -190,7 +196,7 @@ func unreadReason(err error) string {
 }
 
 // unread counts a line that could not be read.
-func (t *tally) unread(reason string, text []byte) {
+func (t *tally) unread(mask *event.Masker, reason string, text []byte) {
 	if reason == "" {
 		t.blank++
 		return
@@ -200,7 +206,7 @@ func (t *tally) unread(reason string, text []byte) {
 	}
 	t.unreadable[reason]++
 	if t.sample == "" {
-		t.sample = string(event.Mask(nil, string(text[:min(len(text), maxSample)])))
+		t.sample = string(mask.Append(nil, string(text[:min(len(text), maxSample)])))
 		t.sampleReason = reason
 	}
 }

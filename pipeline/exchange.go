@@ -8,7 +8,6 @@ import (
 	"gatewatch/collectors"
 	"gatewatch/detectors"
 	"gatewatch/detectors/observation"
-	"gatewatch/event"
 )
 
 // owner is a goroutine that owns whole slots.
@@ -231,7 +230,7 @@ func (f *findingsStage) texts(ctx context.Context, book *alerting.Book, limit in
 			lookups[i] = collectors.Lookup{Offset: w.Ref.Offset, Length: w.Ref.Length, Line: w.Ref.Line}
 		}
 		for i, text := range src.Fetch(ctx, lookups) {
-			book.SetText(wants[i], text.File, text.Line, string(event.Mask(nil, text.Text)))
+			book.SetText(wants[i], text.File, text.Line, string(f.p.o.Mask.Append(nil, text.Text)))
 		}
 	}
 }

@@ -69,18 +69,18 @@ func (t *stateless) lines(w *work, m *collectors.Message, o *Messages, topic str
 		}
 		w.tally.lines++
 		if start+1 >= end {
-			w.tally.unread(reasonTooMany, line)
+			w.tally.unread(t.mask, reasonTooMany, line)
 			w.tally.keepReject(w, start, m, reasonTooMany, nil)
 			return // all of what is left counts as one
 		}
 		if len(line) > most {
-			w.tally.unread(reasonTooLong, line)
+			w.tally.unread(t.mask, reasonTooLong, line)
 			w.tally.keepReject(w, start, m, reasonTooLong, nil)
 			continue
 		}
 		if err := t.unwrap(dec, line, ev); err != nil {
 			reason := unreadReason(err)
-			w.tally.unread(reason, line)
+			w.tally.unread(t.mask, reason, line)
 			w.tally.keepReject(w, start, m, reason, line)
 			continue
 		}

@@ -67,8 +67,11 @@ type Notice struct {
 type Options struct {
 	Inputs []Input
 	Derive event.DeriveOptions
-	Index  *sigma.Index
-	Book   alerting.BookOptions
+	// Mask hides secrets in what is stored and told; nil hides what event.Mask
+	// does. A reload does not change it.
+	Mask  *event.Masker
+	Index *sigma.Index
+	Book  alerting.BookOptions
 	// Workers is the number of decoding goroutines and of slot owners.
 	// Default GOMAXPROCS.
 	Workers int
@@ -199,7 +202,7 @@ func New(o Options) (*Pipeline, error) {
 		started:   o.Now(),
 	}
 	p.current.Store(s)
-	tools, err := newStateless(s, o.Inputs)
+	tools, err := newStateless(s, o.Inputs, o.Mask)
 	if err != nil {
 		return nil, err
 	}
@@ -521,7 +524,7 @@ func (p *Pipeline) decodeLoop(ctx context.Context) error {
 		case w := <-p.jobs:
 			if s := p.current.Load(); tools == nil || tools.setup != s {
 				var err error
-				if tools, err = newStateless(s, p.o.Inputs); err != nil {
+				if tools, err = newStateless(s, p.o.Inputs, p.o.Mask); err != nil {
 					return err
 				}
 			}

@@ -31,7 +31,7 @@ type reloadRequest struct {
 // but not judged yet are decoded again. After an error nothing has changed.
 func (p *Pipeline) Reload(ctx context.Context, r Reload) error {
 	s := newSetup(r.Index, r.Derive, p.current.Load().rules)
-	if _, err := newStateless(s, p.o.Inputs); err != nil {
+	if _, err := newStateless(s, p.o.Inputs, p.o.Mask); err != nil {
 		return err
 	}
 	routing, err := p.routing(r.Routing, r.Targets)
@@ -59,7 +59,7 @@ func (p *Pipeline) Reload(ctx context.Context, r Reload) error {
 // startReload makes the new setup the current one and sends the marker behind
 // which it holds.
 func (m *merger) startReload(req *reloadRequest) {
-	tools, err := newStateless(req.setup, m.p.o.Inputs)
+	tools, err := newStateless(req.setup, m.p.o.Inputs, m.p.o.Mask)
 	if err != nil {
 		req.done <- err
 		return

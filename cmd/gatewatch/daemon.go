@@ -218,7 +218,8 @@ func keepFixed(old, now *config.Config) []string {
 	keep("incidents", incidents == now.Incidents)
 	keep("api", reflect.DeepEqual(old.API, now.API))
 	keep("log", old.Log == now.Log)
+	keep("masking", reflect.DeepEqual(old.Masking, now.Masking))
 	now.Sources, now.IPv6Group, now.Merge, now.State = old.Sources, old.IPv6Group, old.Merge, old.State
-	now.Incidents, now.API, now.Log = incidents, old.API, old.Log
+	now.Incidents, now.API, now.Log, now.Masking = incidents, old.API, old.Log, old.Masking
 	return names
 }

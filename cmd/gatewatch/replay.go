@@ -91,6 +91,10 @@ func (a *app) replay(ctx context.Context, r *replay) error {
 		return err
 	}
 	a.warnRules(set)
+	mask, err := c.Masker()
+	if err != nil {
+		return configError(err)
+	}
 	begun := a.now()
 	var begin span
 	inputs, sources, err := a.replayInputs(ctx, c, r, &begin)
@@ -99,7 +103,7 @@ func (a *app) replay(ctx context.Context, r *replay) error {
 	}
 	p, err := pipeline.New(pipeline.Options{
 		Inputs: inputs,
-		Derive: c.Derive(), Index: set.index, Book: c.Book(), Workers: r.workers, Budget: c.State.Budget, Now: a.now,
+		Derive: c.Derive(), Mask: mask, Index: set.index, Book: c.Book(), Workers: r.workers, Budget: c.State.Budget, Now: a.now,
 		Logger: warnings(a, r.quiet),
 	})
 	if err != nil {

@@ -111,7 +111,12 @@ func (d *daemon) open(stop *stack) error {
 	if err != nil {
 		return err
 	}
+	mask, err := d.config.Masker()
+	if err != nil {
+		return configError(err)
+	}
 	options := pipeline.Options{
+		Mask:   mask,
 		Inputs: inputs, Derive: d.config.Derive(), Index: set.index, Book: d.config.Book(), Live: true,
 		MergeWait: d.config.Merge.Wait, MergeHold: d.config.Merge.Hold,
 		Budget: d.config.State.Budget, Checkpoint: d.config.State.Checkpoint,
