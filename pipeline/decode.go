@@ -83,8 +83,10 @@ func newStateless(s *setup, inputs []Input, mask *event.Masker) (*stateless, err
 	if err != nil {
 		return nil, err
 	}
-	t := &stateless{setup: s, deriver: d, matcher: s.index.NewMatcher(), decoders: map[int]*format.Decoder{}, inputs: inputs,
-		mask: mask, hide: newHider(mask, s.plan)}
+	t := &stateless{
+		setup: s, deriver: d, matcher: s.index.NewMatcher(), decoders: map[int]*format.Decoder{}, inputs: inputs,
+		mask: mask, hide: newHider(mask, s.plan),
+	}
 	for i := range inputs {
 		if t.decoders[i], err = format.New(inputs[i].Format); err != nil {
 			return nil, err

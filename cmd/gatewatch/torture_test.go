@@ -150,7 +150,9 @@ log: {level: warn}
 		case <-time.After(time.Duration(100+o.rng.IntN(1400)) * time.Millisecond):
 		}
 		o.check(p.Process.Kill())
-		<-ended
+		if err := <-ended; err == nil {
+			t.Fatal("the program ended well though it was killed")
+		}
 		kills++
 		p = o.start("", 0)
 	}
