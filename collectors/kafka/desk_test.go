@@ -30,7 +30,6 @@ type ledger struct {
 	mu     sync.Mutex
 	counts map[string]int // by name of the source and offset
 	texts  map[string]string
-	who    map[string][]string
 }
 
 func newLedger() *ledger {
