@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -63,17 +64,15 @@ func (r rules) own() *jsonschema.Schema {
 	}
 	rule := func() *jsonschema.Schema { return types("string") }
 	number := func() *jsonschema.Schema {
-		return &jsonschema.Schema{Type: "integer", Minimum: jsonschema.Ptr(1.0), Maximum: jsonschema.Ptr(10_000.0)}
+		return &jsonschema.Schema{Type: "integer", Minimum: new(1.0), Maximum: new(10_000.0)}
 	}
-	for name, k := range map[string]key{
+	maps.Copy(about, map[string]key{
 		"unless":   {"unless", "Of a correlation: an event counts only where its group did not match this detection within the timespan before.", rule()},
 		"after":    {"after", "Of a correlation: an event counts only where its group matched this detection within the timespan before.", rule()},
 		"while":    {"while", "Of a correlation: an event counts only while this correlation, or each of these, with the same group-by, is true of its group.", oneOrMore(types("string"))},
 		"at_least": {"at_least", "Of value_sum, value_avg and value_percentile: how many values there have to be before the condition is looked at.", number()},
 		"newest":   {"newest", "Of value_sum, value_avg and value_percentile: only the newest so many values of the timespan count.", number()},
-	} {
-		about[name] = k
-	}
+	})
 	o := object{}
 	for _, name := range r.OwnKeys {
 		o.keys = append(o.keys, about[name])
