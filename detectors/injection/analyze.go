@@ -2,6 +2,7 @@ package injection
 
 import (
 	"bytes"
+	"encoding/json"
 	"strings"
 	"unsafe"
 )
@@ -30,10 +31,10 @@ func (a *Analyzer) analyze(r *Request) Set {
 	if r.Query != "" && a.query(cut(r.Query)) {
 		suspect = true
 	}
-	if r.Agent != "" && a.remembered(a.agents, r.Agent, a.agent) {
+	if r.Agent != "" && a.remembered(a.agents, r.Agent, (*Analyzer).agent) {
 		suspect = true
 	}
-	if r.Referer != "" && a.remembered(a.referers, r.Referer, a.refererAll) {
+	if r.Referer != "" && a.remembered(a.referers, r.Referer, (*Analyzer).refererAll) {
 		suspect = true
 	}
 	if suspect {
@@ -75,27 +76,22 @@ type verdict struct {
 	suspect bool
 }
 
-// maxRemembered bounds a memory of verdicts, in texts; a full one is emptied.
-const maxRemembered = 2048
-
 // remembered answers for a text out of memory, or judges it.
-func (a *Analyzer) remembered(memory map[string]verdict, s string, judge func(string) bool) (suspect bool) {
-	if a.explain || len(s) > 512 {
-		return judge(s)
+func (a *Analyzer) remembered(m *memory, s string, judge func(*Analyzer, string) bool) (suspect bool) {
+	if a.explain || len(s) > m.width {
+		return judge(a, s)
 	}
-	if v, ok := memory[s]; ok {
-		a.set |= v.set
+	i, ok := m.find(s)
+	if ok {
+		a.set |= m.slots[i].verdict.set
 		return false // it was counted when it was judged
 	}
 	before := a.set
 	a.set = 0
-	v := verdict{suspect: judge(s)}
+	v := verdict{suspect: judge(a, s)}
 	v.set = a.set
 	a.set |= before
-	if len(memory) >= maxRemembered {
-		clear(memory)
-	}
-	memory[strings.Clone(s)] = v
+	m.put(i, s, v)
 	return v.suspect
 }
 
@@ -104,7 +100,8 @@ func cut(s string) string { return s[:min(len(s), maxText)] }
 // query judges the parameters of a query, each name and value alone, and those
 // attacks that go over several. It reports whether anything was looked at.
 func (a *Analyzer) query(q string) (suspect bool) {
-	if a.request.Referer == "" && look(q)&(strange|percent) == 0 && vocabulary.find(bytesOf(q)) == 0 && !strings.Contains(q, "=/") {
+	foreign := a.request.Referer != "" && elsewhere(a.request.Referer, a.request.Host)
+	if !foreign && look(q)&(strange|percent) == 0 && vocabulary.find(bytesOf(q)) == 0 && !strings.Contains(q, "=/") {
 		return false
 	}
 	rest, n, split := q, 0, false
@@ -124,20 +121,20 @@ func (a *Analyzer) query(q string) (suspect bool) {
 		if value == "" {
 			continue
 		}
-		if suspectRaw(value, look(value)) && a.remembered(a.values, p, a.value) {
+		if suspectRaw(value, look(value)) && a.remembered(a.values, p, (*Analyzer).value) {
 			suspect = true
 		}
-		a.parameter(name, value)
+		if foreign {
+			a.parameter(name, value)
+		}
 	}
-	if n > 1 && look(q)&(quote|angle|dollar|semicolon|pipe|round) != 0 {
+	if m := look(q); n > 1 && (m&(quote|angle|dollar|semicolon|round) != 0 && strings.Contains(q, "&&") || m&angle != 0) {
 		// Ampersands that belong to a payload were not encoded: as one text it may
 		// be one after all.
-		if m := look(strings.ReplaceAll(q, "&", "")); m&(quote|angle|dollar|semicolon|round) != 0 && strings.Contains(q, "&&") || m&angle != 0 {
-			a.where, a.name = InQuery, ""
-			a.whole = true
-			a.judge(q, true)
-			a.whole = false
-		}
+		a.where, a.name = InQuery, ""
+		a.whole = true
+		a.judge(q, true)
+		a.whole = false
 	}
 	return suspect
 }
@@ -180,9 +177,19 @@ func (a *Analyzer) judge(s string, plus bool) {
 		a.base64(&sub)
 		return // it was only encoded
 	}
-	a.classes(&sub)
 	if sub.mask&(curly|square) != 0 && sub.mask&quote != 0 {
+		if a.where != InPath && document(sub.once) && json.Valid(sub.once) {
+			// As a whole it is a query at most; what else there is, is in its strings.
+			a.low = appendLower(a.low[:0], sub.full)
+			sub.low = a.low
+			a.nosql(&sub)
+			a.json(&sub)
+			return
+		}
+		a.classes(&sub)
 		a.json(&sub)
+	} else {
+		a.classes(&sub)
 	}
 	a.base64(&sub)
 }
@@ -241,12 +248,12 @@ func (a *Analyzer) classes(s *subject) {
 
 // json judges the strings inside a value that is JSON.
 func (a *Analyzer) json(s *subject) {
-	t := bytes.TrimSpace(s.once)
-	if s.depth > 0 || len(t) < 4 || t[0] != '{' && t[0] != '[' || t[len(t)-1] != '}' && t[len(t)-1] != ']' {
+	if s.depth > 0 || !document(s.once) {
 		return
 	}
-	text := append([]byte(nil), t...) // a.once is used again for what is inside
-	for range 64 {
+	a.document = append(a.document[:0], s.once...) // a.once is used again for what is inside
+	text := a.document
+	for range maxStrings {
 		i := bytes.IndexByte(text, '"')
 		if i < 0 {
 			return
@@ -267,16 +274,18 @@ func (a *Analyzer) json(s *subject) {
 	}
 }
 
+// maxStrings bounds how many strings of a JSON document are looked at.
+const maxStrings = 256
+
 // unpacked judges a text that was inside another.
 func (a *Analyzer) unpacked(text []byte, outer *subject) {
 	m := look(text)
 	if !suspectValue(text, m) {
 		return
 	}
-	inner := append(a.inner[:0], text...)
-	a.inner = inner
-	how := a.undoAll(inner)
-	sub := subject{where: outer.where, name: outer.name, once: inner, full: a.full, how: how, depth: outer.depth + 1}
+	a.inner = append(a.inner[:0], text...)
+	how := a.undoAll(a.inner)
+	sub := subject{where: outer.where, name: outer.name, once: a.inner, full: a.full, how: how, depth: outer.depth + 1}
 	sub.mask = look(sub.full) | m
 	a.classes(&sub)
 }

@@ -3,6 +3,7 @@ package injection
 import (
 	"bytes"
 	"encoding/base64"
+	"slices"
 )
 
 // Code of languages that servers run: what it names, calls and unpacks.
@@ -258,12 +259,17 @@ var javaNames = [...]string{
 	"${t(", "t(java", "new java.", "actioncontext", "multipart_form_data", "servletactioncontext", "org.w3c.", "runtime.", "prototypeclonefactory", "prototypeserializationfactory", "whileclosure", "forclosure", "javassist", "cloneto", "groovy", "jython", "beanutils", "hashmap(", "inputstream", "outputstream", "servletcontext", "system.setproperty",
 }
 
+var javaWords = newAnyOf(javaNames[:]...)
+
 func java(t []byte) bool {
 	if bytes.HasSuffix(t, []byte("exception")) || bytes.HasSuffix(t, []byte("error")) {
 		return false // what people search for
 	}
 	if bytes.HasPrefix(t, []byte("java.")) && len(t) > 8 && letter(t[5]) && bytes.IndexByte(t, ' ') < 0 || bytes.HasPrefix(t, []byte("processbuilder.")) {
 		return true
+	}
+	if !javaWords.in(t) {
+		return hasAny(t, "aced0005", "\xac\xed\x00\x05", "yv66vg") || gadget(t)
 	}
 	for _, n := range javaNames {
 		i := bytes.Index(t, []byte(n))
@@ -297,16 +303,20 @@ func gadget(t []byte) bool {
 
 func n2b(s string) []byte { return []byte(s) }
 
+var scriptWords = newAnyOf(
+	"console[", "process[", "require[", "function() {", "process.env", "module.exports", "this.constructor", "console.info.", "console.log.", "child_process", "process.mainmodule", "process.binding", "global.process", "process.env", "process.exit", "process.kill", "process.spawn", "require('", "require(\"", "require(`", "_$$nd_func$$_", "__proto__", "constructor.prototype", "constructor[prototype]", "__js_function",
+	"process.cwd", "global.root", "module.constructor", "process.version", "execsync", "spawnsync", ".spawn(", "fs.read", "fs.write", "globalthis.", "object.assign", "object.create", "object.defineprop", "object.setproto", "reflect.construct",
+	"__import__", "__class__", "__globals__", "__subclasses__", "__builtins__", "__mro__", "os.system", "os.popen", "subprocess.", "exec(compile", "process.start", "kernel.", "%x{", "%x(", "io.popen", "io.read", "file.open", "file.read", "erb.new", "binding.eval", "instance_eval", "class_eval", "method(:", ".send(", "open3.",
+	"process.detach", "dir.entries", "dir.glob", "`#{", "system(\"", "system('", "exec(\"", "exec('", "open(\"|", "open('|", "activesupport", "marshal.load", "yaml.load", "pty.spawn", "process.fork", "process.daemon", "@{[", "core::", "while(this)", "while(1)", "while(true)", "for(;;)", "new function", "function(){", "res.end(", "response.end(", "res.write", "!function", "(function", "=>{", "->{", "this.constructor", "sandbox", "vm.run",
+	"[constructor]", "[__proto__]", "[prototype]", "new buffer", "buffer.from(", "string.prototype", "eval(", "settimeout(", "setinterval(", "console.debug",
+)
+
 // otherCode finds code of JavaScript on a server, Ruby, Python and Perl.
 func otherCode(t []byte) bool {
 	if hasPrefixAny(t, "while(", "for(", "while (", "do{") && (t[len(t)-1] == ')' || t[len(t)-1] == ';' || t[len(t)-1] == '}') {
 		return true // a loop that does not end
 	}
-	return hasAny(t, "console[", "process[", "require[", "function() {", "process.env", "module.exports", "this.constructor", "console.info.", "console.log.", "child_process", "process.mainmodule", "process.binding", "global.process", "process.env", "process.exit", "process.kill", "process.spawn", "require('", "require(\"", "require(`", "_$$nd_func$$_", "__proto__", "constructor.prototype", "constructor[prototype]", "__js_function",
-		"process.cwd", "global.root", "module.constructor", "process.version", "execsync", "spawnsync", ".spawn(", "fs.read", "fs.write", "globalthis.", "object.assign", "object.create", "object.defineprop", "object.setproto", "reflect.construct",
-		"__import__", "__class__", "__globals__", "__subclasses__", "__builtins__", "__mro__", "os.system", "os.popen", "subprocess.", "exec(compile", "process.start", "kernel.", "%x{", "%x(", "io.popen", "io.read", "file.open", "file.read", "erb.new", "binding.eval", "instance_eval", "class_eval", "method(:", ".send(", "open3.",
-		"process.detach", "dir.entries", "dir.glob", "`#{", "system(\"", "system('", "exec(\"", "exec('", "open(\"|", "open('|", "activesupport", "marshal.load", "yaml.load", "pty.spawn", "process.fork", "process.daemon", "@{[", "core::", "while(this)", "while(1)", "while(true)", "for(;;)", "new function", "function(){", "res.end(", "response.end(", "res.write", "!function", "(function", "=>{", "->{", "this.constructor", "sandbox", "vm.run",
-		"[constructor]", "[__proto__]", "[prototype]", "new buffer", "buffer.from(", "string.prototype", "eval(", "settimeout(", "setinterval(", "console.debug") || called(t, "console.log(", "console.error(", "console.info(", "console.warn(", "console.trace(")
+	return scriptWords.in(t) || called(t, "console.log(", "console.error(", "console.info(", "console.warn(", "console.trace(")
 }
 
 // called reports whether a call has something in its brackets.
@@ -353,15 +363,15 @@ func (a *Analyzer) base64(s *subject) {
 	if lowers == 0 || uppers == 0 {
 		return
 	}
-	clean := make([]byte, len(v))
-	for i, c := range v {
+	clean := append(a.packed[:0], v...)
+	a.packed = clean
+	for i, c := range clean {
 		switch c {
 		case '-':
-			c = '+'
+			clean[i] = '+'
 		case '_':
-			c = '/'
+			clean[i] = '/'
 		}
-		clean[i] = c
 	}
 	for shift := range 4 {
 		if shift >= len(clean) {
@@ -371,14 +381,16 @@ func (a *Analyzer) base64(s *subject) {
 		if len(c)%4 == 1 {
 			c = c[:len(c)-1]
 		}
-		out := make([]byte, base64.RawStdEncoding.DecodedLen(len(c)))
+		a.raw = slices.Grow(a.raw[:0], base64.RawStdEncoding.DecodedLen(len(c)))
+		out := a.raw[:base64.RawStdEncoding.DecodedLen(len(c))]
 		n, err := base64.RawStdEncoding.Decode(out, c)
 		if err != nil && n == 0 {
 			continue
 		}
 		out = out[:n]
 		if shift > 0 {
-			low := appendLower(nil, out)
+			a.low = appendLower(a.low[:0], out)
+			low := a.low
 			if hasAny(low, "runtime", "processbuilder", "transformer", "closure", "clonefactory", "serializationfactory", "invoke", "<script", "etc/passwd", "union select", "<?php") && text(out) {
 				if hasAny(low, "runtime", "processbuilder", "transformer", "closure", "factory") {
 					a.hit(Java, s.full)
@@ -396,7 +408,8 @@ func (a *Analyzer) base64(s *subject) {
 		if !text(out) {
 			continue
 		}
-		low := appendLower(nil, out)
+		a.low = appendLower(a.low[:0], out)
+		low := a.low
 		if hasAny(low, "runtime", "processbuilder", "transformer", "closure", "clonefactory", "serializationfactory") {
 			a.hit(Java, s.full)
 			return

@@ -131,6 +131,15 @@ func unquoteShell(dst, t []byte) []byte {
 	return dst
 }
 
+var shellWords = newAnyOf(
+	"/dev/tcp/", "|sh|", "bash -i", " sh -i", "/sh -i", "-e /bin/", "/bin/sh -", "/bin/bash", "/bin/cat", "nc -e", "ncat -e", "powershell -", "powershell.exe", "cmd /c", "cmd.exe /c", "cmd.exe?/c", "mkfifo ", ">/dev/null", "2>&1", "<(curl", "<(wget",
+	"$(cat", "$(id", "$(whoami", "`id`", "`whoami", "$(curl", "$(wget", "$(sleep", "`sleep", "$(nslookup", "`nslookup", "<!--#exec", "%comspec%", "%programfiles", "%systemroot%", "/usr/bin/id", "/bin/id", "/bin/ls", "/bin/uname", "$path", "${path:", "$((", "${path}", "${home", "$shell", "${shell", "/???/", "/b?n/", "/bi?/", "/?in/", "/???t /",
+)
+
+var dosWords = newAnyOf(
+	"&&dir", "& dir", "&dir&", "|dir", "ping -n ", "ping -c ", "ping -i ", "type c:", "type %", "dir c:", "net user ", "net localgroup", "net view", "reg query", "reg add ", "netsh firewall", "netsh advfirewall", "netsh int", "sh -c ", "dd if=", "copy c:", "| type ", "&type ", "echo off", "set /a ", "for /f ", "/c dir", "/c+dir", "/c ping", "c:\\windows\\system32\\cmd",
+)
+
 // shell looks at each place where a command can begin.
 func shell(t []byte, where Where) bool {
 	if len(t) == 0 {
@@ -182,8 +191,7 @@ func shell(t []byte, where Where) bool {
 			return true
 		}
 	}
-	return selfCall(t) || assigned(t) || bracedCommand(t) || dosStyle(t) || where == InQuery && batch(t) || lone(t) || hasAny(t, "/dev/tcp/", "|sh|", "bash -i", " sh -i", "/sh -i", "-e /bin/", "/bin/sh -", "/bin/bash", "/bin/cat", "nc -e", "ncat -e", "powershell -", "powershell.exe", "cmd /c", "cmd.exe /c", "cmd.exe?/c", "mkfifo ", ">/dev/null", "2>&1", "<(curl", "<(wget",
-		"$(cat", "$(id", "$(whoami", "`id`", "`whoami", "$(curl", "$(wget", "$(sleep", "`sleep", "$(nslookup", "`nslookup", "<!--#exec", "%comspec%", "%programfiles", "%systemroot%", "/usr/bin/id", "/bin/id", "/bin/ls", "/bin/uname", "$path", "${path:", "$((", "${path}", "${home", "$shell", "${shell", "/???/", "/b?n/", "/bi?/", "/?in/", "/???t /")
+	return selfCall(t) || assigned(t) || bracedCommand(t) || dosStyle(t) || where == InQuery && batch(t) || lone(t) || shellWords.in(t)
 }
 
 // Commands by how much they prove. A strong one is enough behind a separator;
@@ -493,5 +501,5 @@ func batch(t []byte) bool {
 
 // dosStyle finds the variables and separators of cmd.exe.
 func dosStyle(t []byte) bool {
-	return hasAny(t, "&&dir", "& dir", "&dir&", "|dir", "ping -n ", "ping -c ", "ping -i ", "type c:", "type %", "dir c:", "net user ", "net localgroup", "net view", "reg query", "reg add ", "netsh firewall", "netsh advfirewall", "netsh int", "sh -c ", "dd if=", "copy c:", "| type ", "&type ", "echo off", "set /a ", "for /f ", "/c dir", "/c+dir", "/c ping", "c:\\windows\\system32\\cmd")
+	return dosWords.in(t)
 }

@@ -168,14 +168,9 @@ var known = [...]string{
 }
 
 // knownFile reports whether a known file is named anywhere in t.
-func knownFile(t []byte) bool {
-	for _, f := range known {
-		if has(t, f) {
-			return true
-		}
-	}
-	return false
-}
+func knownFile(t []byte) bool { return knownWords.in(t) }
+
+var knownWords = newAnyOf(known[:]...)
 
 // wrappers read files, or run what they read, in PHP, Java and libraries of
 // transfer.
@@ -218,6 +213,9 @@ func included(t []byte, where Where) bool {
 		if rooted && (climbed || bytes.Count(t, []byte("/")) > 1) && hasAny(t, "/.ssh/", ".bash_history", "/.aws/", "id_rsa", "/.git/", "/.env", ".htpasswd", ".htaccess") {
 			return true
 		}
+	}
+	if !knownFile(t) {
+		return false
 	}
 	for _, f := range [...]string{
 		"etc/passwd", "etc/shadow", "etc/group", "etc/hosts", "etc/issue", "proc/self/", "boot.ini", "win.ini", "windows/system32", "windows\\system32", "winnt/system32", "winnt\\system32", "cmd.exe", "web-inf/", ".ssh/id_", "etc/sudoers",

@@ -140,9 +140,10 @@ type Analyzer struct {
 
 	once, full, low, flat []byte
 	spare                 []byte
-	inner                 []byte // text unpacked from JSON or base64
-	agents, referers      map[string]verdict
-	values                map[string]verdict // of parameters, name=value
+	inner, document       []byte // text unpacked from JSON or base64, and the document
+	packed, raw           []byte // base64 and what it holds
+	agents, referers      *memory
+	values                *memory // of parameters, name=value
 	stats                 Stats
 }
 
@@ -155,7 +156,7 @@ type Stats struct {
 
 // New returns an analyzer.
 func New() *Analyzer {
-	return &Analyzer{agents: map[string]verdict{}, referers: map[string]verdict{}, values: map[string]verdict{}}
+	return &Analyzer{agents: newMemory(512, 256), referers: newMemory(512, 256), values: newMemory(1024, 128)}
 }
 
 // Stats returns the counters.

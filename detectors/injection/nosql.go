@@ -143,10 +143,14 @@ func firstValue(t []byte) []byte {
 	return t
 }
 
+var databaseWords = newAnyOf(
+	"db.getcollection", "db.injection", ".mapreduce(", "db.stores", "db.users", "sleep(5000)", "this.password", "mapreduce:", "this.constructor.constructor", "tojson(", "tojsononeline", "db.collection", "db.version(", "db.getname",
+)
+
 // databaseCode finds scripts for the database: calls of its shell, a statement
 // behind a string that was closed, a comparison of JavaScript joined to one.
 func databaseCode(t []byte) bool {
-	if hasAny(t, "db.getcollection", "db.injection", ".mapreduce(", "db.stores", "db.users", "sleep(5000)", "this.password", "mapreduce:", "this.constructor.constructor", "tojson(", "tojsononeline", "db.collection", "db.version(", "db.getname") {
+	if databaseWords.in(t) {
 		return true
 	}
 	quoted := bytes.ContainsAny(t, "'\"}") || has(t, ";return")

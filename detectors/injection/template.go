@@ -9,6 +9,10 @@ var marks = [...]struct{ open, closing string }{
 	{"{{", "}}"}, {"${", "}"}, {"#{", "}"}, {"*{", "}"}, {"@{", "}"}, {"~{", "}"}, {"<%", "%>"}, {"{%", "%}"}, {"{#", "#}"}, {"%{", "}"}, {"@(", ")"}, {"[[", "]]"}, {"{$", "}"}, {"[%", "%]"}, {"{php}", "{/php}"}, {"$(", ")"}, {"<#", ">"}, {"#set(", ")"}, {"{=", "}"}, {"{{=", "}}"},
 }
 
+var templateWords = newAnyOf(
+	"#set($", "#foreach", "<#assign", "${t(", "*{t(", "__class__", "__mro__", "__subclasses__", "self.__", "config.items()", "cycler.__init__", "lipsum.__", "getruntime", "freemarker.template.utility", "@(1+", "|attr(", "request.application", "#evaluate(", "$class.inspect", "{php}",
+)
+
 func (a *Analyzer) template(s *subject) {
 	t := s.low
 	if s.where == InAgent && !hasAny(t, "{{", "${", "<%", "%{") {
@@ -33,7 +37,7 @@ func (a *Analyzer) template(s *subject) {
 			}
 		}
 	}
-	if hasAny(t, "#set($", "#foreach", "<#assign", "${t(", "*{t(", "__class__", "__mro__", "__subclasses__", "self.__", "config.items()", "cycler.__init__", "lipsum.__", "getruntime", "freemarker.template.utility", "@(1+", "|attr(", "request.application", "#evaluate(", "$class.inspect", "{php}") {
+	if templateWords.in(t) {
 		a.hit(Template, s.full)
 	}
 }
@@ -165,16 +169,20 @@ func xpath(t []byte) bool {
 }
 
 // sessionNames are parameters and cookies that carry a session.
-var sessionNames = []string{
-	"jsessionid", "jservsession", "jwsession", "jsessionidsso", "phpsessid", "phpsession", "phpsessionid", "aspsessionid", "asp.net_sessionid", "aspsession", "cfid", "cftoken", "cfsid", "zend_session_id", "connect.sid", "laravel_session",
-	"ci_session", "rack.session", "_session_id", "koa.sess", "koa.sid", "play_session", "meteor_login_token", "weblogicsession", "websession", "xoops_session", "django_session", "_gitlab_session", "express.sid", "jsession", "cakephp", "shiny-token", "koa:sess", "_rails_session", "next-auth.session-token", "__host-next-auth.session-token", "__secure-next-auth.session-token", "sessionid", "servlet_session", "sails.sid", "_flask_session",
-}
+var sessionNames = func() map[string]bool {
+	m := map[string]bool{}
+	for _, n := range [...]string{
+		"jsessionid", "jservsession", "jwsession", "jsessionidsso", "phpsessid", "phpsession", "phpsessionid", "aspsessionid", "asp.net_sessionid", "aspsession", "cfid", "cftoken", "cfsid", "zend_session_id", "connect.sid", "laravel_session", "ci_session", "rack.session", "_session_id", "koa.sess", "koa.sid", "play_session", "meteor_login_token", "weblogicsession", "websession", "xoops_session", "django_session", "_gitlab_session", "express.sid", "jsession", "cakephp", "shiny-token", "koa:sess", "_rails_session", "next-auth.session-token", "__host-next-auth.session-token", "__secure-next-auth.session-token", "sessionid", "servlet_session", "sails.sid", "_flask_session",
+	} {
+		m[n] = true
+	}
+	return m
+}()
 
 // parameter judges what a parameter is called, beside what it holds: a session
 // that came with a link from another site.
 func (a *Analyzer) parameter(name, value string) {
-	r := a.request
-	if r.Referer == "" || len(value) < 4 || len(name) < 3 || len(name) > 40 {
+	if len(value) < 4 || len(name) < 3 || len(name) > 40 {
 		return
 	}
 	if look(name)&(percent|round|quote|angle) != 0 {
@@ -182,7 +190,7 @@ func (a *Analyzer) parameter(name, value string) {
 	}
 	var buf [40]byte
 	low := appendLower(buf[:0], []byte(name))
-	if inList(sessionNames, low) && elsewhere(r.Referer, r.Host) {
+	if sessionNames[string(low)] {
 		a.where, a.name = InQuery, name
 		a.hit(Fixation, bytesOf(value))
 	}

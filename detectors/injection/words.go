@@ -1,7 +1,5 @@
 package injection
 
-import "bytes"
-
 // The second half of the first look: words that attacks without any strange
 // byte are made of. All of them are looked for in one pass: the last four bytes
 // are hashed at each place, and only where the hash is that of a word's first
@@ -16,6 +14,7 @@ const (
 	aboutCode
 	aboutHosts
 	aboutShell
+	aboutAny     // of anyOf
 	aboutObjects // serialised, or names of classes in base64
 )
 
@@ -86,6 +85,17 @@ func hash4(k uint32) uint32 { return k * 0x9E3779B1 >> 20 }
 func (w *words) find(s []byte) (found topic) {
 	var k uint32
 	for i, c := range s {
+		// words of two bytes
+		if last := byte(k); c == last && i > 0 {
+			switch c {
+			case '.':
+				found |= aboutFiles
+			case '/':
+				found |= aboutHosts
+			case '|':
+				found |= aboutSQL
+			}
+		}
 		k = k<<8 | uint32(folded[c])
 		if h := hash4(k); w.bits[h>>6]&(1<<(h&63)) != 0 && i >= 3 {
 			for _, x := range w.table[k] {
@@ -94,16 +104,6 @@ func (w *words) find(s []byte) (found topic) {
 				}
 			}
 		}
-	}
-	// words of two and three bytes
-	if bytes.Contains(s, []byte("..")) {
-		found |= aboutFiles
-	}
-	if bytes.Contains(s, []byte("//")) {
-		found |= aboutHosts
-	}
-	if bytes.Contains(s, []byte("||")) {
-		found |= aboutSQL
 	}
 	return found
 }

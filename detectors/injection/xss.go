@@ -262,9 +262,14 @@ var pageObjects = [...]string{
 	"string.fromcharcode", "fromcharcode(", "self.", "top.", "window.onerror", "onerror=", "__proto__", "constructor.constructor", "[].constructor", "document.queryselector",
 }
 
+var scriptTalk = newAnyOf(append(sinks[:], pageObjects[:]...)...)
+
 // script judges text as it would stand inside a script: a telling call behind
 // something that ends what was before, or at the start.
 func script(t []byte) bool {
+	if !scriptTalk.in(t) {
+		return jsNoise(t)
+	}
 	for _, w := range sinks {
 		for from := 0; ; {
 			i := bytes.Index(t[from:], []byte(w))
