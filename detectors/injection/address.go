@@ -20,6 +20,9 @@ func (a *Analyzer) addresses(s *subject) {
 			a.hit(SSRF, s.full)
 		}
 	}
+	if bytes.HasPrefix(t, []byte("unix:")) && hasAny(t, "|http", "|fcgi", "|ajp", "|https") {
+		a.hit(SSRF, s.full) // a proxy is told to ask elsewhere, CVE-2021-40438
+	}
 	for at := 0; at < len(t); {
 		i := nextAddress(t, at)
 		if i < 0 {
@@ -34,7 +37,7 @@ func (a *Analyzer) addresses(s *subject) {
 			}
 		case i == 0 && u.twoFaced(t, s.once):
 			a.hit(OpenRedirect, s.full)
-		case i == 0 && u.remoteCode(t):
+		case i == 0 && (u.remoteCode(t) || u.included(s.name)):
 			a.hit(Inclusion, s.full)
 		}
 	}
@@ -191,8 +194,8 @@ func inner(h []byte) bool {
 		return true
 	}
 	addr, spelled := parseHost(name)
-	if !addr.IsValid() {
-		return len(h) > 0 && h[0] == '[' // no address of the world: they have names
+	if h[0] == '[' || !addr.IsValid() {
+		return h[0] == '[' // what the world is to reach has a name
 	}
 	a := addr.Unmap()
 	if a.IsLoopback() || a.IsPrivate() || a.IsUnspecified() || a.IsLinkLocalUnicast() || a.IsMulticast() {
@@ -262,6 +265,9 @@ func parseHost(s string) (addr netip.Addr, spelled bool) {
 			if left < 64 && n >= 1<<left {
 				if len(parts) == 4 {
 					n &= 0xff
+					spelled = true
+				} else if len(parts) == 1 && n>>36 == 0 {
+					n &= 0xffffffff // what is too much is dropped
 					spelled = true
 				} else {
 					return netip.Addr{}, false
@@ -345,6 +351,21 @@ func (u *address) remoteCode(t []byte) bool {
 		code = code || bytes.HasSuffix(path, []byte(x))
 	}
 	return code && (ip.IsValid() || bytes.HasSuffix(t, []byte("?")) || bytes.HasSuffix(path, []byte(".txt")) || bytes.HasSuffix(path, []byte(".inc"))) || ip.IsValid() && !code && len(path) > 1 && bytes.IndexByte(path, '.') > 0
+}
+
+// included reports whether the address is that of a script, in a parameter whose
+// name says that the server opens what it names.
+func (u *address) included(name string) bool {
+	if u.scheme != "http" && u.scheme != "https" || len(u.host) == 0 || len(name) > 64 {
+		return false
+	}
+	var buf [64]byte
+	low := appendLower(buf[:0], bytesOf(name))
+	if !hasAny(low, "path", "file", "include", "template", "tpl", "skin", "root", "src", "dir", "load", "conf", "module", "theme") {
+		return false
+	}
+	path, _, _ := bytes.Cut(u.rest, []byte("?"))
+	return bytes.HasSuffix(path, []byte(".php")) || len(path) < 2 && bytes.HasSuffix(u.host, []byte(".php"))
 }
 
 // oddRedirect finds values that are an address for a browser though they do

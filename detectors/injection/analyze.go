@@ -116,6 +116,9 @@ func (a *Analyzer) query(q string) (suspect bool) {
 			suspect = true
 			a.where, a.name = InQuery, name
 			a.judge(name, true)
+			if bytes.ContainsAny(a.once, "\r\n") {
+				a.hit(CRLF, a.full) // a name goes on in the next line
+			}
 			a.pair(string(a.once), value)
 		}
 		if value == "" {
@@ -173,6 +176,9 @@ func (a *Analyzer) judge(s string, plus bool) {
 	how := a.decode(s, plus)
 	sub := subject{where: a.where, name: a.name, once: a.once, full: a.full, how: how}
 	sub.mask = look(sub.full) | look(sub.once)
+	if how&needless != 0 && a.where != InPath || sub.mask&control != 0 && oddControl(sub.once) {
+		a.hit(Encoding, sub.full)
+	}
 	if a.where == InQuery && !suspectValue(sub.full, sub.mask) && how == 0 {
 		a.base64(&sub)
 		return // it was only encoded
@@ -194,6 +200,16 @@ func (a *Analyzer) judge(s string, plus bool) {
 	a.base64(&sub)
 }
 
+// oddControl reports whether there are control characters that no text has.
+func oddControl(t []byte) bool {
+	for _, c := range t {
+		if c < ' ' && c != '\t' && c != '\r' && c != '\n' || c == 0x7f {
+			return true
+		}
+	}
+	return false
+}
+
 // classes runs the analysers whose bytes are there.
 func (a *Analyzer) classes(s *subject) {
 	a.low = appendLower(a.low[:0], s.full)
@@ -205,7 +221,7 @@ func (a *Analyzer) classes(s *subject) {
 	if m&dollar != 0 && m&curly != 0 {
 		a.log4shell(s)
 	}
-	if m&control != 0 {
+	if m&control != 0 || m&(space|slash) == space|slash && has(s.low, " http/") {
 		a.crlf(s)
 	}
 	if m&angle != 0 || (s.where != InAgent || m&(quote|equals) == quote|equals) && m&(quote|round|colon|backslash|square|hash) != 0 {

@@ -64,7 +64,7 @@ func php(s *subject) bool {
 			return true
 		}
 	}
-	if hasAny(t, "[php]", "[/php]", "[\\php]", "<%php", "<script language=\"php", "<script language=php", "?>") && !has(t, "<?xml") {
+	if hasAny(t, "[php]", "[/php]", "{/php}", "[\\php]", "<%php", "<script language=\"php", "<script language=php", "?>") && !has(t, "<?xml") {
 		return true
 	}
 	if i := bytes.IndexByte(t, '$'); i >= 0 {
@@ -74,7 +74,10 @@ func php(s *subject) bool {
 		if k := bytes.Index(t, []byte("$__")); k >= 0 && k+3 < len(t) && !letter(t[k+3]) {
 			return true // names of nothing but underscores; $__interval is one of Grafana
 		}
-		if variableCall(t[i:]) {
+		if w := bytes.TrimSpace(t); inList([]string{"$_get", "$_post", "$_request", "$_server", "$_cookie", "$_files", "$_session", "$_env"}, w) {
+			return true
+		}
+		if variableCall(t[i:]) || looseCall(t[i:]) {
 			return true
 		}
 	}
@@ -90,7 +93,7 @@ func php(s *subject) bool {
 		}
 	}
 	if s.mask&round != 0 {
-		return phpCall(t, s) || s.where != InAgent && dynamicCall(t)
+		return phpCall(t, s) || s.where != InAgent && (dynamicCall(t) || splitCall(t))
 	}
 	return false
 }
@@ -145,14 +148,101 @@ func phpCall(t []byte, s *subject) bool {
 			}
 			return true
 		}
-		if phpFamily(name) {
+		if phpFamily(name) || len(name) > 8 && longCall(name) {
 			return true
+		}
+		if k == 0 && t[len(t)-1] == ')' && inList([]string{"intval", "checkdate", "crypt", "serialize", "filegroup", "substr", "strval", "floatval", "doubleval", "settype", "gettype"}, name) {
+			return true // the value is a call and nothing else
 		}
 		if inList(phpCalls, name) {
 			rest := t[i+1:]
 			if len(rest) > 0 && (rest[0] == '$' || rest[0] == '\'' || rest[0] == '"' || rest[0] == ')' && bytes.IndexByte(name, '_') > 0) || bytes.IndexByte(name, '_') > 0 || bytes.HasSuffix(bytes.TrimSpace(t), []byte(";")) || k == 0 && bytes.IndexByte(rest, ')') >= 0 && len(name) > 3 {
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// splitCall finds a call with a comment or a control character between the name
+// and the bracket, which no formatter and no person puts there.
+func splitCall(t []byte) bool {
+	for i := range t {
+		if t[i] != '(' {
+			continue
+		}
+		j := gapBefore(t, i)
+		if j == i {
+			continue
+		}
+		k := j
+		for k > 0 && wordByte(t[k-1]) {
+			k--
+		}
+		gap := t[j:i]
+		if j-k > 1 && letter(t[k]) && (k == 0 || t[k-1] != ' ') && (hasAny(gap, "/*", "//", "#") || bytes.ContainsAny(gap, "\r\v\f")) && bytes.IndexByte(t[i:], ')') > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// gapBefore returns where the blanks and comments before i begin.
+func gapBefore(t []byte, i int) int {
+	for n := 0; n < 8; n++ {
+		j := i
+		for j > 0 && (blank(t[j-1]) || t[j-1] == '\v' || t[j-1] == '\f') {
+			j--
+		}
+		if j > 3 && t[j-1] == '/' && t[j-2] == '*' {
+			if k := bytes.LastIndex(t[max(0, j-64):j-2], []byte("/*")); k >= 0 {
+				j = max(0, j-64) + k
+			}
+		} else if j < i && bytes.IndexByte(t[j:i], '\n') >= 0 {
+			// a comment up to the end of the line
+			line := t[:j]
+			from := max(bytes.LastIndexByte(line, '\n')+1, j-64)
+			if k := bytes.IndexByte(line[from:], '#'); k > 0 {
+				j = from + k
+			} else if k := bytes.Index(line[from:], []byte("//")); k > 0 {
+				j = from + k
+			}
+		}
+		if j == i {
+			break
+		}
+		i = j
+	}
+	return i
+}
+
+// looseCall finds the call of a variable with blanks or comments before the
+// bracket and a value of code in it: $f /*x*/ (17).
+func looseCall(t []byte) bool {
+	for i := 0; i+3 < len(t); i++ {
+		if t[i] != '$' || !letter(t[i+1]) && t[i+1] != '_' && t[i+1] != '{' {
+			continue
+		}
+		k := bytes.IndexByte(t[i:min(len(t), i+128)], '(')
+		if k < 0 {
+			return false
+		}
+		k += i
+		j := gapBefore(t, k)
+		if j == k && t[k-1] != '}' && t[k-1] != ']' {
+			continue
+		}
+		arg := t[k+1:]
+		if len(arg) == 0 || arg[0] != ')' && !decimal(arg[0]) && arg[0] != '\'' && arg[0] != '"' && arg[0] != '$' {
+			continue
+		}
+		name := t[i+1 : j]
+		ok := true
+		for _, c := range name {
+			ok = ok && (wordByte(c) || bytes.IndexByte([]byte("[]{}'\"@/*# \r\n\t"), c) >= 0)
+		}
+		if ok && (bytes.IndexByte(name, ' ') < 0 || hasAny(name, "[", "#", "/*")) && (j == k || hasAny(t[j:k], "/*", "//", "#", "\n") || decimal(arg[0])) {
+			return true
 		}
 	}
 	return false
@@ -168,6 +258,16 @@ var phpFamilies = [...]string{
 	"php_", "posix_", "preg_", "print_r", "proc_", "pspell_", "readline_", "realpath_", "register_", "restore_", "runkit_", "scandir", "session_", "set_error", "set_include", "set_time", "shell_", "shm_", "shmop_", "show_source", "simplexml_", "snmp", "socket_", "sodium_", "spl_", "sqlite_", "str_contains", "str_getcsv", "str_ireplace", "str_pad",
 	"str_repeat", "str_replace", "str_rot13", "str_split", "str_word", "stream_", "strip_tags", "stripslashes", "strrev", "substr_", "symlink", "sys_get", "syslog", "tempnam", "tidy_", "token_", "trigger_error", "uksort", "unpack", "unserialize", "urldecode", "user_error", "utf8_", "var_", "variant_", "version_compare", "vfprintf", "vprintf", "vsprintf",
 	"wincache_", "wordwrap", "xml_", "xmlrpc_", "xmlwriter_", "yaml_", "zend_", "zip_open", "zlib_", "symlink",
+}
+
+// longCall reports whether a name ends in that of a function.
+func longCall(name []byte) bool {
+	for _, f := range phpCalls {
+		if len(f) > 7 && bytes.HasSuffix(name, []byte(f)) {
+			return true
+		}
+	}
+	return false
 }
 
 func phpFamily(name []byte) bool {
@@ -194,6 +294,9 @@ func dynamicCall(t []byte) bool {
 				j = k
 			}
 		}
+		if j > 1 && (t[j-1] == '"' || t[j-1] == '\'') && hasAny(t[:j], "\".\"", "'.'") {
+			return true // a name put together of strings
+		}
 		if j == 0 || t[j-1] != ')' && t[j-1] != ']' && t[j-1] != '}' {
 			continue
 		}
@@ -201,7 +304,7 @@ func dynamicCall(t []byte) bool {
 		if len(next) == 0 {
 			continue
 		}
-		if next[0] == '\'' || next[0] == '"' || bytes.HasSuffix(bytes.TrimSpace(t), []byte(");")) {
+		if next[0] == '\'' || next[0] == '"' || t[i+1] == '@' || bytes.HasSuffix(bytes.TrimSpace(t), []byte(");")) {
 			return true
 		}
 	}

@@ -13,6 +13,7 @@ const (
 	overlong                      // UTF-8 in more bytes than needed, or broken so that old decoders take it for ASCII
 	zero                          // NUL bytes
 	unicoded                      // %u0027
+	needless                      // letters and digits as escapes
 )
 
 // rounds is how often a text is decoded at most: payloads are encoded twice or
@@ -32,7 +33,11 @@ func unescape(dst, s []byte, plus bool) ([]byte, disguise) {
 			dst = append(dst, byte(hexDigit(s[i+1])<<4|hexDigit(s[i+2])))
 			i += 2
 		case c == '%' && i+5 < len(s) && s[i+1]|0x20 == 'u' && isHex(s[i+2:i+6]):
-			dst = utf8.AppendRune(dst, rune(hexNumber(s[i+2:i+6])))
+			r := rune(hexNumber(s[i+2 : i+6]))
+			if fold(r) < 0x80 {
+				d |= needless
+			}
+			dst = utf8.AppendRune(dst, r)
 			d |= unicoded
 			i += 5
 		default:
@@ -105,6 +110,9 @@ func undo(dst, s []byte) ([]byte, disguise) {
 			i++
 		case c == '\\':
 			if r, n := backslashed(s[i:]); n > 0 {
+				if n == 6 && s[i+1] == 'u' && r < 0x80 && (letter(byte(r)) || decimal(byte(r))) {
+					d |= needless
+				}
 				dst = utf8.AppendRune(dst, fold(r))
 				i += n
 				continue

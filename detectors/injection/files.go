@@ -89,7 +89,7 @@ func climbs(s *subject) bool {
 	case steps >= 2:
 		return true
 	case steps == 1:
-		return strange || s.how&(twice|overlong|zero|unicoded) != 0 || knownFile(t) || s.where == InPath && !bytes.Equal(s.once, s.full)
+		return s.where == InQuery && len(t) == 3 || strange || s.how&(twice|overlong|zero|unicoded) != 0 || knownFile(t) || s.where == InPath && !bytes.Equal(s.once, s.full)
 	default:
 		return s.how&overlong != 0 && hasAny(t, "..", "/", "\\") && has(t, "..")
 	}

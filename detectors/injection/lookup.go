@@ -73,8 +73,11 @@ func resolveLookups(t []byte) (out []byte, replaced int) {
 // server behind one.
 func (a *Analyzer) crlf(s *subject) {
 	t := s.low
-	if bytes.IndexByte(t, 0) >= 0 && s.where == InPath {
+	if bytes.IndexByte(t, 0) >= 0 && s.where == InPath || requestLine(t) {
 		a.hit(CRLF, s.full)
+	}
+	if s.where == InQuery && s.name != "" && bytes.ContainsAny(bytesOf(s.name), "%") && len(t) > 1 && (t[len(t)-1] == '\n' || t[len(t)-1] == '\r') && len(t) < len(s.name)+1 {
+		a.hit(CRLF, s.full) // a name that ends the line
 	}
 	for i := 0; i < len(t); i++ {
 		if t[i] != '\r' && t[i] != '\n' {
@@ -101,6 +104,20 @@ func (a *Analyzer) crlf(s *subject) {
 			a.hit(CRLF, s.full)
 		}
 	}
+}
+
+// requestLine reports whether t holds a request of its own: a method, a target
+// and a version.
+func requestLine(t []byte) bool {
+	i := bytes.Index(t, []byte(" http/"))
+	if i < 4 || i+6 >= len(t) || !decimal(t[i+6]) {
+		return false
+	}
+	method, target, ok := bytes.Cut(bytes.TrimSpace(t[:i]), []byte(" "))
+	if k := bytes.LastIndexAny(method, "\r\n"); k >= 0 {
+		method = method[k+1:]
+	}
+	return ok && len(target) > 0 && bytes.IndexByte(target, ' ') < 0 && inList([]string{"get", "post", "put", "head", "delete", "options", "connect", "trace", "patch"}, method)
 }
 
 // header reports whether a line is a header of HTTP or of mail.
@@ -138,6 +155,8 @@ func mailCommand(line []byte) bool {
 	word, rest, _ := bytes.Cut(line, []byte(" "))
 	rest = bytes.TrimSpace(rest)
 	switch string(word) {
+	case "help":
+		return len(rest) > 0 && bytes.IndexByte(rest, ' ') < 0
 	case "ehlo", "helo", "vrfy", "expn", "apop", "auth", "user", "pass", "retr", "dele", "uidl", "etrn", "top", "list", "turn":
 		return len(rest) > 0 && bytes.Count(rest, []byte(" ")) < 3 && (string(word) != "list" && string(word) != "top" && string(word) != "user" && string(word) != "pass" || len(rest) < 40)
 	case "mail", "rcpt":
@@ -146,11 +165,11 @@ func mailCommand(line []byte) bool {
 		return len(rest) == 0
 	}
 	// IMAP: a tag and a command
-	if len(word) > 0 && len(word) < 10 && look(word)&digit != 0 {
+	if len(word) > 0 && len(word) < 10 && (look(word)&digit != 0 || len(word) == 1 && letter(word[0])) {
 		cmd, arg, _ := bytes.Cut(rest, []byte(" "))
 		switch string(cmd) {
 		case "create", "delete", "rename", "select", "examine", "fetch", "store", "copy", "search", "login", "authenticate", "append", "lsub", "list", "status", "subscribe", "unsubscribe", "uid":
-			return len(arg) > 0
+			return len(arg) > 0 && (len(word) > 1 || decimal(arg[0]))
 		case "capability", "logout", "expunge", "close", "check", "noop", "starttls":
 			return true
 		}

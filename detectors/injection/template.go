@@ -55,7 +55,7 @@ func expression(e []byte, open string, closed bool) bool {
 	switch open {
 	case "<%", "{%", "[%":
 		e = bytes.TrimLeft(e, "=-@! ")
-		return len(e) > 0 && (look(e)&(digit|quote|round|star|equals) != 0 || hasPrefixAny(e, "set ", "include", "import", "debug", "extends", "print", "system", "load") || hasAny(e, "__"))
+		return len(e) > 0 && (look(e)&(digit|quote|round|star|equals) != 0 || hasPrefixAny(e, "if true", "if false", "set ", "include", "import", "debug", "extends", "print", "system", "load") || hasAny(e, "__"))
 	case "$(", "@(":
 		return arithmetic(e) || bytes.IndexByte(e, '(') > 0 && open == "@("
 	case "[[", "{=", "{$":
@@ -172,7 +172,7 @@ func xpath(t []byte) bool {
 var sessionNames = func() map[string]bool {
 	m := map[string]bool{}
 	for _, n := range [...]string{
-		"jsessionid", "jservsession", "jwsession", "jsessionidsso", "phpsessid", "phpsession", "phpsessionid", "aspsessionid", "asp.net_sessionid", "aspsession", "cfid", "cftoken", "cfsid", "zend_session_id", "connect.sid", "laravel_session", "ci_session", "rack.session", "_session_id", "koa.sess", "koa.sid", "play_session", "meteor_login_token", "weblogicsession", "websession", "xoops_session", "django_session", "_gitlab_session", "express.sid", "jsession", "cakephp", "shiny-token", "koa:sess", "_rails_session", "next-auth.session-token", "__host-next-auth.session-token", "__secure-next-auth.session-token", "sessionid", "servlet_session", "sails.sid", "_flask_session",
+		"jsessionid", "jservsession", "jwsession", "jsessionidsso", "phpsessid", "phpsession", "phpsessionid", "aspsessionid", "asp.net_sessionid", "aspsession", "cfid", "cftoken", "cfsid", "zend_session_id", "connect.sid", "laravel_session", "ci_session", "rack.session", "_session_id", "koa.sess", "koa.sid", "play_session", "meteor_login_token", "weblogicsession", "websession", "xoops_session", "django_session", "_gitlab_session", "express.sid", "jsession", "cakephp", "shiny-token", "koa:sess", "_rails_session", "next-auth.session-token", "__host-next-auth.session-token", "__secure-next-auth.session-token", "sessionid", "servlet_session", "sails.sid", "_flask_session", "session-id", "session_id", "sessid", "sess_id",
 	} {
 		m[n] = true
 	}

@@ -35,7 +35,7 @@ var vocabulary = newWords(map[topic][]string{
 		"nodejs", "child_process", "_$$nd", "groovy", "jython", "nashorn", "inputstream", "outputstream", "xmldecoder", "unmarshaller", "servletcontext", "closure", "transformer", "invoke", "factory", "mail.", "soap.", "user_ini", "assert.", "pcre.", "xmlrpc",
 		"engine", "short_open_tag", "sendmail", "upload_", "docref_", "html_errors", "error_reporting", "max_execution", "max_input", "post_max", "realpath_cache", "sys_temp", "variables_order", "arg_separator", "auto_detect", "auto_globals", "browscap", "default_charset",
 	},
-	aboutHosts: {"http:", "https:", "ftp:", "ftps:", "//", "localhost", "metadata", "169.254", "ldap:", "ldaps:", "gopher:", "dict:", "tftp:", "rmi:", "imap:", "smtp:", "telnet:", "sftp:", "ssh:", "smb:", "jndi:", "loopback", ".internal", "lvh.me", "localtest", "nip.io", "mailto:", "script:", "moz-binding"},
+	aboutHosts: {"http:", "https:", "ftp:", "ftps:", "//", "localhost", "metadata", "169.254", "ldap:", "ldaps:", "gopher:", "dict:", "tftp:", "rmi:", "imap:", "smtp:", "telnet:", "sftp:", "ssh:", "smb:", "jndi:", "loopback", ".internal", ".svc.", "lvh.me", "localtest", "nip.io", "mailto:", "script:", "moz-binding"},
 	aboutShell: {"whoami", "ifconfig", "ipconfig", "netstat", "uname", "systeminfo", "tasklist", "nslookup", "wget ", "curl ", "ping ", "powershell", "cmd.exe", "bash ", " -c ", "cat /", "ls -", "ls /", "net user", "sysinfo", "python -", "python3 -", "perl -", "sh -c", "reg add", "exist ", "errorlevel", "defined ", "time curl", "time wget", "netsh ", "invoke-", "sleep ", "nohup ", "ping.exe", "env --", "bin/sh", "net view", "net local", "type c", "dir c"},
 	aboutObjects: {
 		// the magic of Java's serialisation, and names of gadgets, in base64 at each alignment
