@@ -31,6 +31,10 @@ var errTopics = errors.New("the topics are others now")
 // leaveWithin bounds leaving the group: others wait for its session otherwise.
 const leaveWithin = 10 * time.Second
 
+// leaveAtEnd bounds it at the end of a run, which has little time: a coordinator that
+// does not answer is not waited for. The next start leaves in this one's place.
+const leaveAtEnd = 1500 * time.Millisecond
+
 // run is in the group until the topics change (nil), ctx is done and the
 // collector finished, or the group cannot be made.
 func (m *membership) run(ctx context.Context) error {
@@ -78,9 +82,13 @@ func (m *membership) run(ctx context.Context) error {
 		defer close(closed)
 		_ = group.Close() // it has nothing to say
 	}()
+	within := leaveWithin
+	if ctx.Err() != nil {
+		within = leaveAtEnd
+	}
 	select {
 	case <-closed:
-	case <-time.After(leaveWithin):
+	case <-time.After(within):
 	}
 	leave(nil)
 	wg.Wait()

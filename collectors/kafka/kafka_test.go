@@ -1,6 +1,7 @@
 package kafka_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -858,6 +859,28 @@ func TestHang(t *testing.T) {
 	await(t, "all read", func() bool { return l.total() == 200 })
 	d.leave()
 	same(t, k, topic, l)
+}
+
+// TestHangAtEnd: brokers that do not answer do not hold up the end of a run.
+func TestHangAtEnd(t *testing.T) {
+	k, topic, o := setup(t, kafkatest.Start(t, kafkatest.Options{}), 1)
+	l := newLedger()
+	d := sit(t, l, positions{}, patient(o))
+	fill(k, topic, 1, 0, 100, kafkatest.None)
+	await(t, "all read", func() bool { return l.total() == 100 })
+	k.Hang()
+	begun := time.Now()
+	d.cancel()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := d.c.Finish(ctx); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(begun); took > 4*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	k.Restart()
+	d.end()
 }
 
 // TestAwayAtStart: other collectors wait for so long and no longer.
