@@ -25,6 +25,7 @@ type problem struct {
 	Rule     string `json:"rule,omitempty"`
 	Message  string `json:"message"`
 	Hint     string `json:"hint,omitempty"`
+	Text     string `json:"text,omitempty"` // the offending text of a rule
 }
 
 func (p problem) String() string {
@@ -92,7 +93,7 @@ func (a *app) check(out outputFormat, path string, rulePaths []string) error {
 			bad = bad || p.Severity == sigma.Refused
 			problems = append(problems, problem{
 				File: p.File, Line: p.Line, Column: p.Column,
-				Severity: p.Severity.String(), Rule: p.Rule, Message: p.Message, Hint: p.Hint,
+				Severity: p.Severity.String(), Rule: p.Rule, Message: p.What(), Hint: p.Hint, Text: p.Text,
 			})
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -49,12 +50,29 @@ func (p Problem) Error() string {
 	if p.Severity == Warning {
 		b.WriteString("warning: ")
 	}
-	b.WriteString(p.Message)
+	b.WriteString(p.What())
 	if p.Hint != "" {
 		b.WriteString("; ")
 		b.WriteString(p.Hint)
 	}
 	return b.String()
+}
+
+// maxQuoted is how many characters of an offending text are shown.
+const maxQuoted = 60
+
+// What says what is wrong, with the offending text where the message does not
+// have it.
+func (p Problem) What() string {
+	text := strings.TrimSpace(p.Text)
+	said := func(word string) bool { return strings.Contains(p.Message, word) }
+	if words := strings.Fields(text); said(strconv.Quote(text)) || !slices.ContainsFunc(words, func(w string) bool { return !said(w) }) {
+		return p.Message
+	}
+	if r := []rune(text); len(r) > maxQuoted {
+		text = string(r[:maxQuoted]) + "..."
+	}
+	return p.Message + ", at " + strconv.Quote(text)
 }
 
 // place is a position in a rule file.

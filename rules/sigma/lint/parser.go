@@ -20,7 +20,7 @@ func (l *linter) problem(p sigma.Problem) {
 	}
 	f := Finding{
 		File: p.File, Line: p.Line, Column: p.Column, Severity: severity, Check: check, Rule: p.Rule, Text: p.Text,
-		Message: p.Message, Hint: p.Hint,
+		Message: p.What(), Hint: p.Hint,
 	}
 	if !l.seen[f] {
 		l.seen[f] = true
