@@ -203,6 +203,9 @@ func (b *Book) Apply(f *observation.Finding) (joined bool) {
 		}
 		return false
 	}
+	if !f.Fired && len(f.Items) == 0 {
+		return false // goes on with nothing to tell, of a window that no incident holds
+	}
 	inc, opened := b.incidentFor(f, rule)
 	joined = inc.find(rule.ID) == nil
 	rs := inc.ruleOf(rule, f.Key.Time)
@@ -233,8 +236,10 @@ func (b *Book) grow(inc *incident, rs *ruleState, f *observation.Finding) {
 			inc.first = min(inc.first, item.Time)
 			inc.last = max(inc.last, item.Time)
 		}
-		b.tell(inc, rs, item, n)
+		b.tell(inc, rs, item, n, f.Everybody)
 	}
+	rs.compare(f)
+	inc.everybody = inc.everybody || f.Everybody && len(f.Items) > 0
 	if inc.last == minTime {
 		// Nothing new is in the window: it became true as an entry expired.
 		inc.first, inc.last = f.Key.Time, f.Key.Time
@@ -250,8 +255,16 @@ func (b *Book) grow(inc *incident, rs *ruleState, f *observation.Finding) {
 }
 
 // tell adds one observation to the incident's lists.
-func (b *Book) tell(inc *incident, rs *ruleState, item *observation.Item, n int64) {
+func (b *Book) tell(inc *incident, rs *ruleState, item *observation.Item, n int64, nobody bool) {
 	c := &item.Card
+	if nobody {
+		// What everybody did accuses none of them.
+		inc.tellWhat(b, rs, c, n)
+		if inc.evidence.add(item) {
+			b.want(inc)
+		}
+		return
+	}
 	if c.Client.IsValid() {
 		a := c.Client.As16()
 		inc.sources.add(string(a[:]), n, maxDistinct, &b.tracked)
@@ -262,6 +275,14 @@ func (b *Book) tell(inc *incident, rs *ruleState, item *observation.Item, n int6
 	if c.Principal != "" {
 		inc.principals.add(c.Principal, n, maxDistinct, &b.tracked)
 	}
+	inc.tellWhat(b, rs, c, n)
+	if inc.evidence.add(item) {
+		b.want(inc)
+	}
+}
+
+// tellWhat adds to the lists of what was asked for.
+func (inc *incident) tellWhat(b *Book, rs *ruleState, c *observation.Card, n int64) {
 	if c.Route != "" {
 		inc.routes.add(c.Route, n, maxDistinct, &b.tracked)
 	}
@@ -270,9 +291,6 @@ func (b *Book) tell(inc *incident, rs *ruleState, item *observation.Item, n int6
 	}
 	if c.Status != 0 {
 		rs.addStatus(c.Status, n, b.o.MaxListed, &b.tracked)
-	}
-	if inc.evidence.add(item) {
-		b.want(inc)
 	}
 }
 

@@ -66,6 +66,8 @@ type Incident struct {
 	LateOnly bool `json:"late_only,omitempty"`
 	// Message is what gatewatch says of itself, in incidents of its own.
 	Message string `json:"message,omitempty"`
+	// Basis says what rules with a learned baseline expected and what they saw.
+	Basis []string `json:"basis,omitempty"`
 	// Limits says what the log behind this incident could not show.
 	Limits   []string `json:"limits,omitempty"`
 	Revision int64    `json:"revision"`

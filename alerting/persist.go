@@ -34,6 +34,7 @@ type stored struct {
 	Loud       bool              `json:",omitempty"`
 	Approx     bool              `json:",omitempty"`
 	LateOnly   bool              `json:",omitempty"`
+	Everybody  bool              `json:",omitempty"`
 	Message    string            `json:",omitempty"`
 	Idle       bool              `json:",omitempty"`
 	Closed     bool              `json:",omitempty"`
@@ -57,6 +58,7 @@ type storedRule struct {
 	Tags              []string
 	Timespan, Resolve int64
 	Count, Detected   int64
+	Compared          comparison `json:",omitzero"`
 }
 
 type storedTold struct {
@@ -203,7 +205,7 @@ func (inc *incident) encode() []byte {
 		Family: inc.family, Opened: inc.opened, First: inc.first, Last: inc.last, End: inc.end,
 		Parent: inc.parent, Children: inc.children, ChildTotal: inc.childTotal,
 		ChildCount: inc.childCount, ChildLevel: inc.childLevel, Loud: inc.loud,
-		Approx: inc.approximate, LateOnly: inc.lateOnly, Message: inc.message,
+		Approx: inc.approximate, LateOnly: inc.lateOnly, Everybody: inc.everybody, Message: inc.message,
 		Idle: inc.idle, Closed: inc.closed, CloseSeq: inc.closeSeq, ClosedAt: inc.closedAt,
 		Evidence:      evidenceLines{inc.evidence.first, inc.evidence.latest},
 		Told:          storedTold{inc.told.facts, inc.told.revision, nanos(inc.told.at)},
@@ -222,7 +224,7 @@ func (inc *incident) encode() []byte {
 		s.Hand = &storedHand{nanos(h.at), h.event, h.rules}
 	}
 	for _, rs := range inc.rules {
-		s.Rules = append(s.Rules, storedRule{rs.id, rs.title, rs.family, rs.level, rs.tags, rs.timespan, rs.resolve, rs.count, rs.detected})
+		s.Rules = append(s.Rules, storedRule{rs.id, rs.title, rs.family, rs.level, rs.tags, rs.timespan, rs.resolve, rs.count, rs.detected, rs.compared})
 	}
 	head, err := json.Marshal(&s)
 	if err != nil {
@@ -265,7 +267,7 @@ func decodeIncident(value []byte) (*incident, error) {
 		family: s.Family, opened: s.Opened, first: s.First, last: s.Last, end: s.End,
 		parent: s.Parent, children: s.Children, childTotal: s.ChildTotal,
 		childCount: s.ChildCount, childLevel: s.ChildLevel, loud: s.Loud,
-		approximate: s.Approx, lateOnly: s.LateOnly, message: s.Message,
+		approximate: s.Approx, lateOnly: s.LateOnly, everybody: s.Everybody, message: s.Message,
 		idle: s.Idle, closed: s.Closed, closeSeq: s.CloseSeq, closedAt: s.ClosedAt,
 		evidence:      evidence{s.Evidence.First, s.Evidence.Latest},
 		told:          told{s.Told.facts, s.Told.Revision, fromNanos(s.Told.At)},
@@ -286,7 +288,7 @@ func decodeIncident(value []byte) (*incident, error) {
 	for _, sr := range s.Rules {
 		rs := &ruleState{
 			id: sr.ID, title: sr.Title, family: sr.Family, level: sr.Level, tags: sr.Tags,
-			timespan: sr.Timespan, resolve: sr.Resolve, count: sr.Count, detected: sr.Detected,
+			timespan: sr.Timespan, resolve: sr.Resolve, count: sr.Count, detected: sr.Detected, compared: sr.Compared,
 		}
 		inc.rules = append(inc.rules, rs)
 	}

@@ -70,6 +70,11 @@ func (b *Book) show(inc *incident) *Incident {
 	b.fillPeople(inc, out)
 	b.fillRules(inc, out)
 	b.fillEvidence(inc, out)
+	for _, rs := range slices.SortedFunc(slices.Values(inc.rules), compareRules) {
+		if rs.compared.Span > 0 {
+			out.Basis = append(out.Basis, rs.title+": "+rs.compared.text())
+		}
+	}
 	b.fillLimits(inc, out)
 	return out
 }
@@ -135,6 +140,11 @@ func (b *Book) fillLimits(inc *incident, out *Incident) {
 		if missing {
 			out.Limits = append(out.Limits, text)
 		}
+	}
+	if inc.everybody && inc.sources.total() == 0 {
+		say(true, "request and response bodies are not in the log")
+		say(inc.approximate, "some records came behind the merge: counts and times may differ from those of a replay")
+		return
 	}
 	say(inc.sources.total() == 0, "the log names no client address for these requests")
 	say(inc.accounts.total() == 0, "the log names no account for these requests")

@@ -46,6 +46,7 @@ type incident struct {
 	loud       bool // outgrew a parent, and is nobody's child again
 
 	approximate, lateOnly bool
+	everybody             bool // something of it was done by all alike
 	message               string
 
 	idle     bool // resolved provisionally: silent by the wall clock
@@ -81,8 +82,10 @@ type ruleState struct {
 	level             observation.Level
 	tags              []string
 	timespan, resolve int64 // seconds; resolve 0 is the default
+	sum               bool  // its baseline is of a field, not of a number of requests
 	count             int64
 	detected          int64
+	compared          comparison
 	statuses          tally // by rule, so that no request counts more than once
 	held              []heldEntity
 }
@@ -179,6 +182,7 @@ func (inc *incident) ruleOf(rule *observation.Rule, t int64) *ruleState {
 	rs.family = cmp.Or(rule.Family, rule.ID)
 	rs.level, rs.tags = rule.Level, rule.Tags
 	rs.timespan, rs.resolve = rule.Timespan, rule.ResolveAfter
+	rs.sum = rule.Type == observation.RateAnomaly && rule.ValueField != ""
 	return rs
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"gatewatch/detectors/observation"
@@ -112,6 +113,9 @@ func (b *Book) subjectOf(f *observation.Finding, family string) subject {
 		return *client
 	}
 	// One observation is no share of a window: only a firing brings the window.
+	if f.Everybody {
+		return population(kind, f.Values, family)
+	}
 	if f.Fired {
 		if a, ok := b.mostlyClient(f.Items); ok {
 			return a
@@ -127,6 +131,11 @@ func (b *Book) subjectOf(f *observation.Finding, family string) subject {
 	}
 	if account != nil {
 		return *account
+	}
+	if f.Span > 0 && f.Fired && !slices.ContainsFunc(kind.Fields, func(name string) bool { return strings.HasPrefix(name, "client.") }) {
+		// These few are what it is about, whichever route it was noticed by, and not
+		// what all others do meanwhile.
+		return newSubject(SubjectPopulation, string(append(lengthPrefixed(nil, family), "few"...)))
 	}
 	return population(kind, f.Values, family)
 }

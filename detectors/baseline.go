@@ -55,8 +55,8 @@ type baseline struct {
 const (
 	// scanned is over how many buckets a slight anomaly is looked for: it need not keep to their borders.
 	scanned = 3
-	// leastHistory is how many buckets have to be closed before anything is judged.
-	leastHistory = 10
+	// Before anything is judged so many buckets have to be closed, and so many seconds be over.
+	leastHistory, leastSeconds = 3, 600
 
 	recentSpan  = 3600
 	localSpan   = 3 * 3600
@@ -231,14 +231,17 @@ func (m *model) skip(to uint32) {
 // learn takes in n closed buckets of one number, from the running one on.
 func (m *model) learn(x float64, n uint32) {
 	if m.at == m.first {
-		return // it may have begun before anybody looked
+		n-- // it may have begun before anybody looked
+	}
+	if n == 0 {
+		return
 	}
 	begin := int64(m.at) * m.length
 	if hour := uint32(begin / 3600); hour != m.hour {
 		m.endHour()
 		m.hour = hour
 	}
-	far := m.seen >= leastHistory && m.far(x)
+	far := !m.early(0) && m.far(x)
 	if far {
 		m.off += n
 	} else {
@@ -251,7 +254,7 @@ func (m *model) learn(x float64, n uint32) {
 	if mid := m.mids[0]; m.seen > n && mid > 0 {
 		m.learnScatter(x, n)
 		room := 3*m.deviation(mid) + m.unit
-		if m.seen > leastHistory {
+		if !m.early(0) {
 			x = min(max(x, mid-room), mid+room)
 		}
 	}
@@ -259,6 +262,12 @@ func (m *model) learn(x float64, n uint32) {
 	m.learnLocal(x, begin, n)
 	m.hourSum += x * float64(n)
 	m.hourN += n
+}
+
+// early reports whether there is too little to judge by, and by so many
+// buckets more.
+func (m *model) early(more uint32) bool {
+	return m.seen < max(leastHistory, uint32(leastSeconds/m.length))+more
 }
 
 // holds reports whether a bucket is not to be learned from.
@@ -276,7 +285,7 @@ func (m *model) learnScatter(x float64, n uint32) {
 	d := min((x-mid)*(x-mid), most*(chance+m.phi(false)*mid*mid))
 	m.over[0] += a * (d - chance - m.over[0])
 	m.sqr[0] += a * (mid*mid - m.sqr[0])
-	if m.seen < leastHistory || n > 1 {
+	if m.early(scanned) || n > 1 {
 		return
 	}
 	for i := range m.last {

@@ -33,6 +33,13 @@ const (
 	ownRatio = 3
 	// few is the part of what is too much that clients who stand out have to bring.
 	few = 0.5
+	// While all users send more, what comes from those who stand out is the
+	// usual part of it; of a flood it is so many times that part.
+	fewRatio = 2
+	// Before so many buckets with requests nothing is known of what is usual.
+	crowdHistory = 10
+	// Where nothing is known of what is usual, so many clients are few.
+	always = 3
 )
 
 // sender is a client of a baseline; its node says when it was last seen.
@@ -76,6 +83,8 @@ type cohort struct {
 	nodes   []uint32
 	excess  float64 // what they sent beyond their habit, a bucket
 	members int64   // seen in these buckets
+	share   float64 // of all that came in these buckets
+	usual   float64 // share that clients who send as much usually have
 }
 
 // standOut finds the clients that stand out. over is 1 or memberSpan buckets.
@@ -121,6 +130,15 @@ func (e *Engine) standOut(v view, m *model, over uint32) *cohort {
 	if stands(most + 1) {
 		high++
 	}
+	all, part := 0.0, 0.0
+	for bin := range sums {
+		all += sums[bin]
+		if low <= bin && bin <= high {
+			part += sums[bin]
+			c.usual += float64(usual[bin])
+		}
+	}
+	c.share = part / all
 	for id := v.w.head; id != 0; id = e.nodes.at(id).next {
 		nd := e.nodes.at(id)
 		x := e.senders.at(nd.what)

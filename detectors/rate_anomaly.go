@@ -84,9 +84,24 @@ func (e *Engine) baselineOf(v view, now int64) model {
 	}
 	m := e.model(v)
 	if fresh {
-		m.start(now)
+		m.start(e.lookedSince(v, now))
+		m.skip(uint32(now / m.length))
 	}
 	return m
+}
+
+// lookedSince is since when there would have been something to count: since the
+// group was first seen, as far as its other baselines know. So a site without
+// any error has learned that it has none.
+func (e *Engine) lookedSince(v view, now int64) int64 {
+	since := now
+	for id := v.ent.windows; id != 0; id = e.window(id).next {
+		w := e.window(id)
+		if r := &e.rules[w.rule]; r.Type == observation.RateAnomaly && w.side != 0 && id != v.id {
+			since = min(since, int64(e.baselines.at(w.side).first)*r.Timespan)
+		}
+	}
+	return max(since, now-forgotten+3600)
 }
 
 // rate takes an observation into the running bucket.
@@ -133,7 +148,7 @@ func (e *Engine) trip(v view, m *model, t *touch, out *Findings) {
 
 // least is the sum below which no rule can hold that looks for more.
 func (e *Engine) least(v view, m *model) float64 {
-	if m.seen < leastHistory {
+	if m.early(0) {
 		return math.Inf(1)
 	}
 	least := math.Inf(1)
@@ -145,7 +160,7 @@ func (e *Engine) least(v view, m *model) float64 {
 		f := m.factor(bl)
 		need := max(f*m.up[0], bl.Least)
 		before := m.last[0] + m.last[1]
-		need = min(need, max(f*(m.up[0]+m.up[1]+m.up[2]), bl.Least)-before)
+		need = min(need, max(f*(m.up[0]+m.up[1]+m.up[2]), scanned*bl.Least)-before)
 		least = min(least, need)
 	}
 	return max(least, m.unit/2) // 0 is not known
@@ -166,7 +181,7 @@ func (m *model) factor(bl *observation.Baseline) float64 {
 // exceeds returns the bits of the rules whose condition the running bucket, or
 // it with those before it, satisfies; end says that the bucket is over.
 func (e *Engine) exceeds(v view, m *model, end bool) (bits uint32) {
-	if m.seen < leastHistory {
+	if m.early(0) {
 		return 0
 	}
 	e.cohort.of = 0
@@ -192,10 +207,10 @@ func (e *Engine) holdsRate(v view, m *model, bl *observation.Baseline, end, on b
 	}
 	for k := range scanned {
 		x, up, down = x+before[k], up+m.up[k], down+m.down[k]
-		if k > 0 && (k < scanned-1 || m.seen < leastHistory+scanned) {
+		if k > 0 && (k < scanned-1 || m.early(scanned)) {
 			continue
 		}
-		if bl.Up && x >= f*up && x >= bl.Least && (score == 0 || m.score(x, up, k > 0) >= score) {
+		if bl.Up && x >= f*up && x >= bl.Least*float64(k+1) && (score == 0 || m.score(x, up, k > 0) >= score) {
 			if bl.Spread == observation.SpreadAny {
 				return true
 			}
@@ -203,7 +218,7 @@ func (e *Engine) holdsRate(v view, m *model, bl *observation.Baseline, end, on b
 				return true
 			}
 		}
-		if end && bl.Down && down >= bl.Least && x*f <= down && (score == 0 || m.score(x, down, k > 0) <= -score) {
+		if end && bl.Down && down >= bl.Least*float64(k+1) && x*f <= down && (score == 0 || m.score(x, down, k > 0) <= -score) {
 			return true
 		}
 	}
@@ -216,7 +231,14 @@ func (e *Engine) fewSend(v view, m *model, excess float64) bool {
 		return false
 	}
 	c := e.cohortOf(v, m)
-	return len(c.nodes) > 0 && c.excess >= few*excess
+	n := int64(len(c.nodes))
+	if n == 0 || c.excess < few*excess {
+		return false
+	}
+	if m.crowd.buckets < crowdHistory {
+		return n <= always
+	}
+	return c.share >= fewRatio*c.usual
 }
 
 // cohortOf finds who stands out, once a judgement: at first in the bucket that
@@ -278,7 +300,7 @@ func (e *Engine) endBucket(v view, m *model, key observation.Key, values string,
 	if m.since++; w.fired&^windowBehind == 0 {
 		m.since = 0
 	}
-	far := m.seen >= leastHistory && m.far(m.sum)
+	far := !m.early(0) && m.far(m.sum)
 	e.learnMembers(v, m, far && (m.cold || int64(m.off+1)*m.length <= withheld))
 	m.close()
 	e.forgetMembers(v, m)
@@ -340,7 +362,7 @@ func (e *Engine) measured(m *model, bl *observation.Baseline, f *observation.Fin
 		expect, expected = m.down[0], m.down[0]+m.down[1]+m.down[2]
 	}
 	f.Value, f.Expected, f.Span = one, expect, m.length
-	if math.Abs(m.score(several, expected, true)) > math.Abs(m.score(one, expect, false)) && m.seen >= leastHistory+scanned {
+	if math.Abs(m.score(several, expected, true)) > math.Abs(m.score(one, expect, false)) && !m.early(scanned) {
 		f.Value, f.Expected, f.Span = several, expected, scanned*m.length
 	}
 }

@@ -407,5 +407,5 @@ func notes(inc *alerting.Incident) []string {
 	if len(inc.Estimated) > 0 {
 		out = append(out, fmt.Sprintf("totals of %s are estimates", strings.Join(inc.Estimated, ", ")))
 	}
-	return append(out, inc.Limits...)
+	return append(append(out, inc.Basis...), inc.Limits...)
 }

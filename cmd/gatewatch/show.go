@@ -210,6 +210,9 @@ func printIncident(w io.Writer, i *alerting.Incident) error {
 	}
 	field("statuses", strings.Join(statuses, " "))
 	field("children", some(i.Children, i.ChildrenTotal))
+	for _, l := range i.Basis {
+		field("compared", l)
+	}
 	for _, l := range i.Limits {
 		field("not seen", l)
 	}

@@ -208,7 +208,7 @@ func timeDifference(key string, want, got time.Time) []difference {
 
 // listDifferences compares lists in any order; an empty want is not compared.
 func listDifferences(key string, want, got []string) []difference {
-	if len(want) == 0 {
+	if want == nil {
 		return nil
 	}
 	var out []difference

@@ -121,7 +121,7 @@ func (r *reader) expected(n *yaml.Node) Expected {
 		"first_seen":  func(n *yaml.Node) { x.FirstSeen = r.time(n, "first_seen", time.Time{}) },
 		"detected_at": func(n *yaml.Node) { x.DetectedAt = r.time(n, "detected_at", time.Time{}) },
 		"last_seen":   func(n *yaml.Node) { x.LastSeen = r.time(n, "last_seen", time.Time{}) },
-		"sources":     func(n *yaml.Node) { x.Sources = r.words(n, "sources", "addresses", "[203.0.113.7, 2001:db8::1]") },
+		"sources":     func(n *yaml.Node) { x.Sources = r.sources(n) },
 		"accounts":    func(n *yaml.Node) { x.Accounts = r.words(n, "accounts", "names", "[anna, ben]") },
 		"shadow":      func(n *yaml.Node) { x.Shadow = r.yesNo(n, "shadow") },
 	})
@@ -164,6 +164,14 @@ func (r *reader) words(n *yaml.Node, key, what, example string) []string {
 		out = append(out, r.word(k, key))
 	}
 	return out
+}
+
+// sources reads a list of addresses, which may be empty: none are listed.
+func (r *reader) sources(n *yaml.Node) []string {
+	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
+		return []string{}
+	}
+	return r.words(n, "sources", "addresses", "[203.0.113.7, 2001:db8::1]")
 }
 
 func (r *reader) yesNo(n *yaml.Node, key string) *bool {
