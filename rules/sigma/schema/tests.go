@@ -62,7 +62,7 @@ func testIncident(w sigma.Vocabulary) *jsonschema.Schema {
 		{"first_seen", "RFC 3339.", moment()},
 		{"detected_at", "RFC 3339: the first firing at medium or above, else the first.", moment()},
 		{"last_seen", "RFC 3339.", moment()},
-		{"sources", "All source addresses.", listOf(single())},
+		{"sources", "All source addresses; [] where none is listed.", &jsonschema.Schema{Type: "array", Items: single()}},
 		{"accounts", "All accounts.", listOf(single())},
 		{"shadow", "The rule is only watched.", types("boolean")},
 	}}.schema()
