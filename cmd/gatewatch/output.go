@@ -19,6 +19,7 @@ type outputFormat string
 const (
 	formatTable outputFormat = "table"
 	formatJSONL outputFormat = "jsonl"
+	formatHTML  outputFormat = "html" // of replay
 )
 
 // String, Set and Type make outputFormat a flag value.
@@ -36,6 +37,27 @@ func (f *outputFormat) Set(s string) error {
 
 // Type is shown in the usage.
 func (f *outputFormat) Type() string { return "format" }
+
+// reportFormat is the value of -o of a command that can also write a page.
+type reportFormat struct{ *outputFormat }
+
+// Set reads the value.
+func (f reportFormat) Set(s string) error {
+	if outputFormat(s) == formatHTML {
+		*f.outputFormat = formatHTML
+		return nil
+	}
+	if f.outputFormat.Set(s) != nil {
+		return fmt.Errorf("write table, jsonl or html")
+	}
+	return nil
+}
+
+func reportFlag(c *cobra.Command, f *outputFormat) {
+	*f = formatTable
+	c.Flags().VarP(reportFormat{f}, "output", "o", "table for people, jsonl for programs, or html for a report to keep and to pass on")
+	complete(c, "output", "table", "jsonl", "html")
+}
 
 func outputFlag(c *cobra.Command, f *outputFormat) {
 	*f = formatTable

@@ -56,6 +56,7 @@ func newReplay(a *app) *cobra.Command {
 			"kafka:///topic takes the broker from there, too.",
 		Example: "  gatewatch replay /var/log/nginx/access.log*\n" +
 			"  zcat old.gz | gatewatch replay -o jsonl -\n" +
+			"  gatewatch replay -o html access.log > report.html\n" +
 			"  gatewatch replay --fail-on high access.log\n" +
 			"  gatewatch replay kafka://kafka1:9092/access-logs --from 2026-11-20T08:00:00Z --to 2026-11-20T10:00:00Z",
 		Args: needLogs,
@@ -69,7 +70,7 @@ func newReplay(a *app) *cobra.Command {
 	r.in.flags(c)
 	c.Flags().StringVar(&r.fromText, "from", "", "of topics: the first `time` of messages to read, such as 2026-11-20T08:00:00Z, or how long ago, such as 90m")
 	c.Flags().StringVar(&r.toText, "to", "", "of topics: the `time` of messages to stop before")
-	outputFlag(c, &r.out)
+	reportFlag(c, &r.out)
 	levelFlag(c, &r.least, "level", "the least level to print")
 	levelFlag(c, &r.failOn, "fail-on", "end with 3 when there is an incident of this level or above")
 	c.Flags().IntVar(&r.workers, "workers", 0, "`n` goroutines for decoding and for windows (default: one a processor)")
@@ -130,7 +131,7 @@ func (a *app) replay(ctx context.Context, r *replay) error {
 		incidents, untold = untold, nil
 	}
 	api.SortIncidents(incidents)
-	if err := a.printReplay(r, incidents); err != nil {
+	if err := a.printReplay(r, incidents, &begin, p.Status()); err != nil {
 		return err
 	}
 	if !r.quiet {
@@ -160,10 +161,13 @@ func (a *app) replayInputs(ctx context.Context, c *config.Config, r *replay, beg
 	return append(inputs, topics...), append(sources, r.opened...), err
 }
 
-func (a *app) printReplay(r *replay, all []*alerting.Incident) error {
+func (a *app) printReplay(r *replay, all []*alerting.Incident, begin *span, s pipeline.Status) error {
 	shown := slices.DeleteFunc(slices.Clone(all), func(i *alerting.Incident) bool { return r.least.set && i.Level < r.least.value })
-	if r.out == formatJSONL {
+	switch r.out {
+	case formatJSONL:
 		return writeLines(a.stdout, shown)
+	case formatHTML:
+		return printReport(a.stdout, shown, begin, &s, a.now())
 	}
 	return printIncidents(a.stdout, shown, false)
 }
@@ -184,7 +188,7 @@ func (r *replay) printCounts(w io.Writer, all []*alerting.Incident) {
 	}
 	hint := ""
 	if r.out == formatTable {
-		hint = "; -o jsonl has their evidence"
+		hint = "; -o jsonl and -o html have their evidence"
 	}
 	// Nothing is left to do where standard error cannot be written.
 	_, _ = fmt.Fprintf(w, "%s: %s%s\n", count(len(all), "incident", "incidents"), strings.Join(parts, ", "), hint)
