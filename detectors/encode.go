@@ -353,6 +353,8 @@ func (e *Engine) putWindow(b []byte, s *slot, w *window, base int64) []byte {
 		b = e.putStages(b, w, int64(w.tailTime))
 	case shapeMembers:
 		b = e.putBaseline(b, w)
+	case shapeHabit:
+		b = e.putHabit(b, w)
 	}
 	return b
 }

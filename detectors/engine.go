@@ -86,6 +86,7 @@ type Engine struct {
 	digits   arena[digit]
 	numbers  arena[float64]
 	walks    arena[walked]
+	habits   arena[habit]
 	forest   forest
 
 	baselines arena[baseline]

@@ -28,6 +28,7 @@ type loadedWindow struct {
 	nodes       []loadedNode
 	steps       [][stageSteps][2]uint32
 	learned     *learned
+	habit       *habit
 }
 
 // loadWindow reads a window and appends what is to be kept of it to found: the
@@ -84,6 +85,8 @@ func (e *Engine) loadWindow(r *reader, m *Mapping, cards []observation.Card, fou
 		l.steps = r.stages(at)
 	case shapeMembers:
 		l.learned = r.learned()
+	case shapeHabit:
+		l.habit = r.habit()
 	}
 	if r.err != nil {
 		return cards, found
@@ -202,6 +205,14 @@ func (e *Engine) restore(s *slot, id uint32, ent *entity, l *loadedWindow) bool 
 	w.fired, w.lost = l.fired, l.lost
 	if r.Type == observation.RateAnomaly {
 		return e.restoreBaseline(v, id, l)
+	}
+	if l.shape == shapeHabit {
+		if l.habit == nil || len(l.nodes) > 0 {
+			return false
+		}
+		w.side = e.habits.alloc()
+		*e.habits.at(w.side) = *l.habit
+		return true
 	}
 	for i := range l.nodes {
 		nd := &l.nodes[i]

@@ -225,6 +225,10 @@ func (e *Engine) score(s *slot, ent *entity) uint8 {
 			best = max(best, e.worth(v))
 			continue
 		}
+		if v.r.Type == observation.IDWalk && v.r.Depth > 1 {
+			best = max(best, habitWorth(s, ent))
+			continue
+		}
 		if n := e.unexpired(w, v.r, s.now); n > 0 {
 			best = max(best, e.nearNumber(v, n))
 		}

@@ -59,6 +59,9 @@ func typeOf(r *observation.Rule) windowType {
 		}
 		return valuePercentile{}
 	case observation.IDWalk:
+		if r.Depth > 1 {
+			return walkHabit{}
+		}
 		return idWalk{}
 	case observation.RateAnomaly:
 		return rateAnomaly{}
@@ -76,6 +79,7 @@ const (
 	shapeNumbers              // a number
 	shapeSteps                // bits; and the window has times of its steps
 	shapeMembers              // what a client sent; and the window has a baseline
+	shapeHabit                // the window has no entries but a habit
 	shapes
 )
 

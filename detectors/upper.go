@@ -72,7 +72,16 @@ func (e *Engine) Chain(out *Findings) {
 func (e *Engine) Cascade(out *Findings, at int) {
 	for ; at < len(out.List); at++ {
 		f := &out.List[at]
-		if !f.Fired || len(e.upper.fed[f.Rule]) == 0 {
+		if len(e.upper.fed[f.Rule]) == 0 {
+			continue
+		}
+		if e.rules[f.Rule].Walk != nil && e.rules[f.Rule].Walk.Factor > 0 && e.rules[f.Rule].Depth == 1 {
+			for _, to := range e.upper.fed[f.Rule] {
+				e.followUp(*f, to.rule, out)
+			}
+			continue
+		}
+		if !f.Fired {
 			continue
 		}
 		e.feedUp(*f, out)

@@ -85,7 +85,7 @@ func (e *Engine) hit(t *touch, h *observation.Hit, out *Findings) {
 		}
 		return // far from any bound, and so from any limit
 	}
-	was := e.truth(v, now)
+	was, before := e.truth(v, now), w.total
 	w.fired &= was | windowBehind
 	added := r.typ.add(e, v, t, h, e.stillTrue(v, h))
 	if r.expires && w.timer == 0 {
@@ -111,6 +111,9 @@ func (e *Engine) hit(t *touch, h *observation.Hit, out *Findings) {
 	}
 	for b := fresh; b != 0; b &= b - 1 {
 		e.fire(out, v, r.members[bits.TrailingZeros32(b)], t.key, t.o.Values, t.rec)
+	}
+	if r.Walk != nil && r.Walk.Factor > 0 {
+		e.report(out, v, t, before)
 	}
 	e.trim(v, now)
 }

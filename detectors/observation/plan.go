@@ -351,6 +351,9 @@ type Finding struct {
 	Hash   uint64
 	Values string // the entity
 	Fired  bool   // false then true; otherwise the window grew while true
+	// Sample: not told to anybody, it says how many ids a group has reached, for the
+	// habit of the route; with Items while the walk holds.
+	Sample bool
 	Late   bool
 	Behind bool // the observation, or one in the window, came behind the merge
 	// Number is the count of the window: events or distinct values kept.

@@ -13,6 +13,10 @@ type Walk struct {
 	// Served, Denied and Missing are the least shares of ids that were answered
 	// by 2xx or 304, by 403, and by 404 or 410. Refused is that of the last two together.
 	Served, Denied, Missing, Refused float64
+	// Factor is how many times the ids have to be what is usual for the route. A rule
+	// of depth 1 that has one tells of its groups for the sake of one of depth 2, by route,
+	// that it feeds, and is not Alerting. 0 means none.
+	Factor float64
 }
 
 // Order says which way the ids of a walk go.

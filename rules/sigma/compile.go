@@ -39,7 +39,6 @@ func (s *Set) Compile(o CompileOptions) (*Index, []Problem) {
 	c := &compiler{
 		set: s, o: o, b: newBuilder(), out: map[*Rule]bool{}, bad: map[*Rule]bool{}, x: &Index{plan: &observation.Plan{}, ipv6Whole: o.IPv6Whole, tuned: map[string][]Change{}},
 		now:   map[*Rule]*Rule{},
-		later: map[*Rule]bool{},
 		kinds: map[string]uint16{}, meanings: map[string]meaning{}, planned: map[*Rule]uint32{}, detOf: map[*Rule]int{}, marks: map[uint16]*Rule{},
 	}
 	c.code.b = c.b
@@ -70,7 +69,6 @@ type compiler struct {
 	now      map[*Rule]*Rule // by rule of the set: what tunings made of it
 	out      map[*Rule]bool  // disabled or refused
 	bad      map[*Rule]bool  // refused
-	later    map[*Rule]bool  // refused for nothing but that gatewatch cannot judge it yet
 	problems []Problem
 	triggers [][]uint32         // per atom: dets
 	kinds    map[string]uint16  // by names and meaning
@@ -188,7 +186,7 @@ func (c *compiler) correlations() {
 	}
 	for _, r := range c.set.rules {
 		// Leaving a rule out makes no other rule louder.
-		if r.Kind == Correlation && (c.out[r] && !c.bad[r] || c.later[r]) {
+		if r.Kind == Correlation && c.out[r] && !c.bad[r] {
 			take(r)
 		}
 	}
@@ -212,7 +210,7 @@ func (c *compiler) planCorrelation(r *Rule) *problems {
 	spec := c.tunedRule(r).corr
 	switch {
 	case spec.walk != nil:
-		c.checkExtension(r, spec, p)
+		c.overIDs(r, spec, p)
 	case spec.baseline != nil && spec.overFindings():
 		p.refuse(spec.where, "", "name detections", "a %s is over detections, not over correlations", typeBaseline)
 	case c.depth[r] == 1:

@@ -37,10 +37,8 @@ type baselineSpec struct {
 // walkSpec is the condition of an id_walk: how many different objects of a
 // route, and what their ids have to look like.
 type walkSpec struct {
-	where  place
-	like   observation.Walk
-	factor ref     // where it stands, "" for nowhere
-	times  float64 // factor: least multiple of what is usual for the route
+	where place
+	like  observation.Walk
 }
 
 const (
@@ -172,8 +170,7 @@ func (c *correlationSpec) setWalk(file string, n *yaml.Node, p *problems) {
 		case "refused":
 			w.like.Refused, _ = number(file, kv, false, 0.01, 1, p)
 		case "factor":
-			w.times, _ = number(file, kv, false, 1.1, 1e6, p)
-			w.factor = ref{kv.value.Value, at(file, kv.value)}
+			w.like.Factor, _ = number(file, kv, false, 1.1, 1e6, p)
 		default:
 			if _, ok := ops()[key]; ok {
 				p.refuse(at(file, kv.key), key, "write gte: and a number", "%s fires on many ids and takes no %s", typeWalk, key)
@@ -220,24 +217,22 @@ func (b *baselineSpec) checkCrowd(names []string, p *problems) {
 	}
 }
 
-// checkExtension plans an id_walk, or refuses it, after all that could be wrong
-// with it, where what judges it is not there yet.
-func (c *compiler) checkExtension(r *Rule, spec *correlationSpec, p *problems) {
-	ins := c.loadedInputs(spec)
+// overIDs plans an id_walk. One that is measured by the habit of its route is
+// two rules: the ids of each group, which opens nothing, and what is made of it by route.
+func (c *compiler) overIDs(r *Rule, spec *correlationSpec, p *problems) {
 	if spec.overFindings() {
 		p.refuse(spec.where, "", "name detections", "a %s is over detections, not over correlations", spec.typeName())
-	} else {
-		c.columns(r, spec, ins, spec.groupBy, p)
-		c.columns(r, spec, ins, spec.fields, p)
-	}
-	switch {
-	case p.refused:
-		return
-	case spec.walk != nil && spec.walk.times == 0:
-		c.overEvents(r, p)
 		return
 	}
-	c.later[r] = true
-	p.refuse(spec.walk.factor.where, spec.typeName(), "leave the rule out for now; event_count and value_count with fixed numbers are there",
-		"the correlation type %s is not yet supported", spec.typeName())
+	c.overEvents(r, p)
+	if p.refused || spec.walk.like.Factor == 0 {
+		return
+	}
+	lower := c.planned[r]
+	pr := c.x.plan.Rules[lower]
+	c.x.plan.Rules[lower].ID, c.x.plan.Rules[lower].Name = "ids of "+r.ID, ""
+	c.x.plan.Rules[lower].Shadow = false
+	pr.Depth, pr.Inputs, pr.Feed, pr.Guard = 2, []uint32{lower}, "", observation.Guard{}
+	pr.Kind = c.kind([]string{event.FieldRoute.String()}, []bool{false}, "")
+	c.add(r, pr)
 }
