@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -155,7 +157,7 @@ func (l *learning) learn(ctx context.Context, set *ruleSet, ranges learn.Ranges)
 	}); err != nil {
 		return nil, err
 	}
-	r.Routes, r.Logins = l.newRoutes(routes.Learned()), logins.Learned()
+	r.Routes, r.Logins = l.newRoutes(routes.Learned()), l.newLogins(logins.Learned())
 	for i := range r.Routes {
 		if x := &r.Routes[i]; !x.Broad {
 			l.derive.Routes = append(l.derive.Routes, event.RouteRule{Pattern: x.Pattern})
@@ -306,6 +308,17 @@ func (l *learning) newRoutes(all []learn.Route) []learn.Route {
 	return slices.DeleteFunc(all, func(r learn.Route) bool { return slices.Contains(l.config.Routes, r.Pattern) })
 }
 
+// newLogins leaves out those that the configuration names and reads as was
+// learned.
+func (l *learning) newLogins(all []learn.Login) []learn.Login {
+	return slices.DeleteFunc(all, func(x learn.Login) bool {
+		return x.AsBuiltIn && slices.ContainsFunc(l.config.Logins, func(c config.Login) bool {
+			path, err := regexp.Compile(c.Path) // the configuration was checked
+			return err == nil && (c.Method == "*" || cmp.Or(c.Method, "POST") == x.Method) && path.MatchString(x.Route)
+		})
+	})
+}
+
 // countingRules are the detections that only feed rules which count, and do not
 // look for attacks: what a filter for a known client is about.
 func countingRules(set *ruleSet) []learn.RuleName {
@@ -392,6 +405,9 @@ func (l *learning) thresholds(ctx context.Context, set *ruleSet, suspects *learn
 		rule := &set.index.Plan().Rules[i]
 		t, ok := learn.Measurable(rule)
 		if !ok {
+			if rule.Alerting && !rule.Plain {
+				r.Unmeasured = append(r.Unmeasured, rule.Title)
+			}
 			continue
 		}
 		was[rule.ID] = t

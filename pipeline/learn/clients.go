@@ -8,18 +8,19 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"gatewatch/event"
 )
 
 // Bounds of what is kept of clients.
 const (
-	maxClients    = 32768
-	maxAgents     = 4  // texts kept of one client
-	maxFew        = 32 // hashes told apart of one client
-	maxTop        = 8  // routes of one client
-	objectBits    = 4096
-	slices64      = 64  // parts of the log in which a client is there or not
-	burstPause    = 120 // seconds of silence that end a burst
-	maxClientText = 96
+	maxClients = 32768
+	maxAgents  = 4  // texts kept of one client
+	maxFew     = 32 // hashes told apart of one client
+	maxTop     = 8  // routes of one client
+	objectBits = 4096
+	slices64   = 64  // parts of the log in which a client is there or not
+	burstPause = 120 // seconds of silence that end a burst
 )
 
 // Client is what one client did in the log, attacks left in.
@@ -175,8 +176,8 @@ func (c *Client) add(f *Fact, part int) {
 	count(&c.Robots, f.Path == "/robots.txt")
 	count(&c.Reads, f.Method == "GET" || f.Method == "HEAD")
 	count(&c.Static, isStatic(f.Path))
-	count(&c.Passed, f.Passed)
-	count(&c.Failed, f.Failed)
+	count(&c.Passed, f.Passed && f.Action <= event.ActionLogin)
+	count(&c.Failed, f.Failed && f.Action <= event.ActionLogin)
 	if c.agents.add(f.AgentID) && len(c.Agents) < maxAgents {
 		c.Agents = append(c.Agents, strings.Clone(f.Agent[:min(len(f.Agent), maxAgent)]))
 	}

@@ -19,6 +19,8 @@ package learn
 import (
 	"net/netip"
 	"strings"
+
+	"gatewatch/event"
 )
 
 // Fact is what one request teaches. Strings are valid during the call that hands
@@ -43,6 +45,7 @@ type Fact struct {
 	Status  int32
 	Size    int64 // of the body, -1 unknown
 	Login   bool
+	Action  event.Action
 	Failed  bool // a login that failed
 	Passed  bool // a login that succeeded
 	Attack  bool // the request has an attack class

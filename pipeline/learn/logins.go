@@ -48,6 +48,7 @@ type said struct {
 type loginRoute struct {
 	method, route string
 	words         bool // the path has the words of a login, or the configuration says so
+	action        event.Action
 	named         int64
 	n             int64
 	answers       map[int32]*answer
@@ -114,7 +115,9 @@ func (l *Logins) Add(f *Fact) {
 		l.actors[key] = a
 	}
 	r.n++
-	r.words = r.words || f.Login
+	if f.Login && !r.words {
+		r.words, r.action = true, f.Action
+	}
 	if f.Account != "" {
 		r.named++
 	}
@@ -227,9 +230,10 @@ type Login struct {
 	Success, Failure     []int32
 	FailureSize          []SizeSpan // of the status that is in both lists
 	Statuses             []StatusTale
-	Words                bool // the path says so
-	AsBuiltIn            bool // it is read so without any setting
-	Measured             bool // what people did next says so, not only what statuses mean
+	Words                bool         // the path says so
+	Action               event.Action // what the path says
+	AsBuiltIn            bool         // it is read so without any setting
+	Measured             bool         // what people did next says so, not only what statuses mean
 	RetriedBad, MovedBad int64
 }
 
@@ -294,7 +298,7 @@ func meaning(status int32) verdict {
 }
 
 func (r *loginRoute) login() (Login, bool) {
-	out := Login{Method: r.method, Route: r.route, Path: pathOf(r.route), Requests: r.n, Named: r.named, Words: r.words, AsBuiltIn: r.words}
+	out := Login{Method: r.method, Route: r.route, Path: pathOf(r.route), Requests: r.n, Named: r.named, Words: r.words, Action: r.action, AsBuiltIn: r.words}
 	measuredFail, measuredPass := false, false
 	for _, status := range slices.Sorted(maps.Keys(r.answers)) {
 		w := r.answers[status]
@@ -418,7 +422,9 @@ func pathOf(route string) string {
 
 // Rule returns the login as event.DeriveOptions take it.
 func (l *Login) Rule() event.LoginRule {
-	r := event.LoginRule{Method: l.Method, Path: l.Path, Success: []string{statuses(l.Success)}, Failure: []string{statuses(l.failures())}}
+	r := event.LoginRule{
+		Method: l.Method, Path: l.Path, Success: []string{statuses(l.Success)}, Failure: []string{statuses(l.failures())}, Action: l.Action.String(),
+	}
 	for _, s := range l.FailureSize {
 		r.FailureSize = append(r.FailureSize, event.SizeRange{From: s.From, To: s.To})
 	}

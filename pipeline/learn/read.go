@@ -182,7 +182,7 @@ func (d *decoder) fact(sh *sheet, gatewayRoute bool) Fact {
 		Format: d.word(ev.Format), Method: d.word(ev.Method),
 		Route: sh.keep(ev.Route, maxPath), Path: sh.keep(ev.Path, maxPath), Agent: sh.keep(ev.UserAgent, maxAgent),
 		Account: sh.keep(ev.Account, maxName), Who: sh.keep(ev.Principal, maxName),
-		Status: ev.Status, Size: ev.BodySize, Login: ev.Login,
+		Status: ev.Status, Size: ev.BodySize, Login: ev.Login, Action: ev.Action,
 		Failed: ev.Login && ev.Outcome == event.OutcomeFailure, Passed: ev.Login && ev.Outcome == event.OutcomeSuccess,
 		Attack: len(ev.AttackClass) > 0,
 	}

@@ -31,6 +31,8 @@ type Result struct {
 	// requests out: those that only feed rules which count.
 	Counting []RuleName
 	Tunings  []Tuning
+	// Unmeasured are the titles of rules that alert and have no one number.
+	Unmeasured []string
 	// Notes say which bound bit.
 	Notes []string
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gatewatch/alerting/escape"
+	"gatewatch/event"
 )
 
 // Write writes the result as a configuration, with the numbers behind each entry
@@ -229,15 +230,16 @@ func (r *Result) logins(p *printer) {
 	for i := range r.Logins {
 		l := &r.Logins[i]
 		p.in = "  "
-		if !l.Active() {
-			p.off = true
-		}
+		p.off = !l.Active() && !l.other()
 		p.note("  ", "%s %s: %s requests, %s with the name tried", text(l.Method, 20), text(l.Route, 120), thousands(l.Requests), thousands(l.Named))
 		for _, s := range l.Statuses {
 			p.note("  ", "  %d: %s times; %s tried again at once, %s went on (%s, counted a few times each)",
 				s.Status, thousands(s.Requests), thousands(s.Retried), thousands(s.Moved), plural(int(s.Actors), "client", "clients"))
 		}
 		switch {
+		case l.other():
+			p.note("  ", "  It is read so without an entry.")
+			continue
 		case !l.Active():
 			p.note("  ", "  Nothing in the path says that it is a login. Look whether it is one.")
 		case l.AsBuiltIn:
@@ -251,13 +253,20 @@ func (r *Result) logins(p *printer) {
 			}
 			size = fmt.Sprintf(", failure_size: \"%s\"", strings.Join(spans, ", "))
 		}
+		if l.Action > event.ActionLogin {
+			size += ", action: " + l.Action.String()
+		}
 		p.line("  - {method: %s, path: %s, success: %q, failure: %q%s}", scalar(l.Method), scalar(l.Path), statuses(l.Success), statuses(l.failures()), size)
 		p.off = false
 	}
 }
 
 // Active reports whether the entry is written as one that works at once.
-func (l *Login) Active() bool { return l.Words }
+func (l *Login) Active() bool { return l.Words && !l.other() }
+
+// other reports whether the route is read as it should be, and is no login: the
+// built-in reading of resets and sign-ups knows more of their answers.
+func (l *Login) other() bool { return l.Words && l.AsBuiltIn && l.Action > event.ActionLogin }
 
 // failures are the statuses that mean failure: those seen, and those that mean it
 // at every login and were not seen to mean something else.

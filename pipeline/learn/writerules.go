@@ -58,6 +58,19 @@ func (r *Result) tune(p *printer) {
 	if len(idle) > 0 {
 		p.note("    ", "Nobody honest had anything that these count: %s.", strings.Join(idle, "; "))
 	}
+	r.unmeasured(p)
+}
+
+// unmeasured says of which rules nothing was learned.
+func (r *Result) unmeasured(p *printer) {
+	if len(r.Unmeasured) == 0 {
+		return
+	}
+	var titles []string
+	for _, t := range r.Unmeasured {
+		titles = append(titles, text(t, 120))
+	}
+	p.note("    ", "Not measured, as they hold no single number: %s.", strings.Join(titles, "; "))
 }
 
 // numbers says what the rule would have seen.
