@@ -239,6 +239,7 @@ func (b *Book) grow(inc *incident, rs *ruleState, f *observation.Finding) {
 		b.tell(inc, rs, item, n, f.Everybody)
 	}
 	rs.compare(f)
+	rs.walk(f)
 	inc.everybody = inc.everybody || f.Everybody && len(f.Items) > 0
 	if inc.last == minTime {
 		// Nothing new is in the window: it became true as an entry expired.

@@ -66,7 +66,8 @@ type Incident struct {
 	LateOnly bool `json:"late_only,omitempty"`
 	// Message is what gatewatch says of itself, in incidents of its own.
 	Message string `json:"message,omitempty"`
-	// Basis says what rules with a learned baseline expected and what they saw.
+	// Basis says what rules with a learned baseline expected and what they saw, and what
+	// walks through ids looked like.
 	Basis []string `json:"basis,omitempty"`
 	// Limits says what the log behind this incident could not show.
 	Limits   []string `json:"limits,omitempty"`

@@ -58,7 +58,8 @@ type storedRule struct {
 	Tags              []string
 	Timespan, Resolve int64
 	Count, Detected   int64
-	Compared          comparison `json:",omitzero"`
+	Compared          comparison         `json:",omitzero"`
+	Walked            observation.Walked `json:",omitzero"`
 }
 
 type storedTold struct {
@@ -224,7 +225,7 @@ func (inc *incident) encode() []byte {
 		s.Hand = &storedHand{nanos(h.at), h.event, h.rules}
 	}
 	for _, rs := range inc.rules {
-		s.Rules = append(s.Rules, storedRule{rs.id, rs.title, rs.family, rs.level, rs.tags, rs.timespan, rs.resolve, rs.count, rs.detected, rs.compared})
+		s.Rules = append(s.Rules, storedRule{rs.id, rs.title, rs.family, rs.level, rs.tags, rs.timespan, rs.resolve, rs.count, rs.detected, rs.compared, rs.walked})
 	}
 	head, err := json.Marshal(&s)
 	if err != nil {
@@ -288,7 +289,7 @@ func decodeIncident(value []byte) (*incident, error) {
 	for _, sr := range s.Rules {
 		rs := &ruleState{
 			id: sr.ID, title: sr.Title, family: sr.Family, level: sr.Level, tags: sr.Tags,
-			timespan: sr.Timespan, resolve: sr.Resolve, count: sr.Count, detected: sr.Detected, compared: sr.Compared,
+			timespan: sr.Timespan, resolve: sr.Resolve, count: sr.Count, detected: sr.Detected, compared: sr.Compared, walked: sr.Walked,
 		}
 		inc.rules = append(inc.rules, rs)
 	}

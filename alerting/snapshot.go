@@ -74,6 +74,9 @@ func (b *Book) show(inc *incident) *Incident {
 		if rs.compared.Span > 0 {
 			out.Basis = append(out.Basis, rs.title+": "+rs.compared.text())
 		}
+		if rs.walked.IDs > 0 {
+			out.Basis = append(out.Basis, rs.title+": "+walkedText(&rs.walked))
+		}
 	}
 	b.fillLimits(inc, out)
 	return out

@@ -86,7 +86,8 @@ type ruleState struct {
 	count             int64
 	detected          int64
 	compared          comparison
-	statuses          tally // by rule, so that no request counts more than once
+	walked            observation.Walked // of an id_walk; no IDs for other types
+	statuses          tally              // by rule, so that no request counts more than once
 	held              []heldEntity
 }
 

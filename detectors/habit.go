@@ -223,7 +223,7 @@ func (e *Engine) followUp(f observation.Finding, to uint32, out *Findings) {
 	}
 	h.tell(who, now)
 	f.Rule, f.Fired, f.Sample = to, fresh, false
-	f.Expected = usual
+	f.Walked.Usual = usual
 	out.List = append(out.List, f)
 }
 

@@ -158,7 +158,7 @@ func TestHabitIsOne(t *testing.T) {
 						for _, it := range f.Items {
 							items += fmt.Sprint(it.Time, it.Counted, " ")
 						}
-						got = append(got, fmt.Sprint(f.Key, f.Rule, f.Fired, f.Number, f.Expected, f.Values, items))
+						got = append(got, fmt.Sprint(f.Key, f.Rule, f.Fired, f.Number, f.Walked, f.Values, items))
 					}
 				}
 				at += r.Int64N(60)

@@ -139,6 +139,16 @@ func (idWalk) looks(k *observation.Walk, w *walked, n uint32) bool {
 	return float64(k.Order.Of(w.up, w.down)) >= k.Share*float64(n-1)
 }
 
+// saw is what a finding tells of the ids beside the entries.
+func (e *Engine) saw(v view) observation.Walked {
+	w := e.walked(v.w)
+	a := &w.answers
+	return observation.Walked{
+		IDs: int64(v.w.total), Up: int64(w.up), Down: int64(w.down), Follows: v.r.Walk.Follows(),
+		Served: int64(a[observation.Served]), Denied: int64(a[observation.Denied]), Missing: int64(a[observation.Missing]),
+	}
+}
+
 func (idWalk) about(_ *Engine, _ view, n uint32) float64 { return float64(n) }
 
 func (idWalk) size(*node) uint32 { return 1 }

@@ -350,6 +350,9 @@ func (e *Engine) finding(v view, index uint32, key observation.Key, values strin
 	f := observation.Finding{
 		Key: key, Rule: index, Kind: v.ent.kind, Hash: v.ent.hash, Values: values, Behind: v.w.fired&windowBehind != 0,
 	}
+	if r.Type == observation.IDWalk {
+		f.Walked = e.saw(v)
+	}
 	if r.Type.Measures() {
 		f.Value, _ = r.typ.number(e, v, key.Time)
 	}

@@ -351,6 +351,8 @@ type Finding struct {
 	Hash   uint64
 	Values string // the entity
 	Fired  bool   // false then true; otherwise the window grew while true
+	// Walked is what an IDWalk saw.
+	Walked Walked
 	// Sample: not told to anybody, it says how many ids a group has reached, for the
 	// habit of the route; with Items while the walk holds.
 	Sample bool

@@ -79,3 +79,14 @@ func (o Order) Of(up, down uint32) uint32 {
 		return up + down
 	}
 }
+
+// Walked is what an IDWalk saw: how many different ids, how many of them go up
+// and down from the one before by the rule's step where it asks for order or step,
+// and how they were answered. Usual is what busy groups of the route reach, 0 where that
+// is not known or not asked.
+type Walked struct {
+	IDs, Up, Down           int64
+	Served, Denied, Missing int64
+	Follows                 bool
+	Usual                   float64
+}
