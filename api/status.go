@@ -46,12 +46,22 @@ type Source struct {
 	Queue bool `json:"queue,omitempty"`
 	// Lag is there for a partition that is being read.
 	Lag *Lag `json:"lag,omitempty"`
+	// Unread is there for a file, once it was looked at.
+	Unread *Unread `json:"unread,omitempty"`
+	// Generation numbers the files that the source was since the start; each rotation adds one.
+	Generation int64 `json:"generation,omitempty"`
 }
 
 // Lag is how far the judged records of a partition are behind its end.
 type Lag struct {
 	Messages int64   `json:"messages"` // not judged yet
 	Seconds  float64 `json:"seconds"`  // that event time is behind the wall clock because of them; 0 where there are none
+}
+
+// Unread is how far the judged lines of a file are behind its end.
+type Unread struct {
+	Bytes   int64   `json:"bytes"`   // not judged yet; what is in compressed rotations is not counted
+	Seconds float64 `json:"seconds"` // that event time is behind the wall clock because of them; 0 where there are none
 }
 
 // Collector tells what happened to a collector that is not the matter of one

@@ -183,6 +183,15 @@ type Queue interface {
 	Lag(offset int64) (messages int64, ok bool)
 }
 
+// Measurer is a Source that knows how much it has not read yet.
+type Measurer interface {
+	Source
+	// Unread returns how many bytes there are behind a logical offset, and the number
+	// of the file that is being read, counted from 1 since Run began. It may be called by any
+	// goroutine; ok is false where that is not known.
+	Unread(offset int64) (bytes, generation int64, ok bool)
+}
+
 // Committer is a Source that tells somebody else how far it is.
 type Committer interface {
 	Source

@@ -55,8 +55,11 @@ type SourceStatus struct {
 	Queue bool
 	// Lag is how many messages of a queue are not judged yet, -1 where that is
 	// not known, and LagTime how far event time is behind because of them.
-	Lag     int64
-	LagTime time.Duration
+	Lag int64
+	// Unread is how many bytes of a file are not judged yet, -1 where that is not
+	// known, and Generation the number of the file since the start.
+	Unread, Generation int64
+	LagTime            time.Duration
 }
 
 // Status may be called at any time by any goroutine.
@@ -110,7 +113,15 @@ func (p *Pipeline) Status() Status {
 
 // lag fills in how far a queue is behind.
 func (p *Pipeline) lag(l *lane, s *SourceStatus) {
-	s.Lag = -1
+	s.Lag, s.Unread = -1, -1
+	if m, ok := l.source.(collectors.Measurer); ok {
+		if n, generation, known := m.Unread(s.Offset); known {
+			s.Unread, s.Generation = n, generation
+			if n > 0 && !s.Clock.IsZero() {
+				s.LagTime = max(p.o.Now().Sub(s.Clock), 0)
+			}
+		}
+	}
 	if l.queue == nil {
 		return
 	}

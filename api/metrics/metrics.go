@@ -79,7 +79,9 @@ var (
 	sourceOffset     = gauge("source_position_bytes", "Bytes of the source that were judged, through all rotations.", "source")
 	sourceMessage    = gauge("source_position_messages", "Offset of the partition's next message to be judged.", "source")
 	sourceLag        = gauge("source_lag_messages", "Messages of the partition that are not judged yet.", "source")
-	sourceLagTime    = gauge("source_lag_seconds", "How far event time is behind the wall clock while there are such messages.", "source")
+	sourceLagTime    = gauge("source_lag_seconds", "How far event time is behind the wall clock while there is something unread.", "source")
+	sourceUnread     = gauge("source_lag_bytes", "Bytes of the file that are not judged yet.", "source")
+	sourceGeneration = counter("source_generations_total", "Files that the source was, one more with each rotation.", "source")
 	sourceEvents     = counter("source_events_total", "Lines that were requests.", "source", "format")
 	sourceClock      = gauge("source_clock_seconds", "The newest event time of the source, in Unix seconds.", "source")
 	collectorEvents  = counter("collector_events_total", "What happened to a consumer group: rebalances, commits, trouble by its reason, and why partitions went on elsewhere.", "collector", "event")
@@ -229,6 +231,13 @@ func collectSource(send func(metric, float64, ...string), s *api.Source) {
 	if s.Lag != nil {
 		send(sourceLag, float64(s.Lag.Messages), s.Name)
 		send(sourceLagTime, s.Lag.Seconds, s.Name)
+	}
+	if s.Unread != nil {
+		send(sourceUnread, float64(s.Unread.Bytes), s.Name)
+		send(sourceLagTime, s.Unread.Seconds, s.Name)
+	}
+	if s.Generation > 0 {
+		send(sourceGeneration, float64(s.Generation), s.Name)
 	}
 	for format, n := range s.Formats {
 		send(sourceEvents, float64(n), s.Name, format)

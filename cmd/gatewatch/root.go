@@ -55,6 +55,7 @@ func newRoot(a *app) *cobra.Command {
 		newLearn(a),
 		newCheck(a),
 		newRules(a),
+		newStatus(a),
 		newIncidents(a),
 		newSilences(a),
 		newAlert(a),

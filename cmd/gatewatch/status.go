@@ -38,10 +38,14 @@ func (d *daemon) Status() api.Status {
 		if l.Lag >= 0 {
 			lag = &api.Lag{Messages: l.Lag, Seconds: l.LagTime.Seconds()}
 		}
+		var unread *api.Unread
+		if l.Unread >= 0 {
+			unread = &api.Unread{Bytes: l.Unread, Seconds: l.LagTime.Seconds()}
+		}
 		s.Sources = append(s.Sources, api.Source{
 			Name: l.Name, State: l.State.String(), Error: l.Error, Offset: l.Offset, Line: l.Line, Clock: optional(l.Clock),
 			Lines: l.Lines, Events: l.Events, Formats: l.Formats, Unreadable: l.Unreadable, Skipped: l.Skipped,
-			Late: l.Late, Behind: l.Behind, Queue: l.Queue, Lag: lag,
+			Late: l.Late, Behind: l.Behind, Queue: l.Queue, Lag: lag, Unread: unread, Generation: l.Generation,
 		})
 	}
 	for _, x := range p.Collectors {

@@ -159,9 +159,18 @@ type source struct {
 	c     *Collector
 	past  history
 	pipe  atomic.Pointer[stdin.Collector] // the last that was read, nil for none
+
+	end    atomic.Int64 // logical offset behind all that is known to be there, 0 before that
+	number atomic.Int64 // of the generation, counted from 1
 }
 
-var _ collectors.Source = (*source)(nil)
+var _ collectors.Measurer = (*source)(nil)
+
+// Unread implements collectors.Measurer.
+func (s *source) Unread(offset int64) (bytes, generation int64, ok bool) {
+	end := s.end.Load()
+	return max(end-offset, 0), s.number.Load(), end > 0
+}
 
 // Name implements collectors.Source.
 func (s *source) Name() string { return s.name }

@@ -245,6 +245,7 @@ func (r *runner) start(o *opened, since int64, path string) {
 		id: identify(o.fi), print: printOf(o.head), since: since, path: path,
 		base: r.g.base + r.off, baseLine: r.g.baseLine + r.line, from: r.g.base + r.off,
 	}
+	r.source.number.Add(1)
 	r.off, r.line, r.midLine = 0, 0, false
 	r.over, r.cutShort, r.more, r.hooked = false, false, false, false
 	r.detached, r.rotated = !o.live, r.opts.Now()
@@ -281,6 +282,7 @@ func (r *runner) resume(o *opened, list []member, now time.Time) (bool, error) {
 		r.more = o.index >= 0 && o.index < len(list)-1
 	}
 	r.g.path = o.f.Name()
+	r.source.number.CompareAndSwap(0, 1)
 	r.remember()
 	return true, r.attach(o)
 }

@@ -162,6 +162,7 @@ func (r *runner) step() (time.Duration, error) {
 	if r.settled && fi != nil && fi.Size() == r.size && fi.ModTime().Equal(r.mtime) && r.size == r.cut.Read() {
 		return r.opts.Poll, r.idle(now) // nothing was written
 	}
+	r.measure(fi)
 	edge := fi != nil && fi.Size()-r.cut.Offset() <= edgeBytes
 	err := r.drain(edge)
 	switch {
@@ -209,6 +210,24 @@ func (r *runner) look(now time.Time) (fi os.FileInfo, err error) {
 		return nil, nil
 	}
 	return nil, err
+}
+
+// measure takes down how much there is to read. What compressed files hold is
+// not known before they were read.
+func (r *runner) measure(fi os.FileInfo) {
+	end := max(r.g.base+r.cut.Read(), r.g.base)
+	if fi == nil && !r.file.packed {
+		fi, _ = r.file.f.Stat()
+	}
+	if fi != nil && !r.file.packed {
+		end = max(end, r.g.base+fi.Size())
+	}
+	if r.detached {
+		if next, err := os.Stat(r.source.name); err == nil && next.Mode().IsRegular() && !os.SameFile(next, r.file.fi) {
+			end += next.Size()
+		}
+	}
+	r.source.end.Store(end)
 }
 
 // sleeps reports whether a file that was closed while idle is still the same.
