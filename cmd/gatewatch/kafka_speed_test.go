@@ -88,7 +88,7 @@ func bareReader(t *testing.T, k *kafkatest.Cluster, topic string) time.Duration 
 				Brokers: k.Brokers(), Topic: topic, Partition: p, MinBytes: 1, MaxBytes: 10 << 20, MaxWait: 500 * time.Millisecond,
 			})
 			defer func() { _ = r.Close() }()
-			for n := int64(0); n < end; n++ {
+			for range end {
 				if _, err := r.ReadMessage(ctx); err != nil {
 					done <- fmt.Errorf("partition %d: %w", p, err)
 					return
