@@ -184,6 +184,21 @@ func (t *Trace) order(r *observation.Rule) int {
 	return slices.IndexFunc(t.plan.Rules, func(o observation.Rule) bool { return o.ID == r.ID })
 }
 
+// told is the rule that people know of a rule of the plan: itself, but of the ids
+// of an id_walk with a factor the one that compares them with the habit of their route.
+func (t *Trace) told(id uint32) *observation.Rule {
+	r := &t.plan.Rules[id]
+	if r.Walk == nil || r.Walk.Factor == 0 || r.Depth > 1 {
+		return r
+	}
+	for i := range t.plan.Rules {
+		if up := &t.plan.Rules[i]; up.Walk == r.Walk && up.Depth > 1 && slices.Contains(up.Inputs, id) {
+			return up
+		}
+	}
+	return r
+}
+
 // count enters a hit into its window.
 func (t *Trace) count(values string, h *observation.Hit, now int64) Count {
 	r := &t.plan.Rules[h.Rule]
@@ -194,7 +209,7 @@ func (t *Trace) count(values string, h *observation.Hit, now int64) Count {
 		w = &window{counts: map[uint64]int{}}
 		t.windows[key] = w
 	}
-	c := Count{Rule: r, Group: t.group(r.Kind, values), Time: now, Value: strings.Clone(h.Value)}
+	c := Count{Rule: t.told(h.Rule), Group: t.group(r.Kind, values), Time: now, Value: strings.Clone(h.Value)}
 	if c.Guard = t.guard(r, values, now); c.Guard != "" {
 		w.expire(r, now)
 		if c.Kept = len(w.entries) - w.first; c.Kept > 0 || r.Type.Counts() {
@@ -263,6 +278,9 @@ func (t *Trace) fired(out []Count) []Count {
 	for i := range t.found.List {
 		f := &t.found.List[i]
 		r := &t.plan.Rules[f.Rule]
+		if t.told(f.Rule) != r {
+			continue // what its habit makes of it is another finding
+		}
 		if !r.Plain {
 			group := t.group(f.Kind, f.Values)
 			at := slices.IndexFunc(out, func(c Count) bool { return c.Rule == r && slices.Equal(c.Group, group) && c.Absent == nil })
