@@ -192,12 +192,42 @@ func (a *Analyzer) judge(s string, plus bool) {
 			a.json(&sub)
 			return
 		}
-		a.classes(&sub)
+		a.windows(&sub)
 		a.json(&sub)
 	} else {
-		a.classes(&sub)
+		a.windows(&sub)
 	}
 	a.base64(&sub)
+}
+
+const (
+	window  = 2048 // bytes of a text that the analysers see at once
+	overlap = 512  // bytes that a window shares with the one before it
+)
+
+// windows lets the analysers look at a long text piece by piece. Some of them
+// look from one place to another; so the time that a text can cost grows with
+// its length and not with the square of it, and no padding pushes a payload out
+// of sight.
+func (a *Analyzer) windows(s *subject) {
+	if len(s.full) <= window {
+		a.classes(s)
+		return
+	}
+	for from := 0; ; from += window - overlap {
+		w := *s
+		end := min(from+window, len(s.full))
+		w.full = s.full[from:end]
+		w.once = w.full
+		if len(s.once) == len(s.full) {
+			w.once = s.once[from:end]
+		}
+		w.mask = look(w.full) | look(w.once)
+		a.classes(&w)
+		if end == len(s.full) {
+			return
+		}
+	}
 }
 
 // oddControl reports whether there are control characters that no text has.
@@ -242,7 +272,7 @@ func (a *Analyzer) classes(s *subject) {
 	if m&(curly|angle|dollar|percent|square|at|star|hash) != 0 {
 		a.template(s)
 	}
-	if m&(pipe|semicolon|dollar|quote|control|round|angle|curly|backslash) != 0 || s.where != InPath && m&space != 0 && m&(slash|dash|dot|percent|star) != 0 || m&curly == 0 && vocabulary.find(s.low)&aboutShell != 0 || has(s.low, "/??") {
+	if m&(pipe|semicolon|dollar|quote|control|round|angle|curly|backslash) != 0 || s.where != InPath && m&space != 0 && m&(slash|dash|dot|percent|star) != 0 || m&curly == 0 && vocabulary.find(s.low)&aboutShell != 0 || has(s.low, "/??") || m&equals != 0 && hasPrefixAny(s.low, "if ", "if/") {
 		a.command(s)
 	}
 	if s.where == InAgent && m&(quote|control) == 0 {
@@ -303,7 +333,7 @@ func (a *Analyzer) unpacked(text []byte, outer *subject) {
 	how := a.undoAll(a.inner)
 	sub := subject{where: outer.where, name: outer.name, once: a.inner, full: a.full, how: how, depth: outer.depth + 1}
 	sub.mask = look(sub.full) | m
-	a.classes(&sub)
+	a.windows(&sub)
 }
 
 func appendLower(dst, s []byte) []byte {

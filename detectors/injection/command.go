@@ -148,6 +148,16 @@ func shell(t []byte, where Where) bool {
 	if where != InPath && begins(t, len(t)-len(bytes.TrimLeft(t, " \t")), false) || cmdlet(t) {
 		return true
 	}
+	if t[0] == ';' || t[0] == '|' || t[0] == '&' {
+		// A separator and a command, and nothing else.
+		v := bytes.TrimSpace(bytes.TrimLeft(t, ";|& "))
+		if len(v) > 1 && bytes.IndexByte(v, ' ') < 0 && (inList(weakCommands, v) || inList(strongCommands, v)) {
+			return true
+		}
+	}
+	if tool, ok := bytes.CutPrefix(t, []byte("which ")); ok && inList([]string{"curl", "wget", "nc", "ncat", "netcat", "gcc", "cc", "perl", "python", "python3", "php", "ruby", "socat", "nmap", "tftp"}, bytes.TrimSpace(tool)) {
+		return true
+	}
 	if t[0] == '"' || t[0] == '\'' {
 		// the quote that the value stood in is closed
 		if v := bytes.TrimLeft(t[1:], " "); lone(v) || len(v) < len(t)-1 && begins(v, 0, false) {
@@ -162,6 +172,15 @@ func shell(t []byte, where Where) bool {
 			sep = true
 		case '&':
 			sep = true
+		case 0x1b:
+			// what hides a line from a terminal stands before the command in it
+			j := i + 1
+			for j < len(t) && (t[j] == '[' || decimal(t[j]) || t[j] == ';') {
+				j++
+			}
+			if begins(t, j+1, true) {
+				return true
+			}
 		case '\\':
 			// a line break that was written as it is in a program
 			if i+1 < len(t) && t[i+1] == 'n' && (i == 0 || !wordByte(t[i-1])) {
@@ -218,7 +237,7 @@ var (
 )
 
 // runners run the command that follows them.
-var runners = []string{"time", "nohup", "env", "sudo", "nice", "timeout", "busybox", "watch", "flock", "exec", "command", "cpulimit", "stdbuf", "setsid", "xargs", "eval", "builtin", "doas"}
+var runners = []string{"time", "nohup", "env", "sudo", "nice", "timeout", "busybox", "watch", "flock", "exec", "command", "cpulimit", "stdbuf", "setsid", "xargs", "eval", "builtin", "doas", "strace", "ltrace"}
 
 // begins reports whether a command stands at i.
 func begins(t []byte, i int, behind bool) bool {
@@ -492,6 +511,9 @@ func batch(t []byte) bool {
 	t = bytes.Join(bytes.Fields(t), []byte(" "))
 	switch {
 	case hasPrefixAny(t, "if ", "if/i", "if/"):
+		if i := bytes.Index(t, []byte("==")); i > 3 && i+2 < len(t) && !blank(t[i-1]) && !blank(t[i+2]) && bytes.IndexByte(t[i:], ' ') > 0 && bytes.Count(t, []byte(" ")) < 6 && t[len(t)-1] != ':' && bytes.IndexByte(t, '(') < 0 {
+			return true // if a==b command
+		}
 		return hasAny(t, "==", " equ ", " neq ", " leq ", " lss ", " geq ", " gtr ", "exist ", "defined ", "errorlevel", "cmdextversion") && hasAny(t, " echo", "exit", " cmd", "set ", "goto", "call", "del ", "%", "(", "cmd")
 	case hasPrefixAny(t, "for ", "for/"):
 		return hasAny(t, " in (", " in(", " in  (") && hasAny(t, ") do", ")do")

@@ -102,5 +102,13 @@ func TestCorpus(t *testing.T) {
 		return m
 	}
 	t.Logf("mean of %d attack classes %.2f%%, of %d benign groups %.2f%%", len(mean["attack"]), avg(mean["attack"]), len(mean["benign"]), avg(mean["benign"]))
+	for _, class := range []string{"sqli", "xss", "cmdi", "traversal", "lfi", "ssti", "log4shell", "xxe", "ssi", "ssrf", "php"} {
+		if g := groups["attack "+class]; float64(g.hit) < 0.93*float64(g.n) {
+			t.Errorf("%s: %d of %d found, fewer than 93 %%", class, g.hit, g.n)
+		}
+	}
+	if avg(mean["attack"]) < 82 || avg(mean["benign"]) > 0.5 {
+		t.Error("the means are worse than they were")
+	}
 	t.Logf("%+v", a.Stats())
 }

@@ -393,6 +393,14 @@ func (a *Analyzer) undoAll(s []byte) disguise {
 			break
 		}
 	}
+	if d&twice != 0 && bytes.IndexByte(s, ' ') < 0 && bytes.IndexByte(s, '%') >= 0 {
+		// A form that was encoded twice: its blanks are signs of addition by now.
+		for i, c := range full {
+			if c == '+' {
+				full[i] = ' '
+			}
+		}
+	}
 	a.full = full
 	return d
 }
