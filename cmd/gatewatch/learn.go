@@ -331,38 +331,48 @@ func countingRules(set *ruleSet) []learn.RuleName {
 	for _, r := range set.all {
 		counted, ok := r.Counted()
 		family := loaded[r.ID]
-		if !ok || !counted.Type.Counts() || counted.Generate || family == "credential" || family == "" {
+		baseline := counted.Type == observation.RateAnomaly
+		if !ok || !baseline && counted.Type != observation.IDWalk && !counted.Type.Counts() || counted.Generate || family == "credential" || family == "" {
 			continue
 		}
 		for _, in := range counted.Inputs {
 			if in.Kind != sigma.Detection || in.Level != observation.Informational || seen[in] {
 				continue
 			}
-			seen[in] = true
-			if c, ok := in.Condition(); ok && !looksAtTarget(c) {
-				out = append(out, learn.RuleName{ID: in.ID, Name: in.Name, Title: in.Title})
+			c, ok := in.Condition()
+			// What a baseline of errors counts is the server's doing.
+			if !ok || asksFor(c, isTarget) || baseline && asksFor(c, isStatus) {
+				continue
 			}
+			seen[in] = true
+			out = append(out, learn.RuleName{ID: in.ID, Name: in.Name, Title: in.Title})
 		}
 	}
 	slices.SortFunc(out, func(a, b learn.RuleName) int { return strings.Compare(a.ID, b.ID) })
 	return out
 }
 
-// looksAtTarget reports whether a detection asks for something in the path or the
-// query: then it is about what is asked for, not about how much.
-func looksAtTarget(c sigma.Condition) bool {
+// asksFor reports whether a detection asks for something of a source. What it only
+// excepts does not count.
+func asksFor(c sigma.Condition, is func(source string) bool) bool {
 	if c.Op() == sigma.Leaf {
 		item, exception := c.Item()
-		return !exception && (item.Field() == "" || strings.HasPrefix(item.Source(), "url."))
+		return !exception && is(item.Source())
 	}
-	return slices.ContainsFunc(c.Kids(), looksAtTarget)
+	return slices.ContainsFunc(c.Kids(), func(k sigma.Condition) bool { return asksFor(k, is) })
 }
 
-// countable are the rules whose threshold can be measured.
+// isTarget: then a detection is about what is asked for, not about how much.
+func isTarget(source string) bool { return source == "" || strings.HasPrefix(source, "url.") }
+
+func isStatus(source string) bool { return source == "http.response.status_code" }
+
+// countable are the rules that say nothing but how much somebody asked for: those
+// with a threshold that can be measured, and baselines.
 func countable(plan *observation.Plan) map[string]bool {
 	out := map[string]bool{}
 	for i := range plan.Rules {
-		if _, ok := learn.Measurable(&plan.Rules[i]); ok {
+		if _, ok := learn.Measurable(&plan.Rules[i]); ok || plan.Rules[i].Type == observation.RateAnomaly {
 			out[plan.Rules[i].ID] = true
 		}
 	}

@@ -120,12 +120,16 @@ func FindKnown(clients *Clients, suspects *Suspects, ranges Ranges) (known []Kno
 		}
 		name, in := ranges.Find(c.Agents[0], c.Prefix)
 		single := len(c.agents.list) == 1
+		kind := Exporter
+		if hasWord(c.Agents[0], crawlerWords[:]) {
+			kind = Crawler
+		}
 		suspect := suspects.Clients[c.Prefix] || c.Who != "" && suspects.Principals[c.Who]
 		switch {
 		case name != "" && in:
-			add(&known, Known{Kind: Crawler, Name: name, Agent: name, Verified: true}, c)
+			add(&known, Known{Kind: kind, Name: name, Agent: name, Verified: true}, c)
 		case name != "":
-			add(&pretenders, Known{Kind: Crawler, Name: name, Agent: name}, c)
+			add(&pretenders, Known{Kind: kind, Name: name, Agent: name}, c)
 		case suspect || !single || c.Requests < leastKnown:
 		case hasWord(c.Agents[0], monitorWords[:]) && c.monitors(), c.monitors() && c.Presence() >= 0.9:
 			add(&known, Known{Kind: Monitor, Agent: c.Agents[0]}, c)

@@ -184,7 +184,7 @@ func (k *Known) evidence() []string {
 	}
 	out := []string{fmt.Sprintf("%s: %s requests of %s, %s to %s; agent %s", strings.ToUpper(string(k.Kind[0]))+string(k.Kind[1:]), thousands(k.Requests()),
 		plural(len(k.Clients), "client", "clients"), stampOf(time.Unix(first, 0)), stampOf(time.Unix(last, 0)), text(c.Agents[0], 160))}
-	line := fmt.Sprintf("  %s of the answers gave what was asked for, %s were refused or missing; there in %.0f %% of the log",
+	line := fmt.Sprintf("%s of the answers gave what was asked for, %s were refused or missing; there in %.0f %% of the log",
 		percent(c.GoodShare()), thousands(bad), 100*c.Presence())
 	if k.Verified {
 		line += "; verified by the published ranges of " + text(k.Name, 60)
@@ -206,7 +206,7 @@ func (k *Known) evidence() []string {
 	}
 	out = append(out, line)
 	if k.Kind != Crawler && len(k.Routes) > 0 {
-		out = append(out, "  routes: "+text(strings.Join(k.Routes, ", "), 300))
+		out = append(out, "routes: "+text(strings.Join(k.Routes, ", "), 300))
 	}
 	return out
 }
@@ -239,7 +239,7 @@ func (r *Result) filter(p *printer, k *Known) {
 		p.line("          user_agent.original: %s", sigmaScalar(k.Agent))
 		p.addresses(k)
 	}
-	if k.Kind != Crawler && len(k.Routes) > 0 {
+	if !k.Verified && k.Kind != Crawler && len(k.Routes) > 0 {
 		var routes []string
 		for _, x := range k.Routes {
 			_, route, _ := strings.Cut(x, " ")
