@@ -207,6 +207,7 @@ func (b *Book) Apply(f *observation.Finding) (joined bool) {
 		return false // goes on with nothing to tell, of a window that no incident holds
 	}
 	inc, opened := b.incidentFor(f, rule)
+	b.narrow(inc, f, opened)
 	joined = inc.find(rule.ID) == nil
 	rs := inc.ruleOf(rule, f.Key.Time)
 	if inc.subject.kind != SubjectOverflow {
@@ -223,6 +224,7 @@ func (b *Book) Apply(f *observation.Finding) (joined bool) {
 // grow adds what f tells to the incident's totals.
 func (b *Book) grow(inc *incident, rs *ruleState, f *observation.Finding) {
 	before := inc.count()
+	beside := b.beside(inc, f)
 	for i := range f.Items {
 		item := &f.Items[i]
 		if item.Aside {
@@ -236,7 +238,10 @@ func (b *Book) grow(inc *incident, rs *ruleState, f *observation.Finding) {
 			inc.first = min(inc.first, item.Time)
 			inc.last = max(inc.last, item.Time)
 		}
-		b.tell(inc, rs, item, n, f.Everybody)
+		if !beside {
+			b.tell(inc, rs, item, n, f.Everybody)
+		}
+		inc.enter(&b.plan.Rules[f.Rule], &item.Card)
 	}
 	rs.compare(f)
 	rs.walk(f)

@@ -74,6 +74,9 @@ func (b *Book) decide(inc *incident) {
 
 // gather looks for the children of a wide incident that has just opened.
 func (b *Book) gather(parent *incident) {
+	if b.countsFirings(parent) && !b.crowded(parent) {
+		return
+	}
 	var quiet []*incident
 	total := parent.childCount
 	for _, c := range b.live {
@@ -94,6 +97,15 @@ func (b *Book) seekParent(inc *incident) {
 	var best *incident
 	b.wide = slices.DeleteFunc(b.wide, func(p *incident) bool { return p.closed })
 	for _, p := range b.wide {
+		if p.parent == "" && b.countsFirings(p) {
+			if b.quietIn(inc, p) && b.crowded(p) {
+				b.gather(p)
+			}
+			if inc.parent != "" {
+				return
+			}
+			continue
+		}
 		if p.parent != "" || !b.quietIn(inc, p) || inc.count()*4 >= max(p.childCount+inc.count(), p.count()) {
 			continue
 		}
@@ -115,6 +127,35 @@ func (b *Book) quietIn(c, p *incident) bool {
 	}
 	n, some := p.made(&c.subject)
 	return some && n*4 < p.count()
+}
+
+// countsFirings reports whether the count of a wide incident is one of firings:
+// each stands for a party and not for a request, and cannot be compared with the
+// requests that an incident about one party counts.
+func (b *Book) countsFirings(p *incident) bool {
+	at, ok := b.rules[p.main.id]
+	return ok && b.plan.Rules[at].Depth > 1
+}
+
+// Of an incident that counts firings, members that have an incident of their
+// own are loud, and stand, while they are few: fewer than fewLoud, or than one in
+// loudShare of all its members. When they are more, that is how this campaign
+// works, and they are its children.
+const (
+	fewLoud   = 5
+	loudShare = 20
+)
+
+// crowded reports whether so many members of p have incidents of their own
+// that none of them is remarkable.
+func (b *Book) crowded(p *incident) bool {
+	n := p.childTotal
+	for _, c := range b.live {
+		if b.quietIn(c, p) {
+			n++
+		}
+	}
+	return n >= fewLoud && n*loudShare >= p.sources.total()
 }
 
 // meet decides between a wide incident that grew by an observation and the

@@ -30,6 +30,9 @@ type Incident struct {
 	Sources  []string `json:"sources"`
 	Accounts []string `json:"accounts"`
 	Routes   []string `json:"routes"`
+	// Entered are the accounts, of those that were tried, that somebody got into: at
+	// most the first 100. Absent where nobody did, or the log has no names.
+	Entered []string `json:"accounts_entered,omitempty"`
 
 	FirstSeen  time.Time  `json:"first_seen"`
 	DetectedAt time.Time  `json:"detected_at"`

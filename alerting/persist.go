@@ -36,6 +36,7 @@ type stored struct {
 	LateOnly   bool              `json:",omitempty"`
 	Everybody  bool              `json:",omitempty"`
 	Message    string            `json:",omitempty"`
+	Entered    []string          `json:",omitempty"`
 	Idle       bool              `json:",omitempty"`
 	Closed     bool              `json:",omitempty"`
 	CloseSeq   int64             `json:",omitempty"`
@@ -206,7 +207,7 @@ func (inc *incident) encode() []byte {
 		Family: inc.family, Opened: inc.opened, First: inc.first, Last: inc.last, End: inc.end,
 		Parent: inc.parent, Children: inc.children, ChildTotal: inc.childTotal,
 		ChildCount: inc.childCount, ChildLevel: inc.childLevel, Loud: inc.loud,
-		Approx: inc.approximate, LateOnly: inc.lateOnly, Everybody: inc.everybody, Message: inc.message,
+		Approx: inc.approximate, LateOnly: inc.lateOnly, Everybody: inc.everybody, Message: inc.message, Entered: inc.entered,
 		Idle: inc.idle, Closed: inc.closed, CloseSeq: inc.closeSeq, ClosedAt: inc.closedAt,
 		Evidence:      evidenceLines{inc.evidence.first, inc.evidence.latest},
 		Told:          storedTold{inc.told.facts, inc.told.revision, nanos(inc.told.at)},
@@ -268,7 +269,7 @@ func decodeIncident(value []byte) (*incident, error) {
 		family: s.Family, opened: s.Opened, first: s.First, last: s.Last, end: s.End,
 		parent: s.Parent, children: s.Children, childTotal: s.ChildTotal,
 		childCount: s.ChildCount, childLevel: s.ChildLevel, loud: s.Loud,
-		approximate: s.Approx, lateOnly: s.LateOnly, everybody: s.Everybody, message: s.Message,
+		approximate: s.Approx, lateOnly: s.LateOnly, everybody: s.Everybody, message: s.Message, entered: s.Entered,
 		idle: s.Idle, closed: s.Closed, closeSeq: s.CloseSeq, closedAt: s.ClosedAt,
 		evidence:      evidence{s.Evidence.First, s.Evidence.Latest},
 		told:          told{s.Told.facts, s.Told.Revision, fromNanos(s.Told.At)},

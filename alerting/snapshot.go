@@ -49,6 +49,7 @@ func (b *Book) show(inc *incident) *Incident {
 		PrincipalsTotal: inc.principals.total(), SubjectsTotal: inc.subjects.total(),
 		Children: slices.Sorted(slices.Values(inc.children)), ChildrenTotal: inc.childTotal,
 		LateOnly: inc.lateOnly, Message: inc.message, Revision: inc.told.revision,
+		Entered: slices.Clone(inc.entered),
 	}
 	for _, p := range inc.subject.group {
 		out.Group[p.Name] = p.Value

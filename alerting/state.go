@@ -35,7 +35,8 @@ type incident struct {
 	end         int64 // key time of the last finding, from which it is resolved
 
 	sources, accounts, principals, routes, methods tally
-	subjects                                       tally // overflow only
+	subjects                                       tally    // overflow only
+	entered                                        []string // accounts, see enter
 	evidence                                       evidence
 
 	parent     string

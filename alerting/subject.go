@@ -112,11 +112,13 @@ func (b *Book) subjectOf(f *observation.Finding, family string) subject {
 	if client != nil {
 		return *client
 	}
-	// One observation is no share of a window: only a firing brings the window.
 	if f.Everybody {
 		return population(kind, f.Values, family)
 	}
-	if f.Fired {
+	// One observation is no share of a window: only a firing brings the window. And what
+	// is looked for while another rule is true of a group is part of what that one found.
+	inside := len(b.plan.Rules[f.Rule].Guard.While) > 0
+	if f.Fired && !inside {
 		if a, ok := b.mostlyClient(f.Items); ok {
 			return a
 		}
@@ -124,7 +126,7 @@ func (b *Book) subjectOf(f *observation.Finding, family string) subject {
 	if principal != nil {
 		return *principal
 	}
-	if f.Fired {
+	if f.Fired && !inside {
 		if p, ok := mostly(f.Items, func(c *observation.Card) string { return c.Principal }); ok {
 			return newSubject(SubjectPrincipal, p, pair{fieldPrincipal, groupText(p)})
 		}

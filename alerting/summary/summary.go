@@ -285,6 +285,7 @@ func facts(inc *alerting.Incident) []Fact {
 		if inc.Count > 0 {
 			add("Requests", strings.TrimSuffix(strings.TrimSuffix(requests(inc.Count, inc.Order != ""), "s"), " request")+statuses(inc))
 		}
+		list("Entered accounts", inc.Entered, int64(len(inc.Entered)))
 		list("Routes", routes(inc), inc.RoutesTotal)
 		if len(inc.Sources) != 1 || inc.Group["client.address"] != inc.Sources[0] {
 			list("Sources", inc.Sources, inc.SourcesTotal)

@@ -200,6 +200,7 @@ func printIncident(w io.Writer, i *alerting.Incident) error {
 	}
 	field("tags", strings.Join(i.Rule.Tags, " "))
 	field("sources", some(i.Sources, i.SourcesTotal))
+	field("entered", some(i.Entered, int64(len(i.Entered))))
 	field("accounts", some(i.Accounts, i.AccountsTotal))
 	field("principals", some(i.Principals, i.PrincipalsTotal))
 	field("routes", some(i.Routes, i.RoutesTotal))

@@ -92,18 +92,45 @@ func look(t *testing.T, r *Result, index *sigma.Index, seen map[string]*coverage
 		}
 	}
 	matched, near := watch(t, r.Case, index)
-	for _, rule := range index.Rules() {
-		c := seen[rule.ID]
-		feeds := false
-		for _, o := range index.Rules() {
-			if counted, ok := o.Counted(); ok && named[o.ID] && slices.ContainsFunc(counted.Inputs, func(in *sigma.Rule) bool { return in.ID == rule.ID }) {
-				feeds = true
+	fed := below(index, named)
+	if r.Case.Kind() == NearMiss {
+		// How near firings and guarded events come is not watched: the author has the word.
+		for _, rule := range index.Rules() {
+			if counted, ok := rule.Counted(); ok && (len(counted.Guards) > 0 || slices.ContainsFunc(counted.Inputs, func(in *sigma.Rule) bool { return in.Kind == sigma.Correlation })) {
+				for id := range below(index, map[string]bool{rule.ID: true}) {
+					near[rule.ID] = near[rule.ID] || matched[id]
+				}
 			}
 		}
-		c.fires = c.fires || named[rule.ID] || feeds && matched[rule.ID]
+	}
+	for _, rule := range index.Rules() {
+		c := seen[rule.ID]
+		c.fires = c.fires || named[rule.ID] || fed[rule.ID] && (matched[rule.ID] || rule.Kind == sigma.Correlation)
 		c.near = c.near || near[rule.ID] && !fired[rule.ID]
 		c.benign = c.benign || r.Case.Kind() == Benign
 	}
+}
+
+// below returns the documents that rules are made of, and that say which of
+// their events count, on all levels.
+func below(index *sigma.Index, rules map[string]bool) map[string]bool {
+	out := map[string]bool{}
+	var walk func(r *sigma.Rule)
+	walk = func(r *sigma.Rule) {
+		counted, _ := r.Counted()
+		for _, in := range append(slices.Clone(counted.Inputs), counted.Guards...) {
+			if !out[in.ID] {
+				out[in.ID] = true
+				walk(in)
+			}
+		}
+	}
+	for _, r := range index.Rules() {
+		if rules[r.ID] {
+			walk(r)
+		}
+	}
+	return out
 }
 
 func nameOf(name, id, title string) bool { return name != "" && (name == id || name == title) }

@@ -240,6 +240,8 @@ type Counted struct {
 	Timespan time.Duration
 	Bounds   []observation.Bound
 	Generate bool
+	// Guards are the documents that say which of its events count.
+	Guards []*Rule
 }
 
 // Name is a field in a correlation.
@@ -257,7 +259,7 @@ func (r *Rule) Counted() (Counted, bool) {
 		return Counted{}, false
 	}
 	c := r.corr
-	out := Counted{Type: c.typ, Inputs: c.inputs, Timespan: c.timespan, Bounds: c.bounds, Generate: c.generate}
+	out := Counted{Type: c.typ, Inputs: c.inputs, Timespan: c.timespan, Bounds: c.bounds, Generate: c.generate, Guards: c.guard.refs()}
 	if c.walk != nil {
 		out.Type = observation.IDWalk
 	}
