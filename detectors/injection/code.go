@@ -144,7 +144,10 @@ func phpCall(t []byte, s *subject) bool {
 		}
 		if inList(strongCalls, name) && len(t) > i+1 {
 			if name[0] == 'e' && (string(name) == "eval" || string(name) == "exec") || string(name) == "system" || string(name) == "assert" || string(name) == "die" || string(name) == "popen" {
-				return i+1 < len(t) && (i == j || t[i+1] != ' ')
+				if i != j && t[i+1] == ' ' || t[i+1] == ')' {
+					continue // named, not called
+				}
+				return true
 			}
 			return true
 		}
@@ -411,7 +414,7 @@ var scriptWords = newAnyOf(
 	"process.cwd", "global.root", "module.constructor", "process.version", "execsync", "spawnsync", ".spawn(", "fs.read", "fs.write", "globalthis.", "object.assign", "object.create", "object.defineprop", "object.setproto", "reflect.construct",
 	"__import__", "__class__", "__globals__", "__subclasses__", "__builtins__", "__mro__", "os.system", "os.popen", "subprocess.", "exec(compile", "process.start", "kernel.", "%x{", "%x(", "io.popen", "io.read", "file.open", "file.read", "erb.new", "binding.eval", "instance_eval", "class_eval", "method(:", ".send(", "open3.",
 	"process.detach", "dir.entries", "dir.glob", "`#{", "system(\"", "system('", "exec(\"", "exec('", "open(\"|", "open('|", "activesupport", "marshal.load", "yaml.load", "pty.spawn", "process.fork", "process.daemon", "@{[", "core::", "while(this)", "while(1)", "while(true)", "for(;;)", "new function", "function(){", "res.end(", "response.end(", "res.write", "!function", "(function", "=>{", "->{", "this.constructor", "sandbox", "vm.run",
-	"[constructor]", "[__proto__]", "[prototype]", "new buffer", "buffer.from(", "string.prototype", "eval(", "settimeout(", "setinterval(", "console.debug",
+	"[constructor]", "[__proto__]", "[prototype]", "new buffer", "buffer.from(", "string.prototype", "settimeout(", "setinterval(", "console.debug",
 )
 
 // otherCode finds code of JavaScript on a server, Ruby, Python and Perl.
@@ -419,7 +422,7 @@ func otherCode(t []byte) bool {
 	if hasPrefixAny(t, "while(", "for(", "while (", "do{") && (t[len(t)-1] == ')' || t[len(t)-1] == ';' || t[len(t)-1] == '}') {
 		return true // a loop that does not end
 	}
-	return scriptWords.in(t) || called(t, "console.log(", "console.error(", "console.info(", "console.warn(", "console.trace(")
+	return scriptWords.in(t) || called(t, "eval(", "console.log(", "console.error(", "console.info(", "console.warn(", "console.trace(")
 }
 
 // called reports whether a call has something in its brackets.

@@ -285,7 +285,7 @@ func script(t []byte) bool {
 			called := len(rest) > 0 && (rest[0] == '(' || rest[0] == '`')
 			switch w {
 			case "alert", "prompt", "confirm", "eval", "string.fromcharcode", "fromcharcode", "execscript", "importscripts", "document.write", "document.writeln", "msgbox", "$.getscript", "showmodaldialog":
-				if called && len(rest) > 1 && (!blank(t[min(from, len(t)-1)]) || !noun(rest)) {
+				if called && len(rest) > 1 && (rest[1] != ')' || w != "eval") && (!blank(t[min(from, len(t)-1)]) || !noun(rest)) {
 					return true
 				}
 				if (w == "alert" || w == "prompt" || w == "confirm") && len(rest) > 0 && (rest[0] == ')' || rest[0] == ',' || rest[0] == ']') && hasAny(t, "window", "self", "top", "onerror", "[", "=alert", "(alert", ".map", ".find", "throw") {
