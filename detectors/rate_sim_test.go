@@ -75,11 +75,15 @@ func poisson(r *rand.Rand, mean float64) int {
 	return n
 }
 
-// simRule is the baseline that docs/rules.md shows, over all requests.
+// simRule is a baseline of all requests that is more easily alarmed than those built in.
 func simRule(up, down bool) observation.Rule {
+	factor, score := 1.3, 4.0
+	if down {
+		factor, score = 1.6, 5 // a holiday has half of the usual
+	}
 	return observation.Rule{
 		ID: "sim", Type: observation.RateAnomaly, Timespan: 300, Alerting: true, Depth: 1, Feed: "all",
-		Baseline: observation.Baseline{Up: up, Down: down, Factor: 1.5, Score: 5, Least: 20, Seasonal: true},
+		Baseline: observation.Baseline{Up: up, Down: down, Factor: factor, Score: score, Least: 20, Seasonal: true},
 	}
 }
 
