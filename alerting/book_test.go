@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -540,10 +541,30 @@ func TestMembersOfOneSize(t *testing.T) {
 	}
 }
 
+func TestOwnIncidentThatLasts(t *testing.T) {
+	b := testBook(testPlan(), nil)
+	wall := time.Unix(t0, 0)
+	trouble := Trouble{Kind: "source_silent", Title: "A log stopped growing", Text: "x", Level: observation.Medium, Lasting: true}
+	b.OwnOver(trouble.Kind, "never was", wall)
+	b.Own(trouble, t0)
+	b.Advance(t0 + 24*3600)
+	if got := only(t, b); got.State != StateOpen {
+		t.Errorf("want it open after a day, got %s", got.State)
+	}
+	b.OwnOver(trouble.Kind, "Lines come again.", wall.Add(25*time.Hour))
+	if got := only(t, b); got.State != StateResolved || got.Message != "Lines come again." || got.ResolvedAt == nil || !got.ResolvedAt.Equal(wall.Add(25*time.Hour)) {
+		t.Errorf("want it resolved at its end, got %s", asJSON(t, got))
+	}
+	b.Own(trouble, t0+26*3600)
+	if got := only(t, b); got.State != StateOpen || got.Message != "x" {
+		t.Errorf("want it open again, got %s", asJSON(t, got))
+	}
+}
+
 func TestOwnIncident(t *testing.T) {
 	b := testBook(testPlan(), nil)
-	b.Own("state_damaged", "State file was damaged", "moved to x", observation.High, t0)
-	b.Own("state_damaged", "State file was damaged", "moved to y", observation.High, t0+60)
+	b.Own(Trouble{Kind: "state_damaged", Title: "State file was damaged", Text: "moved to x", Level: observation.High}, t0)
+	b.Own(Trouble{Kind: "state_damaged", Title: "State file was damaged", Text: "moved to y", Level: observation.High}, t0+60)
 	got := only(t, b)
 	if got.Family != "gatewatch" || got.Rule.ID != "gatewatch.state_damaged" || got.Count != 2 || got.Message != "moved to y" {
 		t.Errorf("got %s", asJSON(t, got))

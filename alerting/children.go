@@ -243,29 +243,6 @@ func (b *Book) raiseParent(child *incident) {
 	b.touch(p)
 }
 
-// Own opens, or repeats, an incident of gatewatch's own, such as a state file
-// that was set aside. kind is a short word in snake_case that names the
-// trouble, one incident a kind; at is the wall clock in Unix seconds. Text is
-// for people and must be free of secrets. These incidents stand outside the
-// promise that a replay gives what a live run gave.
-func (b *Book) Own(kind, title, text string, level observation.Level, at int64) {
-	const family = "gatewatch"
-	s := newSubject(SubjectGatewatch, kind, pair{family, kind})
-	inc := b.bySubj[s.key]
-	opened := inc == nil
-	if opened {
-		inc = b.open(s, family, at)
-		inc.lateOnly = false
-	}
-	rule := observation.Rule{ID: family + "." + kind, Title: title, Level: level, Family: family}
-	inc.ruleOf(&rule, at).count++
-	inc.first, inc.last, inc.end = min(inc.first, at), max(inc.last, at), max(inc.end, at)
-	inc.message = cutText(text, maxLine)
-	b.revive(inc, inc.find(rule.ID), true)
-	b.touch(inc)
-	b.settle(inc, opened)
-}
-
 // bySeq orders incidents by opening, for results that must not depend on the
 // order in which changes were noted.
 func bySeq(a, b *incident) int { return cmp.Compare(a.seq, b.seq) }

@@ -59,7 +59,13 @@ type Source struct {
 	Linger   time.Duration // how long a rotated file must be quiet before it is left
 	Late     time.Duration // how long after its last line a rotated file is still looked at
 	Notify   bool          // whether the system is asked to tell of changes
+	// SilentAfter is after how long without a line a log is an incident: 0 judges
+	// by its own pauses, SilentNever not at all.
+	SilentAfter time.Duration
 }
+
+// SilentNever is Source.SilentAfter where silence is no matter.
+const SilentNever time.Duration = -1
 
 // Login says which requests are attempts to log in and how they ended.
 type Login struct {

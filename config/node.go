@@ -217,6 +217,26 @@ func (m *mapping) duration(key string, dst *time.Duration, least, most time.Dura
 	*dst = v
 }
 
+// silence is a duration, or a word: auto is 0 and off is SilentNever.
+func (m *mapping) silence(key string, dst *time.Duration) {
+	n := m.keys[key][1]
+	switch {
+	case n == nil:
+	case resolve(n).Value == "auto":
+		m.take(key)
+		*dst = 0
+	case resolve(n).Value == "off":
+		m.take(key)
+		*dst = SilentNever
+	default:
+		before := len(m.d.problems)
+		m.duration(key, dst, time.Minute, 30*24*time.Hour)
+		for i := before; i < len(m.d.problems); i++ {
+			m.d.problems[i].Message += ", auto or off"
+		}
+	}
+}
+
 func (m *mapping) size(key string, dst *int64, least, most int64) {
 	var s string
 	n := m.text(key, &s)

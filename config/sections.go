@@ -128,6 +128,7 @@ func (d *decoder) source(n *yaml.Node, name, dir string) (Source, bool) {
 	m.duration("lateness", &s.Lateness, time.Second, time.Hour)
 	s.Lateness = s.Lateness.Truncate(time.Second) // window time is in whole seconds
 	m.size("max_line", &s.MaxLine, 1<<10, 64<<20)
+	m.silence("silent_after", &s.SilentAfter)
 	m.duration("poll", &s.Poll, time.Millisecond, time.Minute)
 	m.duration("rescan", &s.Rescan, time.Millisecond, time.Hour)
 	m.duration("linger", &s.Linger, time.Millisecond, time.Hour)

@@ -289,10 +289,10 @@ func (f *findingsStage) pressure() {
 		return
 	}
 	f.evictedAlive = all.EvictedAlive
-	f.book.Own("state_pressure", "The memory of windows is full", fmt.Sprintf(
+	f.book.Own(alerting.Trouble{Kind: "state_pressure", Title: "The memory of windows is full", Level: observation.Medium, Text: fmt.Sprintf(
 		"%d entities with unexpired entries were pushed out since the start, the nearest to firing at %d %% of its threshold. "+
 			"Either there is a flood of addresses or state.budget is too small for this traffic.",
-		all.EvictedAlive, all.EvictedScore*100/detectors.ScoreFiring), observation.Medium, f.p.o.Now().Unix())
+		all.EvictedAlive, all.EvictedScore*100/detectors.ScoreFiring)}, f.p.o.Now().Unix())
 }
 
 // write commits cuts, one after the other.

@@ -43,6 +43,10 @@ type Input struct {
 	Lateness time.Duration
 	// Messages says how the messages of a collectors.Queue are read.
 	Messages Messages
+	// SilentAfter is after how long without a line a source is an incident of
+	// gatewatch's own, in live runs. 0 judges by the pauses of the input's sources
+	// together, SilentNever not at all.
+	SilentAfter time.Duration
 }
 
 // Messages says how messages become lines and events.
@@ -58,10 +62,7 @@ type Messages struct {
 
 // Notice is something to say about gatewatch itself when it starts: it becomes
 // an incident of its own.
-type Notice struct {
-	Kind, Title, Text string
-	Level             observation.Level
-}
+type Notice = alerting.Trouble
 
 // Options configure a pipeline. Inputs and Index are required.
 type Options struct {
@@ -285,7 +286,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	defer cancel(nil)
 	p.cancel = cancel
 	for _, n := range p.o.Notices {
-		p.stage.book.Own(n.Kind, n.Title, n.Text, n.Level, p.o.Now().Unix())
+		p.stage.book.Own(n, p.o.Now().Unix())
 		p.wantCut.Store(true)
 	}
 
@@ -310,6 +311,9 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		p.group.Go(func() error { return p.decodeLoop(p.groupCtx) })
 	}
 	p.settled.Store(int32(len(p.o.Inputs)))
+	if p.o.Live {
+		p.group.Go(func() error { p.listen(p.groupCtx); return nil })
+	}
 	for i := range p.o.Inputs {
 		p.group.Go(func() error { return p.watch(p.groupCtx, i) })
 	}

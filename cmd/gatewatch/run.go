@@ -211,7 +211,7 @@ func (d *daemon) inputs(stop *stack) ([]pipeline.Input, error) {
 		if err != nil {
 			return nil, configError(fmt.Errorf("sources[%d]: %w", i, err))
 		}
-		out = append(out, pipeline.Input{Collector: collector, Format: s.FormatOptions(), Lateness: s.Lateness, Messages: s.Messages()})
+		out = append(out, pipeline.Input{Collector: collector, Format: s.FormatOptions(), Lateness: s.Lateness, Messages: s.Messages(), SilentAfter: s.SilentAfter})
 	}
 	return out, nil
 }
