@@ -18,7 +18,12 @@ type hider struct {
 	rules []treatment   // by rule, of the field that it counts
 	cards bool
 	buf   []byte
+	shown []byte              // one value, hidden
+	clean map[string]struct{} // values in which there was nothing to hide, at most maxClean
 }
+
+// maxClean bounds the values that a hider remembers: agents, accounts and keys come again.
+const maxClean = 4096
 
 // treatment is what becomes of a field.
 type treatment uint8
@@ -53,7 +58,7 @@ func treat(field string, identities bool) treatment {
 
 // newHider returns nil where no rule of the plan needs one.
 func newHider(mask *event.Masker, plan *observation.Plan) *hider {
-	h := &hider{mask: mask, plan: plan, cards: mask.HidesIdentities()}
+	h := &hider{mask: mask, plan: plan, cards: mask.HidesIdentities(), clean: map[string]struct{}{}}
 	needed := h.cards
 	for i := range plan.Kinds {
 		var fields []treatment
@@ -162,5 +167,18 @@ func (h *hider) text(t treatment, v string) string {
 			return h.mask.Address(a).String()
 		}
 	}
-	return string(h.mask.Append(nil, v))
+	if _, ok := h.clean[v]; ok {
+		return v
+	}
+	h.shown = h.mask.Append(h.shown[:0], v)
+	if string(h.shown) != v {
+		return string(h.shown)
+	}
+	if len(v) <= observation.MaxValue {
+		if len(h.clean) >= maxClean {
+			clear(h.clean)
+		}
+		h.clean[strings.Clone(v)] = struct{}{}
+	}
+	return v
 }

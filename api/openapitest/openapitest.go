@@ -191,6 +191,18 @@ func (d *Document) Valid(at string, schema, value any) error {
 		if least, ok := s["minimum"].(int); ok && n < int64(least) {
 			return fault("%d is less than %d", n, least)
 		}
+	case "number":
+		number, ok := value.(json.Number)
+		if !ok {
+			return fault("want a number, got %v", value)
+		}
+		n, err := number.Float64()
+		if err != nil {
+			return fault("%s is no number", number)
+		}
+		if least, ok := s["minimum"].(int); ok && n < float64(least) {
+			return fault("%v is less than %d", n, least)
+		}
 	case "array":
 		list, ok := value.([]any)
 		if !ok {

@@ -79,20 +79,34 @@ func (k *Kind) Values(encoded string) []string {
 	return out
 }
 
-// Field returns the encoded value of the field with the given index.
+// Field returns the encoded value of the field with the given index, a part
+// of encoded.
 func (k *Kind) Field(encoded string, index int) (string, bool) {
-	b := []byte(encoded)
-	for i := 0; i <= index; i++ {
-		n, w := binary.Uvarint(b)
-		if w <= 0 || uint64(len(b)-w) < n {
+	for i := 0; ; i++ {
+		n, w := uvarint(encoded)
+		if w <= 0 || uint64(len(encoded)-w) < n {
 			return "", false
 		}
 		if i == index {
-			return string(b[w : w+int(n)]), true
+			return encoded[w : w+int(n)], true
 		}
-		b = b[w+int(n):]
+		encoded = encoded[w+int(n):]
 	}
-	return "", false
+}
+
+// uvarint is binary.Uvarint for a string: it copies nothing.
+func uvarint(s string) (n uint64, width int) {
+	for i := 0; i < len(s) && i < binary.MaxVarintLen64; i++ {
+		c := s[i]
+		if c < 0x80 {
+			if i == binary.MaxVarintLen64-1 && c > 1 {
+				return 0, -1
+			}
+			return n | uint64(c)<<(7*i), i + 1
+		}
+		n |= uint64(c&0x7f) << (7 * i)
+	}
+	return 0, 0
 }
 
 func formatAddr(v []byte) (string, bool) {
