@@ -148,7 +148,8 @@ func TestDFAOfRules(t *testing.T) {
 func builtinRegexps(t testing.TB) (exprs []*regexp.Regexp, pieces []string) {
 	t.Helper()
 	pieces = []string{" ", "'", "\"", "(", "=", "/", "<", "a", "é", "\xff", "%20", "1", "on", ";", "from", "0", "+", "*"}
-	x := builtinIndex(t)
+	set, _ := Parse(append(builtinDocs(t), Document{File: "web.yml", Data: []byte(webRegexps)}))
+	x, _ := set.Compile(CompileOptions{})
 	for i := range x.patterns {
 		p := &x.patterns[i]
 		if p.m.op != opRegex {
@@ -172,6 +173,29 @@ func builtinRegexps(t testing.TB) (exprs []*regexp.Regexp, pieces []string) {
 	}
 	return exprs, pieces
 }
+
+// webRegexps are expressions as rules about requests have them, for the
+// built-in rules have few.
+const webRegexps = `
+title: Expressions
+logsource: {category: webserver}
+level: low
+detection:
+  condition: selection
+  selection:
+    cs-uri-query|re:
+      - '(?i)union[\s+/*]{1,20}(all[\s+/*]{1,20})?select\b'
+      - '(?i)<script[^>]{0,80}>'
+      - '(?i)on(error|load|click)\s*=\s*["'']?'
+      - '\.\./(\.\./){1,8}etc/(passwd|shadow|hosts)'
+      - '(?i)(sleep|benchmark|pg_sleep)\(\s*\d{1,6}'
+      - '\$\{jndi:(ldap|rmi|dns)s?://'
+      - '(?i)/wp-(admin|login|content)/.*\.php(\?|$)'
+      - '(;|\||&&)\s*(cat|wget|curl|id)\b'
+      - '^/api/v\d/users/\d{1,9}/admin$'
+      - '%(25)?[0-9a-f]{2}'
+      - '(?i)\bor\b\s+["'']?\d{1,3}["'']?\s*=\s*["'']?\d{1,3}'
+`
 
 func FuzzDFA(f *testing.F) {
 	f.Add(`(?i)sel(ect|x)+\d`, "SELECT1")

@@ -342,11 +342,11 @@ correlation: {%s, timespan: 1h%s}
 		},
 		{
 			"type: value_sum, rules: [low]", "field: sc-bytes, gte: 2",
-			`r.yml:%d: a firing carries no number that value_sum could measure; measure over the detections, or count or rank what a firing carries with value_count or value_percentile of a text`,
+			`r.yml:%d: a firing carries no number that value_sum could measure, at "sc-bytes"; measure over the detections, or count or rank what a firing carries with value_count or value_percentile of a text`,
 		},
 		{
 			"type: value_percentile, rules: [low]", "field: sc-status, gte: 2",
-			`r.yml:%d: a firing carries no number that value_percentile could measure; measure over the detections, or count or rank what a firing carries with value_count or value_percentile of a text`,
+			`r.yml:%d: a firing carries no number that value_percentile could measure, at "sc-status"; measure over the detections, or count or rank what a firing carries with value_count or value_percentile of a text`,
 		},
 	} {
 		cond := ""

@@ -86,7 +86,7 @@ var messages = func() (out []message) {
 		{` stands twice in `, "duplicate-value"},
 		{`^this matches every value that is there`, "matches-anything"},
 		{`^unknown status|^the rule says of itself`, "bad-status"},
-		{`not yet supported|no longer part of Sigma|has dropped$|not part of Sigma`, "not-supported"},
+		{`no longer part of Sigma|has dropped$|not part of Sigma`, "not-supported"},
 		{`more than \d+ (bytes|documents|values|variants|tests)|deeper than|longer than`, "too-large"},
 		{`not valid YAML|cannot be read as YAML|alias points nowhere|^a key must be a word|appears twice, first at line`, "not-yaml"},
 		{`^the log source`, "other-logs"},
