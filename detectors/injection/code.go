@@ -192,7 +192,7 @@ func splitCall(t []byte) bool {
 
 // gapBefore returns where the blanks and comments before i begin.
 func gapBefore(t []byte, i int) int {
-	for n := 0; n < 8; n++ {
+	for range 8 {
 		j := i
 		for j > 0 && (blank(t[j-1]) || t[j-1] == '\v' || t[j-1] == '\f') {
 			j--

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -191,10 +192,5 @@ func TestEvasion(t *testing.T) {
 }
 
 func contains(list []Class, c Class) bool {
-	for _, x := range list {
-		if x == c {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(list, c)
 }

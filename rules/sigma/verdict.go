@@ -140,14 +140,14 @@ func (m *Matcher) testLeaf(ev *event.Event, l *leaf, t *Test) {
 }
 
 // value is what the rule has as written, without what its modifier says.
-func (w *matcher) value() string {
+func (m *matcher) value() string {
 	switch {
-	case w.op == opNumGte || w.op == opNumLte:
-		return w.shown[strings.IndexByte(w.shown, ' ')+1:]
-	case w.shown == "":
+	case m.op == opNumGte || m.op == opNumLte:
+		return m.shown[strings.IndexByte(m.shown, ' ')+1:]
+	case m.shown == "":
 		return "''"
 	}
-	return w.shown
+	return m.shown
 }
 
 // testMatch fills in which value of a leaf that matches did so.
@@ -170,17 +170,17 @@ func (m *Matcher) testMatch(ev *event.Event, l *leaf, t *Test) {
 func (m *Matcher) matchedIn(ev *event.Event, w *matcher, in uint16, f *forms) (form, at int, ok bool) {
 	src := m.x.inputs[in].src
 	c := Comparison{w, src}
-	switch {
-	case w.op == opAbsent:
+	switch w.op {
+	case opAbsent:
 		return -1, 0, f.n == 0
-	case w.op == opExists:
+	case opExists:
 		return -1, 0, f.n > 0
-	case w.op == opFieldRef:
+	case opFieldRef:
 		return -1, 0, m.refers(ev, &pattern{m: w, input: in, ref: m.inputFor(w.ref)})
-	case w.op == opCIDR:
+	case opCIDR:
 		a, ok := address(ev, src)
 		return 0, 0, ok && w.cidr.Contains(a)
-	case w.op == opNumEq || w.op == opNumGte || w.op == opNumLte:
+	case opNumEq, opNumGte, opNumLte:
 		n, ok := m.number(ev, src)
 		return 0, 0, ok && c.MatchesNumber(n)
 	}
@@ -198,21 +198,21 @@ func (m *Matcher) inputFor(src source) uint16 {
 
 // begin returns where the part of a text that a matcher matches begins, for
 // whoever shows it.
-func (w *matcher) begin(s string) int {
-	switch w.op {
+func (m *matcher) begin(s string) int {
+	switch m.op {
 	case opRegex:
-		if loc := w.re.FindStringIndex(s); loc != nil {
+		if loc := m.re.FindStringIndex(s); loc != nil {
 			return loc[0]
 		}
 	case opContains:
-		if w.cased {
-			return max(0, strings.Index(s, w.text))
+		if m.cased {
+			return max(0, strings.Index(s, m.text))
 		}
-		return max(0, strings.Index(lower(s), lower(w.text)))
+		return max(0, strings.Index(lower(s), lower(m.text)))
 	case opSuffix:
-		return len(s) - len(w.text)
+		return len(s) - len(m.text)
 	case opGlob:
-		for _, g := range w.glob {
+		for _, g := range m.glob {
 			if g != "*" && g != "?" {
 				return max(0, strings.Index(lower(s), lower(g[1:])))
 			}
