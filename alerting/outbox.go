@@ -187,10 +187,9 @@ func (b *Outbox) Stage(revisions []Revision) (seq uint64, ops []StoreOp, err err
 				Made: r.At.UnixNano(), Seq: b.seq, Group: to.Group, payload: payload, index: -1,
 			}
 			messages = append(messages, m)
+			// What it replaces is deleted later: until this is durable that may be on
+			// its way, and its attempt has to stay written down.
 			ops = append(ops, StoreOp{BucketOutbox, m.key(), m.encode()})
-			if old := q.byIncident[m.Incident]; old != nil && !old.flying && !old.digest() && old.Revision < m.Revision {
-				ops = append(ops, StoreOp{Bucket: BucketOutbox, Key: old.key()})
-			}
 		}
 	}
 	garbage := b.deletions()

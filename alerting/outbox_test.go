@@ -546,3 +546,47 @@ func FuzzDecodeMessage(f *testing.F) {
 		}
 	})
 }
+
+// TestStagingLeavesAttempts: a revision may be sent while its successor is
+// being committed. That it was attempted stays written down.
+func TestStagingLeavesAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newMemStore()
+		hold := make(chan struct{})
+		r := &fakeReceiver{name: "ops", answer: func(context.Context, Notification) Result { <-hold; return Result{} }}
+		b := testOutbox(t, s, nil, r)
+		give(t, b, s, revision("a", 1))
+		seq, ops, err := b.Stage([]Revision{revision("a", 2)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { b.Run(ctx) })
+		synctest.Wait() // the first is on its way
+		if err := s.Commit(ops); err != nil {
+			t.Fatal(err)
+		}
+		b.Committed(seq)
+		attempted := 0
+		for _, v := range s.values {
+			if m, err := decodeMessage(v); err == nil && m.Revision == 1 && m.Attempted {
+				attempted++
+			}
+		}
+		if attempted != 1 || len(s.values) != 2 {
+			t.Errorf("want the attempt and its successor to be stored, got %d of %d", attempted, len(s.values))
+		}
+		close(hold)
+		synctest.Wait()
+		cancel()
+		wg.Wait()
+		want := []string{"attempt a/1", "send a/1", "attempt a/2", "send a/2"}
+		if diff := cmp.Diff(want, s.journal.all()); diff != "" {
+			t.Errorf("order (-want +got):\n%s", diff)
+		}
+		if n := s.size(); n != 0 {
+			t.Errorf("want nothing left, got %d stored", n)
+		}
+	})
+}
