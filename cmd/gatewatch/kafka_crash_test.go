@@ -25,7 +25,7 @@ import (
 
 var (
 	kafkaLines = flag.Int("kafka.lines", 8_000, "how many lines the program is killed over in TestKafkaCrash")
-	kafkaKills = flag.Int("kafka.kills", 8, "how often TestKafkaCrash kills the program")
+	kafkaKills = flag.Int("kafka.kills", 4, "how often TestKafkaCrash kills the program")
 )
 
 // kafkaPoints are the named places at which the program is killed; the first is
