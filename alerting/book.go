@@ -40,6 +40,9 @@ type BookOptions struct {
 	// RepeatInterval is when an open incident is told again though nothing
 	// changed. Default 12 h.
 	RepeatInterval time.Duration
+	// TextWait is how long the first telling of an incident waits for the texts
+	// of its evidence. Default 0: it does not.
+	TextWait time.Duration
 	// Bucket is where Changes keeps the incidents. Default BucketIncidents.
 	Bucket string
 	// WholeIPv6 says that groups hold whole IPv6 addresses, not their /64.

@@ -99,12 +99,14 @@ type Want struct {
 }
 
 // Wanted returns evidence lines whose text is to be fetched, at most limit of
-// them, those that have waited longest first. They stay wanted until SetText.
+// them: first of incidents that nobody was told of yet, by level, then of those
+// that have waited longest. They stay wanted until SetText.
 func (b *Book) Wanted(limit int) []Want {
 	b.wanting = slices.DeleteFunc(b.wanting, func(inc *incident) bool {
 		inc.wanting = !inc.forgotten && inc.evidence.incomplete()
 		return !inc.wanting
 	})
+	slices.SortStableFunc(b.wanting, func(x, y *incident) int { return cmp.Compare(y.urgency(), x.urgency()) })
 	var out []Want
 	served := 0
 	for _, inc := range b.wanting {
@@ -122,6 +124,14 @@ func (b *Book) Wanted(limit int) []Want {
 	// time would keep the rest from ever being read.
 	b.wanting = slices.Concat(b.wanting[served:], b.wanting[:served])
 	return out
+}
+
+// urgency says whose evidence is to be read before others'.
+func (inc *incident) urgency() int {
+	if inc.told.revision > 0 || inc.parent != "" {
+		return -1 // whoever was told, or hears of it through its parent, can wait
+	}
+	return int(inc.level())
 }
 
 // want notes that the incident has lines without text.

@@ -209,6 +209,9 @@ func (b *Book) revise(inc *incident, now time.Time) (Revision, bool) {
 	}
 	b.silence(inc)
 	b.inhibit(inc)
+	if b.textless(inc, now) {
+		return Revision{}, false
+	}
 	f := inc.facts()
 	cause := b.cause(inc, &f, now)
 	if b.routing == nil {
@@ -253,6 +256,24 @@ func (b *Book) revise(inc *incident, now time.Time) (Revision, bool) {
 	}
 	b.save(inc)
 	return r, true
+}
+
+// textless reports whether nobody is to be told of the incident yet, as the
+// texts of its evidence are on their way: a burst opens more incidents than one
+// cut reads lines for, and what was told without its lines stays so.
+func (b *Book) textless(inc *incident, now time.Time) bool {
+	if b.o.TextWait <= 0 || inc.told.revision > 0 || !inc.evidence.incomplete() {
+		return false
+	}
+	if inc.unread.IsZero() || inc.unread.After(now) {
+		inc.unread = now
+	}
+	at := inc.unread.Add(b.o.TextWait)
+	if !now.Before(at) {
+		return false
+	}
+	b.wait(inc, at)
+	return true
 }
 
 // number makes the next revision.

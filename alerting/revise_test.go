@@ -171,3 +171,43 @@ func TestReload(t *testing.T) {
 		t.Errorf("want probe to go on, got count %d", got)
 	}
 }
+
+// TestFirstTellingWaitsForLines: a burst opens more incidents than lines are
+// read for at once. Nobody is told of one without its lines, unless they take
+// too long, and the gravest get theirs first.
+func TestFirstTellingWaitsForLines(t *testing.T) {
+	p := testPlan()
+	b := testBook(p, func(o *BookOptions) { o.TextWait = 5 * time.Second })
+	wall := time.Unix(5_000_000, 0)
+	expect := func(what string, want ...string) {
+		t.Helper()
+		if diff := cmp.Diff(want, inShort(b.Revise(wall))); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+	const low, high, never = "192.0.2.1", "192.0.2.2", "192.0.2.3"
+	for i, c := range []string{low, never, high} {
+		rule := uint32(ruleProbe)
+		if c == high {
+			rule = ruleSQL
+		}
+		b.Apply(finding(p, rule, c, true, seen{at: int64(i), client: c}))
+	}
+	expect("no line was read yet")
+	give := func(who string) {
+		t.Helper()
+		w := b.Wanted(1)
+		if len(w) != 1 || b.snapshot(b.byID[w[0].Incident]).Group["client.address"] != who {
+			t.Fatalf("want a line of %s, got %+v", who, w)
+		}
+		b.SetText(w[0], "f", 1, "text")
+	}
+	give(high)
+	expect("its line was read", high+" 1 opened open")
+	give(low)
+	expect("the next", low+" 1 opened open")
+	wall = wall.Add(4 * time.Second)
+	expect("the last still waits")
+	wall = wall.Add(time.Second)
+	expect("but not for ever", never+" 1 opened open")
+}

@@ -69,6 +69,7 @@ type incident struct {
 	told      told
 	sent      map[string]*sentTo // by receiver
 	dests     []dest             // by the routing, until the incident changes; nil is unknown
+	unread    time.Time          // since when its first telling waits for texts
 	wake      time.Time          // Revise looks at it again then, if it waits
 	shown     *Incident          // the snapshot, until the incident changes
 

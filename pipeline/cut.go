@@ -265,8 +265,7 @@ func (f *findingsStage) cut(ctx context.Context, c *cut) {
 	f.pressure()
 	f.upper.BeginCut(c.plan, c.base)
 	c.upper = f.upper.EndCut()
-	f.texts(ctx, f.book, textsPerCut)
-	f.texts(ctx, f.shadow.book, textsPerCut)
+	f.textsOf(ctx)
 	c.sent = f.book.Revise(f.p.o.Now())
 	for _, op := range f.book.Changes() {
 		c.book = append(c.book, storage.Op(op))

@@ -205,17 +205,40 @@ func (f *findingsStage) recycle(r *round) {
 	}
 }
 
-// textsPerCut bounds the log lines that one cut fetches for evidence.
-const textsPerCut = 256
+const (
+	// textsAtOnce is how many log lines are fetched for evidence in one go, and
+	// textsFor how long one cut goes on doing so.
+	textsAtOnce = 256
+	textsFor    = 20 * time.Millisecond
+	// textWait is how long the first telling of an incident waits for its lines.
+	textWait = 5 * time.Second
+)
 
-// texts fetches the lines that the incidents of a book show, at most limit of them.
-func (f *findingsStage) texts(ctx context.Context, book *alerting.Book, limit int) {
+// textsOf fetches lines for the evidence of both books until all are there, or
+// the cut has waited long enough.
+func (f *findingsStage) textsOf(ctx context.Context) {
+	for end := time.Now().Add(textsFor); ; {
+		n := f.texts(ctx, f.book, textsAtOnce) + f.texts(ctx, f.shadow.book, textsAtOnce)
+		if n < textsAtOnce {
+			return
+		}
+		if time.Now().After(end) {
+			f.p.wantCut.Store(true) // for the rest
+			return
+		}
+	}
+}
+
+// texts fetches the lines that the incidents of a book show, at most limit of
+// them, and returns how many it asked for.
+func (f *findingsStage) texts(ctx context.Context, book *alerting.Book, limit int) (asked int) {
 	if limit == 0 {
 		limit = 1 << 30
 	}
 	bySource := map[uint32][]alerting.Want{}
 	for _, w := range book.Wanted(limit) {
 		bySource[w.Ref.Source] = append(bySource[w.Ref.Source], w)
+		asked++
 	}
 	for id, wants := range bySource {
 		src := f.p.sourceByID(id)
@@ -233,4 +256,5 @@ func (f *findingsStage) texts(ctx context.Context, book *alerting.Book, limit in
 			book.SetText(wants[i], text.File, text.Line, string(f.p.o.Mask.Append(nil, text.Text)))
 		}
 	}
+	return asked
 }

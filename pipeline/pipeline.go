@@ -214,7 +214,7 @@ func New(o Options) (*Pipeline, error) {
 	}
 	book := o.Book
 	book.WholeIPv6 = s.plan.IPv6Whole
-	book.SourceName = p.sources.name
+	book.SourceName, book.TextWait = p.sources.name, textWait
 	p.stage = &findingsStage{
 		p: p, plan: s.plan, rules: s.rules, chain: detectors.Chained(s.plan), book: alerting.NewBook(s.plan, book),
 		shadow: newShadow(s.plan, book),

@@ -6,6 +6,7 @@
 package summary
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -94,7 +95,7 @@ func Of(inc *alerting.Incident, cause alerting.Cause) Summary {
 		if e.Line > 0 {
 			place += ":" + strconv.FormatInt(e.Line, 10)
 		}
-		s.Evidence = append(s.Evidence, Evidence{place, e.Text})
+		s.Evidence = append(s.Evidence, Evidence{place, cmp.Or(e.Text, "(this line is not at hand)")})
 	}
 	return s
 }
