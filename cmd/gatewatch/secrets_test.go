@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -14,11 +15,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"gatewatch/alerting/slack/fakeslack"
+	"gatewatch/collectors/kafka/kafkatest"
 )
 
 // secretKind is a kind of secret: how one is made, and the key that it is
@@ -130,7 +135,17 @@ id: 33333333-0000-4000-8000-000000000002
 correlation: {type: event_count, rules: [paths], group-by: [url.path, user_agent.original], timespan: 1h, condition: {gte: 1}}
 level: medium
 gatewatch: {family: path}
+---
+title: A line for people
+id: 33333333-0000-4000-8000-000000000003
+logsource: {category: webserver}
+detection: {selection: {url.path|startswith: /bundle-}, condition: selection}
+level: critical
 `
+
+// bundles is how many lines writeSecrets writes for the receivers that people
+// read: of few incidents, or they would be told in digests without evidence.
+const bundles = 32
 
 // TestSecrets sends a hundred secrets of twenty kinds in every place of a
 // request through the real program, and searches for them in whatever it
@@ -180,6 +195,10 @@ func testSecrets(t *testing.T, binary, mode string) {
 			}()
 		}
 	}()
+	mails, chat, kafka := newMailbox(t), fakeslack.New(t), kafkatest.Start(t, kafkatest.Options{Topics: map[string]int{"incidents": 1}})
+	chat.SetClock(time.Now())
+	runs := filepath.Join(c.dir, "runs")
+	c.check(os.Mkdir(runs, 0o700))
 	masking := "masking: {names: [X-Customer-Ref]"
 	if mode != "plain" {
 		masking += ", hash_key: 0123456789abcdef0123"
@@ -205,13 +224,22 @@ receivers:
   - {name: pager, pagerduty: {url: %[2]q, routing_key: 0123456789abcdef0123456789abcdef}}
   - {name: siem, syslog: {address: %[3]q, format: json}}
   - {name: log, file: {path: told.jsonl}}
+  - {name: bus, kafka: {brokers: [%[5]q], topic: incidents}}
+  - {name: mail, level: critical, email: {server: %[6]q, tls: none, from: gatewatch@example.com, to: [ops@example.com]}}
+  - {name: bot, level: critical, slack: {token: %[7]q, channel: %[8]q, api_url: %[9]q}}
+  - {name: program, level: critical, exec: {command: [/bin/sh, -c, 'cat >"$(mktemp run.XXXXXX)"'], dir: %[10]q}}
+allow_exec: true
 api: {listen: %[4]q}
 log: {level: debug}
-`, masking, server.URL, syslog.Addr().String(), "unix:"+c.socket), 0o600))
+`, masking, server.URL, syslog.Addr().String(), "unix:"+c.socket, kafka.Brokers()[0], mails.address,
+		fakeslack.BotToken, fakeslack.Channel, chat.URL, runs), 0o600))
 
 	secrets, accounts := writeSecrets(c)
 	if out, err := exec.Command(binary, "check", "--config", c.config).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
+	}
+	people := func() map[string]string {
+		return map[string]string{"mails": mails.text(t), "Slack": slackText(chat), "Kafka": topicText(kafka, "incidents"), "programs": filesText(c, runs)}
 	}
 	p := c.start("", 0)
 	c.poll("all evidence is told", func() (bool, string) {
@@ -230,6 +258,19 @@ log: {level: debug}
 		return s.Checkpoint.Total > 5 && pending == 0 && inbox.n > 100 && lines.n > 10, fmt.Sprintf("%d pending, %d told", pending, inbox.n)
 	})
 	places := map[string][]byte{}
+	c.poll("people are told of each line", func() (bool, string) {
+		for name, text := range people() {
+			for n := range bundles {
+				if mark := fmt.Sprintf("/bundle-%02d", n); !strings.Contains(text, mark) {
+					return false, fmt.Sprintf("%s is not in what was told to %s", mark, name)
+				}
+			}
+		}
+		return true, ""
+	})
+	for name, text := range people() {
+		places["messages: "+name] = []byte(text)
+	}
 	for _, path := range []string{"/metrics", "/api/v1/status", "/api/v1/incidents", "/api/v1/silences", "/readyz"} {
 		b, err := c.get(path)
 		c.check(err)
@@ -273,9 +314,16 @@ log: {level: debug}
 				if bytes.Contains(data, []byte(secret)) {
 					if found[place+kind]++; found[place+kind] == 1 {
 						at := bytes.Index(data, []byte(secret))
-						t.Errorf("%s: %s is in it: %q", place, kind, data[max(0, at-100):min(len(data), at+60)])
+						t.Errorf("%s: %q is in it: %q", place, kind, data[max(0, at-100):min(len(data), at+60)])
 					}
 				}
+			}
+		}
+	}
+	for _, own := range []string{fakeslack.BotToken, "0123456789abcdef0123456789abcdef"} {
+		for _, place := range []string{"log", "state.db", "/metrics", "/api/v1/status", "/readyz", "incidents show"} {
+			if bytes.Contains(places[place], []byte(own)) {
+				t.Errorf("%s: a secret of a receiver is in it", place)
 			}
 		}
 	}
@@ -308,7 +356,7 @@ func writeSecrets(c *crash) (secrets map[string][]string, who []string) {
 		for range 5 {
 			n++
 			secret := kind.make(r)
-			secrets[kind.name+" "+kind.key] = append(secrets[kind.name+" "+kind.key], secret)
+			secrets[kind.name+"\x00"+kind.key] = append(secrets[kind.name+"\x00"+kind.key], secret)
 			client, account := fmt.Sprintf("198.51.100.%d", n), fmt.Sprintf("zz-user-%d-%d", k, n)
 			who = append(who, client+" ", client+`"`, account)
 			pair := secret
@@ -329,9 +377,46 @@ func writeSecrets(c *crash) (secrets map[string][]string, who []string) {
 			line(account, attack+"&next="+url.QueryEscape("/cb?"+pair), "-", "sqlmap/1.5 "+pair)
 		}
 	}
+	people := bundled(secrets, at)
+	c.check(os.WriteFile(filepath.Join(c.dir, "c.log"), []byte(people), 0o600))
 	// What no format can read is shown in the log of gatewatch.
-	fmt.Fprintf(&combined, "what is this? password=%s and more\n", secrets["password password"][0])
+	fmt.Fprintf(&combined, "what is this? password=%s and more\n", secrets["password\x00password"][0])
 	c.check(os.WriteFile(filepath.Join(c.dir, "a.log"), []byte(combined.String()), 0o600))
 	c.check(os.WriteFile(filepath.Join(c.dir, "b.log"), []byte(jsonLines.String()), 0o600))
 	return secrets, who
+}
+
+// bundled is lines with several secrets each, of four clients: so few incidents
+// that people are told of each, with all of its lines.
+func bundled(secrets map[string][]string, at time.Time) string {
+	var pairs []string
+	for _, kind := range slices.Sorted(maps.Keys(secrets)) {
+		_, key, _ := strings.Cut(kind, "\x00")
+		for _, s := range secrets[kind] {
+			if key != "" {
+				s = key + "=" + s
+			}
+			pairs = append(pairs, s)
+		}
+	}
+	var b strings.Builder
+	for n := range bundles {
+		pair := func(i int) string { return pairs[(4*n+i)%len(pairs)] }
+		fmt.Fprintf(&b, "203.0.113.%d - zz-user-%d [%s] \"GET /bundle-%02d?%s&x=1;%s HTTP/1.1\" 200 12 \"https://shop.example.com/?%s\" \"curl/8 %s\"\n",
+			1+n/8, n, at.Format("02/Jan/2006:15:04:05 -0700"), n, pair(0), pair(1), pair(2), pair(3))
+	}
+	return b.String()
+}
+
+// filesText is all that is in the files of a folder.
+func filesText(c *crash, dir string) string {
+	paths, err := filepath.Glob(filepath.Join(dir, "*"))
+	c.check(err)
+	var b strings.Builder
+	for _, p := range paths {
+		text, err := os.ReadFile(p)
+		c.check(err)
+		b.Write(text)
+	}
+	return b.String()
 }
