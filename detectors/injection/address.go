@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Addresses in values. An address of another site is honest: redirects, links
@@ -35,15 +37,99 @@ func (a *Analyzer) addresses(s *subject) {
 			if !u.callback(s.name) {
 				a.hit(SSRF, s.full)
 			}
-		case i == 0 && u.twoFaced(t, s.once):
+		case i == 0 && share(t):
+			a.hit(Inclusion, s.full)
+		case i == 0 && (u.twoFaced(t, s.once) || u.lookalike(a.request.Host) || hiddenEnd(s.raw) || hiddenEnd(s.once)):
 			a.hit(OpenRedirect, s.full)
-		case i == 0 && (u.remoteCode(t) || u.included(s.name)):
+		case i == 0 && (u.remoteCode(t) || u.included(s.name, a.request)):
 			a.hit(Inclusion, s.full)
 		}
 	}
-	if oddRedirect(t, s.once) {
+	if oddRedirect(t, s.once) || nestedRedirect(t) {
 		a.hit(OpenRedirect, s.full)
 	}
+}
+
+// hiddenEnd reports whether the host of an address, as it is spelled, holds an
+// encoded sign that ends a host, and an @ behind it: before decoding the host
+// is what follows the @, after it what comes first. A client that encodes its
+// values encodes the slashes of the scheme as well.
+func hiddenEnd(t []byte) bool {
+	i := bytes.Index(t, []byte("://"))
+	if i < 0 || i > 8 {
+		return false
+	}
+	t = t[i+3:]
+	if k := bytes.IndexAny(t, "/?#"); k >= 0 {
+		t = t[:k]
+	}
+	for j := 0; j+2 < len(t); j++ {
+		if t[j] != '%' {
+			continue
+		}
+		switch string([]byte{t[j+1], lower(t[j+2])}) {
+		case "2f", "5c", "3f", "23":
+			rest := t[j+3:]
+			return bytes.IndexByte(rest, '@') >= 0 || has(rest, "%40")
+		}
+	}
+	return false
+}
+
+// lookalike reports whether a host begins with the API's own name and is
+// another's all the same, api.example.com.evil.example, or ends in it without
+// the dot, evilexample.com: checks that compare beginnings or ends take both
+// for their own.
+func (u *address) lookalike(own string) bool {
+	own, _, _ = strings.Cut(strings.ToLower(own), ":")
+	from := registered(own)
+	if from == len(own) || u.scheme != "http" && u.scheme != "https" && u.scheme != "" {
+		return false
+	}
+	if ip, _ := parseHost(own); ip.IsValid() {
+		return false
+	}
+	name := own[from:]
+	host := string(u.host)
+	if k := strings.Index(host, name); k >= 0 {
+		end := k + len(name)
+		switch {
+		case end < len(host):
+			return host[end] == '.' && (k == 0 || host[k-1] == '.') && !strings.HasSuffix(host, "."+name) && strings.IndexByte(host[end+1:], '.') > 0
+		case k > 0 && host[k-1] != '.':
+			return strings.IndexByte(name, '.') >= 6 // what is shorter is at the end of many names
+		}
+	}
+	return false
+}
+
+// nestedRedirect finds an address that is spelled oddly in the query of another:
+// /redirect?url=//host.
+func nestedRedirect(t []byte) bool {
+	if len(t) < 8 || t[0] != '/' && !bytes.HasPrefix(t, []byte("http")) {
+		return false
+	}
+	_, query, ok := bytes.Cut(t, []byte("?"))
+	if !ok {
+		return false
+	}
+	for range 16 {
+		var p []byte
+		p, query, ok = bytes.Cut(query, []byte("&"))
+		name, value, _ := bytes.Cut(p, []byte("="))
+		if redirects(name) && oddRedirect(value, value) {
+			return true
+		}
+		if !ok {
+			break
+		}
+	}
+	return false
+}
+
+// redirects reports whether a parameter says by its name where a browser goes next.
+func redirects(name []byte) bool {
+	return inList([]string{"url", "uri", "next", "redirect", "redir", "rurl", "redirect_uri", "redirect_url", "redirect_to", "return", "returnto", "return_to", "returnurl", "return_url", "continue", "dest", "destination", "goto", "to", "target", "out", "forward", "callback", "checkout_url", "success", "service", "back", "r", "u"}, name)
 }
 
 // nextAddress finds a scheme, or // at the start.
@@ -300,6 +386,12 @@ func (u *address) twoFaced(t, once []byte) bool {
 	default:
 		return false
 	}
+	if u.nowhere() || bytes.IndexByte(u.host, '&') > 0 && hostLike(u.host[bytes.IndexByte(u.host, '&')+1:]) && bytes.IndexByte(u.host, '=') < 0 {
+		return true
+	}
+	if u.scheme == "" && u.at > 0 && bytes.IndexByte(u.user, '.') > 0 && bytes.IndexByte(t, ' ') < 0 && len(u.host) > 0 {
+		return true
+	}
 	if u.scheme == "" {
 		if !hostLike(t[min(u.slashes, len(t)):]) || u.slashes == 2 && u.at == 0 && static(u.rest) {
 			return false
@@ -325,6 +417,17 @@ func (u *address) twoFaced(t, once []byte) bool {
 	}
 	// characters in the host that are folded to a dot, a slash or letters
 	return !bytes.Equal(bytes.ToLower(once[:min(len(once), 40)]), t[:min(len(t), 40)]) && look(once[:min(len(once), 40)])&high != 0
+}
+
+// nowhere reports whether the address has a path that only climbs, which checks
+// that join names read as no path at all, or has blanks where its host should be
+// and the host behind them.
+func (u *address) nowhere() bool {
+	path, _, _ := bytes.Cut(u.rest, []byte("?"))
+	if has(path, "..") && len(bytes.Trim(path, "./\\")) == 0 && len(u.host) > 0 {
+		return true
+	}
+	return u.scheme != "" && u.slashes >= 2 && len(u.host) == 0 && len(u.rest) > 1 && hostLike(bytes.TrimLeft(u.rest, "/\\"))
 }
 
 // static reports whether a path is that of a picture, a style or a script, which
@@ -353,19 +456,80 @@ func (u *address) remoteCode(t []byte) bool {
 	return code && (ip.IsValid() || bytes.HasSuffix(t, []byte("?")) || bytes.HasSuffix(path, []byte(".txt")) || bytes.HasSuffix(path, []byte(".inc"))) || ip.IsValid() && !code && len(path) > 1 && bytes.IndexByte(path, '.') > 0
 }
 
-// included reports whether the address is that of a script, in a parameter whose
-// name says that the server opens what it names.
-func (u *address) included(name string) bool {
-	if u.scheme != "http" && u.scheme != "https" || len(u.host) == 0 || len(name) > 64 {
+// included reports whether the address is one that an application would open or
+// include, in a parameter whose name says that it does so. Pages have addresses
+// of pictures and of other pages in such parameters honestly; what is left is a
+// script, a host without a name, or the name of a variable that no form has.
+func (u *address) included(name string, r *Request) bool {
+	if u.scheme != "http" && u.scheme != "https" || len(u.host) == 0 || len(name) > 64 || u.belongs(r.Host) {
 		return false
 	}
 	var buf [64]byte
 	low := appendLower(buf[:0], bytesOf(name))
-	if !hasAny(low, "path", "file", "include", "template", "tpl", "skin", "root", "src", "dir", "load", "conf", "module", "theme") {
+	if hasAny(low, "absolute_path", "absolutepath", "root_path", "rootpath", "root_dir", "rootdir", "docroot", "document_root", "basepath", "base_path", "include_path", "globals[", "_server[", "_request[", "mosconfig", "phpbb_root", "[path]", "[root]", "[dir]", "[include]") {
+		return true // a variable of a script that register_globals let anybody set
+	}
+	opens := hasAny(low, "path", "file", "include", "template", "tpl", "skin", "root", "src", "dir", "load", "conf", "module", "theme")
+	if !opens {
+		// Counters of visits are told the address of a page as well; a script that
+		// puts pages together is one itself.
+		if hasAny(low, "url", "uri", "href", "link", "ref") || !strings.Contains(r.Path, ".php") ||
+			!hasAny(low, "page", "view", "doc", "content", "lang", "style", "layout", "section", "body", "menu") && !inList([]string{"inc", "pg", "p", "mod", "main", "show", "nav", "cat", "controller", "f"}, low) {
+			return false
+		}
+	}
+	path, query, _ := bytes.Cut(u.rest, []byte("?"))
+	path = bytes.TrimRight(path, "\x00")
+	if ip, _ := parseHost(string(u.host)); ip.IsValid() {
+		return true
+	}
+	dot := bytes.LastIndexByte(path, '.')
+	if dot < 0 {
+		return len(path) < 2 && bytes.HasSuffix(u.host, []byte(".php"))
+	}
+	switch end := path[dot+1:]; {
+	case inList([]string{"php", "php3", "php5", "phtml", "phps", "asp", "aspx", "jsp", "jspx", "cfm", "cgi", "pl", "py", "rb", "sh", "inc", "tpl", "twig", "ftl", "vm", "txt", "dat", "class", "jar", "war", "dll"}, end):
+		return true
+	case inList([]string{"gif", "jpg", "jpeg", "png", "ico", "css"}, end):
+		return hasPrefixAny(query, "cmd=", "c=", "exec=", "command=", "act=", "&cmd=") // a script under the name of a picture
+	}
+	return false
+}
+
+// belongs reports whether the host is the API's own or a neighbour of it.
+func (u *address) belongs(own string) bool {
+	own, _, _ = strings.Cut(strings.ToLower(own), ":")
+	host := string(u.host)
+	if host == own {
+		return true
+	}
+	from := registered(own)
+	return from < len(own) && (host == own[from:] || strings.HasSuffix(host, "."+own[from:]))
+}
+
+// registered returns where in a host the name begins that somebody registered:
+// the last two labels, three below com.au and its like. It is the length of the
+// host where there is none.
+func registered(host string) int {
+	dot := strings.LastIndexByte(host, '.')
+	if dot <= 0 {
+		return len(host)
+	}
+	from := strings.LastIndexByte(host[:dot], '.') + 1
+	if from > 0 && dot-from <= 3 && len(host)-dot == 3 {
+		from = strings.LastIndexByte(host[:from-1], '.') + 1
+	}
+	return from
+}
+
+// share reports whether t names a file on a share of Windows, \\host\share, that a
+// server would fetch and send its own credentials for.
+func share(t []byte) bool {
+	if len(t) < 6 || t[0] != '\\' || t[1] != '\\' || t[2] == '\\' || t[2] == '/' {
 		return false
 	}
-	path, _, _ := bytes.Cut(u.rest, []byte("?"))
-	return bytes.HasSuffix(path, []byte(".php")) || len(path) < 2 && bytes.HasSuffix(u.host, []byte(".php"))
+	host, rest, ok := bytes.Cut(t[2:], []byte("\\"))
+	return ok && len(rest) > 0 && rest[0] != '\\' && len(host) > 1 && look(host)&^(dot|dash|digit|at) == 0
 }
 
 // oddRedirect finds values that are an address for a browser though they do
@@ -375,7 +539,7 @@ func oddRedirect(t, once []byte) bool {
 		return false
 	}
 	i := 0
-	for i < len(t) && (t[i] == '/' || t[i] == '\\' || blank(t[i]) || t[i] < ' ' || t[i] == ';' || t[i] == '.' && i > 0 && i+1 < len(t) && (t[i+1] == '/' || t[i+1] == '\\')) {
+	for i < len(t) && (t[i] == '/' || t[i] == '\\' || t[i] == '<' && i+1 < len(t) && t[i+1] == '>' || t[i] == '>' && i > 0 && t[i-1] == '<' || blank(t[i]) || t[i] < ' ' || t[i] == ';' || t[i] == '.' && i > 0 && i+1 < len(t) && (t[i+1] == '/' || t[i+1] == '\\')) {
 		i++
 	}
 	lead := t[:i]
@@ -386,6 +550,14 @@ func oddRedirect(t, once []byte) bool {
 		return string(lead) != "//" || !static(rest)
 	}
 	if slashes > 0 && hasPrefixAny(rest, "http:", "https:", "javascript:", "http%", "https%") {
+		return true
+	}
+	// A letter that only changes the one before it begins no word; browsers showed
+	// some of them like a slash.
+	if r, n := utf8.DecodeRune(rest); n > 1 && slashes < 2 && unicode.Is(unicode.Lm, r) && hostLike(rest[n:]) && look(rest[n:])&high == 0 {
+		return true
+	}
+	if slashes == 1 && hostLike(rest) && (bytes.HasSuffix(rest, []byte("//..")) || bytes.HasSuffix(rest, []byte("//../"))) {
 		return true
 	}
 	// @host, .host and their like: appended to the name of the site itself

@@ -3,6 +3,7 @@ package injection
 import (
 	"bytes"
 	"encoding/json"
+	"math/bits"
 	"strings"
 	"unsafe"
 )
@@ -11,6 +12,7 @@ import (
 type subject struct {
 	where Where
 	name  string   // of the parameter, as logged
+	raw   []byte   // as logged, nil inside JSON or base64 and in a window of a long text
 	once  []byte   // decoded once: what the application gets
 	full  []byte   // decoded until nothing changes
 	low   []byte   // full in lower case
@@ -100,9 +102,14 @@ func cut(s string) string { return s[:min(len(s), maxText)] }
 // query judges the parameters of a query, each name and value alone, and those
 // attacks that go over several. It reports whether anything was looked at.
 func (a *Analyzer) query(q string) (suspect bool) {
+	if arguments(q) {
+		a.where, a.name = InQuery, ""
+		a.hit(Command, bytesOf(q))
+		suspect = true
+	}
 	foreign := a.request.Referer != "" && elsewhere(a.request.Referer, a.request.Host)
 	if !foreign && look(q)&(strange|percent) == 0 && vocabulary.find(bytesOf(q)) == 0 && !strings.Contains(q, "=/") {
-		return false
+		return suspect
 	}
 	rest, n, split := q, 0, false
 	for rest != "" {
@@ -142,6 +149,28 @@ func (a *Analyzer) query(q string) (suspect bool) {
 	return suspect
 }
 
+// arguments reports whether a query is the arguments of a program. CGI hands
+// them over from a query without "=" (RFC 3875, section 4.4): ?-s shows the
+// source of a PHP script (CVE-2012-1823), ?/c+dir runs a command of cmd.exe.
+func arguments(q string) bool {
+	if len(q) < 2 || q[0] != '-' && q[0] != '/' || !letter(q[1]) {
+		return false
+	}
+	end := len(q) == 2
+	if !end {
+		switch q[2] {
+		case '+', '%', ' ':
+			end = true
+		case '/':
+			end = q[0] == '-'
+		}
+	}
+	if q[0] == '/' {
+		return end && len(q) > 3 && (q[1]|0x20 == 'c' || q[1]|0x20 == 'k') && strings.IndexByte(q, '=') < 0
+	}
+	return end && strings.IndexByte(q, '=') < 0
+}
+
 // suspectRaw is suspectValue for a value as logged, where + is a blank.
 func suspectRaw(s string, m mask) bool {
 	return suspectValue(bytesOf(s), m)
@@ -174,9 +203,12 @@ func (a *Analyzer) referer(s string) {
 // judge decodes a text as logged and lets every class look at it.
 func (a *Analyzer) judge(s string, plus bool) {
 	how := a.decode(s, plus)
-	sub := subject{where: a.where, name: a.name, once: a.once, full: a.full, how: how}
+	sub := subject{where: a.where, name: a.name, raw: bytesOf(s), once: a.once, full: a.full, how: how}
 	sub.mask = look(sub.full) | look(sub.once)
-	if how&needless != 0 && a.where != InPath || sub.mask&control != 0 && oddControl(sub.once) {
+	if a.where == InQuery && onlySigns(sub.full) && !takesSigns(a.name, sub.full) {
+		a.hit(Probe, sub.full)
+	}
+	if how&spelled != 0 && (a.where == InPath || a.where == InQuery) || how&needless != 0 && a.where != InPath || sub.mask&control != 0 && oddControl(sub.once) {
 		a.hit(Encoding, sub.full)
 	}
 	if a.where == InQuery && !suspectValue(sub.full, sub.mask) && how == 0 {
@@ -216,6 +248,7 @@ func (a *Analyzer) windows(s *subject) {
 	}
 	for from := 0; ; from += window - overlap {
 		w := *s
+		w.raw = nil
 		end := min(from+window, len(s.full))
 		w.full = s.full[from:end]
 		w.once = w.full
@@ -228,6 +261,43 @@ func (a *Analyzer) windows(s *subject) {
 			return
 		}
 	}
+}
+
+// onlySigns reports whether a text is nothing but signs that end what an application
+// puts a value into: a string, a list of arguments, a filter, a command. People
+// try these first to see whether something breaks. What a search for a phrase
+// or a group begins with, and an asterisk alone, comes from honest fields.
+func onlySigns(t []byte) bool {
+	t = bytes.TrimSpace(t)
+	if len(t) == 0 || len(t) > 12 {
+		return false
+	}
+	const signs = "')|`\"*\\(;&"
+	ends, seen := false, uint16(0)
+	for _, c := range t {
+		k := strings.IndexByte(signs, c)
+		if k < 0 {
+			return false
+		}
+		seen |= 1 << k
+		ends = ends || k < 4
+	}
+	if bits.OnesCount16(seen) >= 4 {
+		return true // all that comes to mind at once
+	}
+	return len(t) <= 4 && t[0] != '&' && ends && t[0] != '(' && t[0] != '"' && !bytes.Equal(t, []byte("||"))
+}
+
+// takesSigns reports whether a parameter is one whose value is such a sign
+// honestly: what separates the columns of a table, what its strings stand in,
+// and an apostrophe in a search that asks for each letter that is typed.
+func takesSigns(name string, value []byte) bool {
+	var buf [32]byte
+	low := appendLower(buf[:0], bytesOf(name[:min(len(name), 32)]))
+	if len(value) == 1 && value[0] == '\'' && (len(low) == 1 || hasAny(low, "search", "query", "term", "text", "word", "find", "name", "title")) {
+		return true
+	}
+	return hasAny(low, "sep", "delim", "quot", "esc", "enclos", "char", "symbol", "sign", "op", "glue", "join", "mark", "key", "punct", "prefix", "suffix")
 }
 
 // oddControl reports whether there are control characters that no text has.
@@ -263,7 +333,7 @@ func (a *Analyzer) classes(s *subject) {
 	if m&(dot|slash|backslash) != 0 {
 		a.files(s)
 	}
-	if m&(colon|slash|backslash) != 0 && s.where == InQuery {
+	if (m&(colon|slash|backslash) != 0 || m&(high|dot) == high|dot) && s.where == InQuery {
 		a.addresses(s)
 	}
 	if m&(round|quote|dollar|curly|angle|backslash|dot|at|equals|colon|square) != 0 || vocabulary.find(s.low)&(aboutCode|aboutObjects) != 0 {

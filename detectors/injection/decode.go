@@ -14,6 +14,7 @@ const (
 	zero                          // NUL bytes
 	unicoded                      // %u0027
 	needless                      // letters and digits as escapes
+	spelled                       // plain words letter by letter in percent
 )
 
 // rounds is how often a text is decoded at most: payloads are encoded twice or
@@ -24,14 +25,24 @@ const rounds = 5
 // valid escape stays.
 func unescape(dst, s []byte, plus bool) ([]byte, disguise) {
 	var d disguise
+	letters, run, other := 0, 0, false
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		switch {
 		case c == '+' && plus:
 			dst = append(dst, ' ')
 		case c == '%' && i+2 < len(s) && hexDigit(s[i+1]) >= 0 && hexDigit(s[i+2]) >= 0:
-			dst = append(dst, byte(hexDigit(s[i+1])<<4|hexDigit(s[i+2])))
+			b := byte(hexDigit(s[i+1])<<4 | hexDigit(s[i+2]))
+			dst = append(dst, b)
 			i += 2
+			switch {
+			case letter(b):
+				run++
+				letters = max(letters, run)
+				continue
+			case b >= 0x80 || b < ' ':
+				other = true // binary: some clients write each byte of it so
+			}
 		case c == '%' && i+5 < len(s) && s[i+1]|0x20 == 'u' && isHex(s[i+2:i+6]):
 			r := rune(hexNumber(s[i+2 : i+6]))
 			if fold(r) < 0x80 {
@@ -43,6 +54,10 @@ func unescape(dst, s []byte, plus bool) ([]byte, disguise) {
 		default:
 			dst = append(dst, c)
 		}
+		run = 0
+	}
+	if letters >= 3 && !other {
+		d |= spelled
 	}
 	return dst, d
 }

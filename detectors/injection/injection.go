@@ -40,12 +40,13 @@ const (
 	OpenRedirect       // addresses spelled so that a check takes them for local ones
 	Fixation           // a session given from elsewhere
 	Encoding           // bytes and escapes that no client has a use for
+	Probe              // signs that end a string or a list, and nothing else
 	Classes            // how many there are
 )
 
 var names = [Classes]string{
 	"sqli", "xss", "cmdi", "traversal", "lfi", "ssrf", "ssti", "ssi", "nosql", "ldap", "xpath", "xxe", "mail", "crlf",
-	"log4shell", "shellshock", "php", "java", "code", "graphql", "open_redirect", "session_fixation", "encoding",
+	"log4shell", "shellshock", "php", "java", "code", "graphql", "open_redirect", "session_fixation", "encoding", "probe",
 }
 
 // String returns the class as the field attack.class has it.

@@ -115,6 +115,12 @@ func ldap(t []byte) bool {
 			return true
 		}
 	}
+	// value(|(cn=*)): a filter begins with a bracket, so what stands before it was put there
+	for _, w := range [...]string{"(|(", "(&(", "(!("} {
+		if k := bytes.Index(t, []byte(w)); k > 0 && k < 64 && bytes.IndexByte(t[:k], '(') < 0 && bytes.IndexByte(t[k:], '=') > 0 && !blank(t[k-1]) && (t[k-1] == '*' || wordByte(t[k-1])) {
+			return true
+		}
+	}
 	// test)(x=y) , value)(cn=
 	for i := 0; i+3 < len(t); i++ {
 		if t[i] != ')' {
