@@ -716,6 +716,7 @@ func TestInjected(t *testing.T) {
 	k, topic, o := setup(t, kafkatest.Start(t, kafkatest.Options{Brokers: 2}), 4)
 	r := rand.New(rand.NewPCG(3, 4))
 	var asked atomic.Int64
+	var over atomic.Bool // the test reads the topic itself then, and does not take faults as the collector must
 	fault := func() int16 {
 		list := []*kerr.Error{
 			kerr.NotLeaderForPartition, kerr.LeaderNotAvailable, kerr.UnknownTopicOrPartition, kerr.FencedLeaderEpoch, kerr.KafkaStorageError,
@@ -725,7 +726,7 @@ func TestInjected(t *testing.T) {
 	}
 	k.Fake().ControlKey(int16(kmsg.Heartbeat), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		k.Fake().KeepControl()
-		if asked.Add(1)%40 != 0 {
+		if over.Load() || asked.Add(1)%40 != 0 {
 			return nil, nil, false
 		}
 		res := req.ResponseKind().(*kmsg.HeartbeatResponse)
@@ -734,7 +735,7 @@ func TestInjected(t *testing.T) {
 	})
 	k.Fake().ControlKey(int16(kmsg.OffsetCommit), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		k.Fake().KeepControl()
-		if r.IntN(5) != 0 {
+		if over.Load() || r.IntN(5) != 0 {
 			return nil, nil, false
 		}
 		res := req.ResponseKind().(*kmsg.OffsetCommitResponse)
@@ -752,6 +753,9 @@ func TestInjected(t *testing.T) {
 	})
 	k.Fake().ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		k.Fake().KeepControl()
+		if over.Load() {
+			return nil, nil, false
+		}
 		switch r.IntN(30) {
 		case 0: // the connection breaks
 			return nil, errTest, true
@@ -774,7 +778,7 @@ func TestInjected(t *testing.T) {
 	})
 	k.Fake().ControlKey(int16(kmsg.JoinGroup), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		k.Fake().KeepControl()
-		if r.IntN(4) != 0 {
+		if over.Load() || r.IntN(4) != 0 {
 			return nil, nil, false
 		}
 		res := req.ResponseKind().(*kmsg.JoinGroupResponse)
@@ -790,6 +794,7 @@ func TestInjected(t *testing.T) {
 		await(t, "all read", func() bool { return l.total() == n })
 	}
 	d.leave()
+	over.Store(true)
 	same(t, k, topic, l)
 	t.Logf("%v", d.c.Counts())
 }
