@@ -46,11 +46,21 @@ type kafkaRun struct {
 	k         *kafkatest.Cluster
 	topic     string
 	incidents string // topic of the sink
+	hook      string // where the webhook is
 	ends      map[int]int64
 	lives     int
 }
 
 const kafkaPartitions = 3
+
+// The last record of all waits for a partition that has nothing more until that was idle for merge.wait, and as long again
+// each time that the group is made anew. While messages are still being written the wait has to be longer than any pause
+// of the writer, or they would come behind the merge. Where all of them are there before the program starts, no wait is too
+// short.
+const (
+	waitWhileWritten = "1m"
+	waitAtEnd        = "2s"
+)
 
 func kafkaCrash(t *testing.T, k *kafkatest.Cluster) {
 	if testing.Short() || raceEnabled {
@@ -73,6 +83,7 @@ func kafkaCrash(t *testing.T, k *kafkatest.Cluster) {
 		rest = rest[n:]
 	}
 	killed.produce(rest)
+	killed.configure(waitAtEnd)
 	killed.nextLife()
 	p := killed.start("", 0)
 	killed.awaitEnd()
@@ -101,7 +112,7 @@ func kafkaCrash(t *testing.T, k *kafkatest.Cluster) {
 
 	calm := newKafkaRun(t, binary, k)
 	calm.topic, calm.ends = killed.topic, killed.ends
-	calm.configure()
+	calm.configure(waitAtEnd)
 	p = calm.start("", 0)
 	calm.awaitEnd()
 	if d := cmp.Diff(want, traffictest.Summarize(calm.list())); d != "" {
@@ -143,13 +154,14 @@ func newKafkaRun(t *testing.T, binary string, k *kafkatest.Cluster) *kafkaRun {
 	c.socket = filepath.Join(c.dir, "api.sock")
 	c.config = filepath.Join(c.dir, "gatewatch.yaml")
 	c.check(os.WriteFile(filepath.Join(c.dir, "rules.yml"), []byte(traffictest.Rules), 0o600))
-	c.configure()
+	server := httptest.NewServer(&c.inbox)
+	t.Cleanup(server.Close)
+	c.hook = server.URL
+	c.configure(waitWhileWritten)
 	return c
 }
 
-func (c *kafkaRun) configure() {
-	server := httptest.NewServer(&c.inbox)
-	c.t.Cleanup(server.Close)
+func (c *kafkaRun) configure(wait string) {
 	brokers := `["` + strings.Join(c.k.Brokers(), `", "`) + `"]`
 	c.check(os.WriteFile(c.config, fmt.Appendf(nil, `
 sources:
@@ -162,7 +174,7 @@ sources:
       rebalance: 10s
       refresh: 1s
 rules: {builtin: false, paths: [rules.yml]}
-merge: {wait: 1m}
+merge: {wait: %s}
 state: {path: state.db, budget: 1MiB, checkpoint: 100ms}
 incidents: {group_interval: 1s}
 receivers:
@@ -172,7 +184,7 @@ receivers:
     kafka: {brokers: %s, topic: %q, compression: zstd}
 api: {listen: %q}
 log: {level: info}
-`, brokers, c.topic, filepath.Base(c.dir)+c.topic, server.URL, brokers, c.incidents, "unix:"+c.socket), 0o600))
+`, brokers, c.topic, filepath.Base(c.dir)+c.topic, wait, c.hook, brokers, c.incidents, "unix:"+c.socket), 0o600))
 }
 
 // produce writes lines, one to four of a partition in a message; one where there are
