@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -99,4 +100,37 @@ func decode(t *testing.T, name string) []document {
 		t.Errorf("%s: holds no document", name)
 	}
 	return docs
+}
+
+// TestProbesHaveSources: each probe of a product names the product and where it
+// is written down.
+func TestProbesHaveSources(t *testing.T) {
+	source := regexp.MustCompile(`^# ([^:]{3,}): .*(?:CVE-(?:1999|20[0-3][0-9])-[0-9]{4,}|VMSA-[0-9]{4}-[0-9]{4}|https://)`)
+	for file, want := range map[string]int{"scanner/exploit-paths.yml": 100, "scanner/product-fingerprints.yml": 80} {
+		text, err := fs.ReadFile(rules.FS(), file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		comment, list, probes := "", "", 0
+		for n, line := range strings.Split(string(text), "\n") {
+			line = strings.TrimSpace(line)
+			switch {
+			case strings.HasPrefix(line, "# "):
+				comment = line
+			case strings.HasSuffix(line, ":") && !strings.HasPrefix(line, "-"):
+				list = strings.TrimSuffix(line, ":")
+			case list == "url.original|contains" || list == "url.path|contains":
+				if !strings.HasPrefix(line, "- '") {
+					continue
+				}
+				probes++
+				if !source.MatchString(comment) {
+					t.Errorf("%s:%d: %s has no source above it but %q", file, n+1, line, comment)
+				}
+			}
+		}
+		if probes < want {
+			t.Errorf("%s: %d probes, want at least %d", file, probes, want)
+		}
+	}
 }
