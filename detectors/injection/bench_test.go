@@ -3,7 +3,10 @@ package injection
 import (
 	"bufio"
 	"compress/gzip"
+	"math"
 	"os"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -11,7 +14,12 @@ import (
 // ordinary reads requests out of a log of ordinary traffic.
 func ordinary(tb testing.TB) []Request {
 	tb.Helper()
-	f, err := os.Open("../../rules/sigma/testdata/ordinary.log.gz")
+	return readRequests(tb, "../../rules/sigma/testdata/ordinary.log.gz")
+}
+
+func readRequests(tb testing.TB, path string) []Request {
+	tb.Helper()
+	f, err := os.Open(path)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -57,6 +65,49 @@ func BenchmarkOrdinary(b *testing.B) {
 	s := a.Stats()
 	b.ReportMetric(100*float64(s.Suspects)/float64(s.Requests), "%suspect")
 	b.ReportMetric(100*float64(s.Deep)/float64(s.Requests), "%deep")
+}
+
+// BenchmarkBench is the same for the lines of the bench of the speed, which hold
+// JSON, names with apostrophes and words of SQL.
+func BenchmarkBench(b *testing.B) {
+	list := readRequests(b, "../../rules/sigma/testdata/bench.log.gz")
+	a := New()
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		a.Analyze(&list[i%len(list)])
+		i++
+	}
+	s := a.Stats()
+	b.ReportMetric(100*float64(s.Suspects)/float64(s.Requests), "%suspect")
+	b.ReportMetric(100*float64(s.Deep)/float64(s.Requests), "%deep")
+}
+
+// TestOrdinaryAllocates: a request that never came before and holds no attack
+// allocates nothing.
+func TestOrdinaryAllocates(t *testing.T) {
+	for _, path := range []string{"../../rules/sigma/testdata/ordinary.log.gz", "../../rules/sigma/testdata/bench.log.gz"} {
+		a := New()
+		list := slices.DeleteFunc(readRequests(t, path), func(r Request) bool { return a.Analyze(&r) != 0 })
+		half := len(list) / 2
+		least := uint64(math.MaxUint64)
+		for range 5 { // the runtime itself allocates now and then
+			a := New()
+			for i := range list[:half] {
+				a.Analyze(&list[i])
+			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			for i := half; i < len(list); i++ {
+				a.Analyze(&list[i])
+			}
+			runtime.ReadMemStats(&after)
+			least = min(least, after.Mallocs-before.Mallocs)
+		}
+		if least > 0 {
+			t.Errorf("%s: %d allocations for %d requests", path, least, len(list)-half)
+		}
+	}
 }
 
 // TestOrdinaryIsCheap: ordinary requests hardly ever get past the first look,

@@ -27,12 +27,15 @@ type Matcher struct {
 	matched   []uint32
 
 	regexes []regexRun // per Index.regexes
-	forms   []forms    // per input
-	buf     []byte     // decoded and formatted texts of this event
-	atoms   []uint32
-	caches  []valueCache
-	targets valueCache
-	seed    maphash.Seed // of the caches
+	// For how many events a regular expression ran, for measuring, and the last one.
+	regexEvents uint64
+	regexEpoch  uint32
+	forms       []forms // per input
+	buf         []byte  // decoded and formatted texts of this event
+	atoms       []uint32
+	caches      []valueCache
+	targets     valueCache
+	seed        maphash.Seed // of the caches
 
 	hits     []hit
 	missed   []uint32
@@ -206,9 +209,21 @@ func (m *Matcher) matchesForms(ev *event.Event, p *pattern, f *forms) bool {
 // matches tests a pattern on one form of a text.
 func (m *Matcher) matches(p *pattern, text string) bool {
 	if p.regex > 0 {
+		m.countRegex()
 		return m.regexes[p.regex-1].match(text)
 	}
+	if p.m.op == opRegex {
+		m.countRegex() // one that is too large for states of its own
+	}
 	return p.m.matchText(text)
+}
+
+// countRegex notes that a regular expression runs for this event.
+func (m *Matcher) countRegex() {
+	if m.regexEpoch != m.epoch {
+		m.regexEpoch = m.epoch
+		m.regexEvents++
+	}
 }
 
 // Match is a detection that an event matches.

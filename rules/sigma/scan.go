@@ -261,6 +261,9 @@ func (m *Matcher) testPending(input uint16, text string) {
 			continue
 		}
 		if p.regex == 0 {
+			if p.m.op == opRegex {
+				m.countRegex()
+			}
 			if p.m.matchText(text) {
 				m.holdsPattern(t)
 			}
@@ -271,6 +274,7 @@ func (m *Matcher) testPending(input uint16, text string) {
 			continue
 		}
 		n = 0
+		m.countRegex()
 		for k, ok := range matchLanes(&d, text) {
 			if ok && m.regexes[m.x.patterns[of[k]].regex-1].confirm(text) {
 				m.holdsPattern(of[k])
