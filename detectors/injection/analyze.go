@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math/bits"
 	"strings"
+	"unicode/utf8"
 	"unsafe"
 )
 
@@ -364,28 +365,35 @@ func (a *Analyzer) classes(s *subject) {
 
 // json judges the strings inside a value that is JSON.
 func (a *Analyzer) json(s *subject) {
-	if s.depth > 0 || !document(s.once) {
+	if s.depth >= maxDepth || !document(s.once) {
 		return
 	}
-	a.document = append(a.document[:0], s.once...) // a.once is used again for what is inside
-	text := a.document
+	l := &a.layers[s.depth]
+	l.document = append(l.document[:0], s.once...) // once is used again for what is inside
+	text := l.document
 	for range maxStrings {
 		i := bytes.IndexByte(text, '"')
 		if i < 0 {
 			return
 		}
 		text = text[i+1:]
-		end := 0
+		end, escaped := 0, false
 		for end < len(text) && text[end] != '"' {
 			if text[end] == '\\' {
 				end++
+				escaped = true
 			}
 			end++
 		}
 		if end >= len(text) {
 			return
 		}
-		a.unpacked(text[:end], s)
+		inside := text[:end]
+		if escaped {
+			l.quoted = unquote(l.quoted[:0], inside)
+			inside = l.quoted
+		}
+		a.unpacked(inside, s)
 		text = text[end+1:]
 	}
 }
@@ -393,17 +401,52 @@ func (a *Analyzer) json(s *subject) {
 // maxStrings bounds how many strings of a JSON document are looked at.
 const maxStrings = 256
 
+// unquote undoes the escapes of a string of JSON. What is no escape stays.
+func unquote(dst, s []byte) []byte {
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' || i+1 == len(s) {
+			dst = append(dst, s[i])
+			continue
+		}
+		i++
+		switch c := s[i]; {
+		case c == 'n':
+			dst = append(dst, '\n')
+		case c == 'r':
+			dst = append(dst, '\r')
+		case c == 't':
+			dst = append(dst, '\t')
+		case c == '"' || c == '\\' || c == '/':
+			dst = append(dst, c)
+		case c == 'u' && i+4 < len(s) && isHex(s[i+1:i+5]):
+			dst = utf8.AppendRune(dst, rune(hexNumber(s[i+1:i+5])))
+			i += 4
+		default:
+			dst = append(dst, '\\', c)
+		}
+	}
+	return dst
+}
+
 // unpacked judges a text that was inside another.
 func (a *Analyzer) unpacked(text []byte, outer *subject) {
-	m := look(text)
-	if !suspectValue(text, m) {
+	if m := look(text); !suspectValue(text, m) {
 		return
 	}
-	a.inner = append(a.inner[:0], text...)
-	how := a.undoAll(a.inner)
-	sub := subject{where: outer.where, name: outer.name, once: a.inner, full: a.full, how: how, depth: outer.depth + 1}
-	sub.mask = look(sub.full) | m
-	a.windows(&sub)
+	l := &a.layers[outer.depth]
+	l.inner = append(l.inner[:0], text...)
+	how := a.undoAll(l.inner)
+	sub := subject{where: outer.where, name: outer.name, once: l.inner, full: a.full, how: how, depth: outer.depth + 1}
+	sub.mask = look(sub.full) | look(sub.once)
+	if document(sub.once) && json.Valid(sub.once) {
+		a.low = appendLower(a.low[:0], sub.full)
+		sub.low = a.low
+		a.nosql(&sub)
+	} else {
+		a.windows(&sub)
+	}
+	a.json(&sub)
+	a.base64(&sub)
 }
 
 func appendLower(dst, s []byte) []byte {

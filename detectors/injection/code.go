@@ -439,9 +439,10 @@ func called(t []byte, calls ...string) bool {
 // Fragments may begin anywhere, so three alignments are tried for names of
 // classes.
 func (a *Analyzer) base64(s *subject) {
-	if s.depth > 0 || s.where != InQuery && s.where != InPath {
+	if s.depth >= maxDepth || s.where != InQuery && s.where != InPath {
 		return
 	}
+	l := &a.layers[s.depth]
 	v := bytes.TrimSpace(s.once)
 	if k := bytes.LastIndexByte(v, ','); k >= 0 && has(v[:k], "base64") {
 		v = v[k+1:]
@@ -450,7 +451,7 @@ func (a *Analyzer) base64(s *subject) {
 		v = v[bytes.LastIndexByte(v, '/')+1:]
 	}
 	v = bytes.TrimRight(v, "=")
-	if len(v) < 12 || len(v) > 8192 {
+	if len(v) < 10 || len(v) > 8192 {
 		return
 	}
 	lowers, uppers, digits := 0, 0, 0
@@ -469,8 +470,8 @@ func (a *Analyzer) base64(s *subject) {
 	if lowers == 0 || uppers == 0 {
 		return
 	}
-	clean := append(a.packed[:0], v...)
-	a.packed = clean
+	clean := append(l.packed[:0], v...)
+	l.packed = clean
 	for i, c := range clean {
 		switch c {
 		case '-':
@@ -487,8 +488,8 @@ func (a *Analyzer) base64(s *subject) {
 		if len(c)%4 == 1 {
 			c = c[:len(c)-1]
 		}
-		a.raw = slices.Grow(a.raw[:0], base64.RawStdEncoding.DecodedLen(len(c)))
-		out := a.raw[:base64.RawStdEncoding.DecodedLen(len(c))]
+		l.raw = slices.Grow(l.raw[:0], base64.RawStdEncoding.DecodedLen(len(c)))
+		out := l.raw[:base64.RawStdEncoding.DecodedLen(len(c))]
 		n, err := base64.RawStdEncoding.Decode(out, c)
 		if err != nil && n == 0 {
 			continue
@@ -518,7 +519,6 @@ func (a *Analyzer) base64(s *subject) {
 		low := a.low
 		if hasAny(low, "runtime", "processbuilder", "transformer", "closure", "clonefactory", "serializationfactory") {
 			a.hit(Java, s.full)
-			return
 		}
 		a.unpacked(out, s)
 	}

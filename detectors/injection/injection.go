@@ -142,12 +142,23 @@ type Analyzer struct {
 
 	once, full, low, flat []byte
 	spare                 []byte
-	inner, document       []byte // text unpacked from JSON or base64, and the document
-	packed, raw           []byte // base64 and what it holds
+	layers                [maxDepth + 1]layer
 	agents, referers      *memory
 	values                *memory // of parameters, name=value
 	stats                 Stats
 }
+
+// layer is the memory for what is unpacked out of a text at one depth.
+type layer struct {
+	inner       []byte // text out of JSON or base64
+	document    []byte // the JSON
+	quoted      []byte // a string of it
+	packed, raw []byte // base64 and what it holds
+}
+
+// maxDepth is how many times a text is unpacked: JSON in a string of JSON,
+// base64 in a string of JSON.
+const maxDepth = 2
 
 // Stats counts the work of an analyzer.
 type Stats struct {

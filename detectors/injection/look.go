@@ -98,5 +98,48 @@ func suspectPath(s string) bool {
 // attack: it has strange bytes, or words that could be a phrase of SQL, a file,
 // an address or a class.
 func suspectValue(s []byte, m mask) bool {
-	return m&(strange|percent) != 0 || m&dot != 0 && len(s) == 3 && s[0] == '.' && s[1] == '.' || len(s) >= 4 && (vocabulary.find(s) != 0 || s[0] == '/' || m&equals != 0 && s[0]|0x20 == 'i' && s[1]|0x20 == 'f')
+	return m&(strange|percent) != 0 || packedText(s) || m&dot != 0 && len(s) == 3 && s[0] == '.' && s[1] == '.' || len(s) >= 4 && (vocabulary.find(s) != 0 || s[0] == '/' || m&equals != 0 && s[0]|0x20 == 'i' && s[1]|0x20 == 'f')
+}
+
+// sixBits are the values of base64's signs, of both alphabets; 0xff for all others.
+var sixBits = func() (t [256]byte) {
+	for i := range t {
+		t[i] = 0xff
+	}
+	for i, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") {
+		t[c] = byte(i)
+	}
+	t['-'], t['_'] = 62, 63
+	return t
+}()
+
+// packedText reports whether s may be text in base64: that of each three bytes
+// none is above 127, of four signs leaves one choice in eight, and that none is
+// below a blank, still less. So tokens that are no text are told by their first few
+// signs. What is in words is told by the rest, which has to have both cases.
+func packedText(s []byte) bool {
+	if len(s) < 12 {
+		return false
+	}
+	for i := 0; i+4 <= 12; i += 4 {
+		a, b, c, d := sixBits[s[i]], sixBits[s[i+1]], sixBits[s[i+2]], sixBits[s[i+3]]
+		if a|b|c|d > 63 { // 0xff sets the high bits
+			return i == 8 && len(s) == 12 && s[11] == '=' // short enough to be padded
+		}
+		if a >= 32 || b&8 != 0 || c&2 != 0 || a < 8 && a != 2 && a != 3 {
+			return false
+		}
+	}
+	lower, upper := 0, 0
+	for _, c := range s {
+		switch {
+		case 'a' <= c && c <= 'z':
+			lower++
+		case 'A' <= c && c <= 'Z':
+			upper++
+		case sixBits[c] > 63 && c != '=':
+			return false
+		}
+	}
+	return lower > 0 && upper > 0
 }
