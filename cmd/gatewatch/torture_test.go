@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"gatewatch/collectors/file"
 )
 
 var (
@@ -49,7 +51,8 @@ gatewatch: {family: address}
 // TestTorture has another process write numbered lines to logs that are
 // rotated in every way there is, while the real program is killed at random
 // and started again. Each line is counted twice, by its block and by its
-// address: none may be lost and none doubled but those that copytruncate hid.
+// address: none may be lost and none doubled but those that copytruncate hid,
+// and each rotation that may have hidden some is counted and said.
 func TestTorture(t *testing.T) {
 	if dir := os.Getenv("GATEWATCH_TORTURE_WRITER"); dir != "" {
 		if err := tortureWriter(dir, *tortureRate, filepath.Join(filepath.Dir(dir), "api.sock")); err != nil {
@@ -66,7 +69,7 @@ func TestTorture(t *testing.T) {
 	}
 	for i, watch := range []string{"poll", "inotify"} {
 		t.Run(watch, func(t *testing.T) {
-			o := &tortured{crash: crash{t: t, binary: binary, dir: t.TempDir()}, rng: rand.New(rand.NewPCG(3, uint64(i)))}
+			o := &tortured{crash: crash{t: t, binary: binary, dir: t.TempDir()}, rng: rand.New(rand.NewPCG(3, uint64(i))), told: map[string]int64{}}
 			o.run(watch)
 		})
 	}
@@ -74,7 +77,27 @@ func TestTorture(t *testing.T) {
 
 type tortured struct {
 	crash
-	rng *rand.Rand
+	rng  *rand.Rand
+	told map[string]int64 // truncations in place by log, as all lives said
+}
+
+// truncations takes down of how many truncations one life of the program said
+// that lines may be lost.
+func (o *tortured) truncations(p *exec.Cmd) map[string]int64 {
+	n := map[string]int64{}
+	for line := range strings.SplitSeq(p.Stderr.(*bytes.Buffer).String(), "\n") {
+		if strings.Contains(line, "truncated in place") || strings.Contains(line, "reason="+file.SkippedTruncated) {
+			for _, name := range tortureLogs {
+				if strings.Contains(line, "/"+name+".log") {
+					n[name]++
+				}
+			}
+		}
+	}
+	for name, k := range n {
+		o.told[name] += k
+	}
+	return n
 }
 
 func (o *tortured) run(watch string) {
@@ -154,6 +177,7 @@ log: {level: warn}
 			t.Fatal("the program ended well though it was killed")
 		}
 		kills++
+		o.truncations(p)
 		p = o.start("", 0)
 	}
 	took := time.Since(begun)
@@ -164,6 +188,8 @@ log: {level: warn}
 
 	o.awaitTortured(r.logs, logs)
 	o.judgeTortured(r.logs, logs)
+	last, err := o.status()
+	o.check(err)
 	var lines int64
 	for _, w := range r.logs {
 		lines += w.Lines
@@ -173,6 +199,26 @@ log: {level: warn}
 	if err := p.Wait(); err != nil {
 		t.Errorf("the last run did not stop cleanly: %v\n%s", err, p.Stderr)
 	}
+	// The counter is what was said, and no less than what happened. A kill may
+	// come between saying and saving: then the next life says it again.
+	said := o.truncations(p)
+	for _, x := range last.Sources {
+		name := strings.TrimSuffix(filepath.Base(x.Name), ".log")
+		if x.Skipped[file.SkippedTruncated] != said[name] {
+			t.Errorf("%s: the last life counted %v and said %d truncations", name, x.Skipped, said[name])
+		}
+	}
+	for _, name := range tortureLogs {
+		w := r.logs[name]
+		switch n := o.told[name]; {
+		case name == "delete": // it is emptied in place too, once all of it was read
+		case name != "copytruncate" && n != 0:
+			t.Errorf("%s: %d truncations were told, and it has none", name, n)
+		case n < int64(w.Hiding) || n > int64(w.Rotations+kills):
+			t.Errorf("%s: %d truncations were told; of %d rotations %d hid lines, and there were %d kills", name, n, w.Rotations, w.Hiding, kills)
+		}
+	}
+	t.Logf("%d rotations by copytruncate, %d of them hid lines, %d truncations were told", r.logs["copytruncate"].Rotations, r.logs["copytruncate"].Hiding, o.told["copytruncate"])
 }
 
 // awaitTortured polls until all that was written is judged. What copytruncate

@@ -37,6 +37,7 @@ const (
 type written struct {
 	Lines, Bytes int64
 	Rotations    int
+	Hiding       int              // copytruncate: rotations that hid lines from every reader
 	Visible      map[string]int64 // copytruncate: lines by block that a reader could have seen
 }
 
@@ -64,7 +65,7 @@ func tortureWriter(dir string, rate int, socket string) error {
 	wg.Wait()
 	out := map[string]written{}
 	for _, s := range styles {
-		out[s.name] = written{Lines: s.n, Bytes: s.bytes.Load(), Rotations: s.rotations, Visible: s.visible}
+		out[s.name] = written{Lines: s.n, Bytes: s.bytes.Load(), Rotations: s.rotations, Hiding: s.hiding, Visible: s.visible}
 	}
 	b, err := json.Marshal(out)
 	fmt.Printf("%s\n", b)
@@ -88,6 +89,7 @@ type style struct {
 	n         int64 // lines
 	bytes     atomic.Int64
 	rotations int
+	hiding    int
 	visible   map[string]int64
 }
 
@@ -302,6 +304,7 @@ func (s *style) copied() {
 		see(data)
 		if s.rng.IntN(2) == 0 {
 			s.write(f, s.lines(s.rng.IntN(20)+1))
+			s.hiding++
 		}
 		must(os.Truncate(s.path, 0))
 	})

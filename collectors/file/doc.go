@@ -20,7 +20,8 @@ const (
 	SkippedTooLong = "too_long"
 	// SkippedTruncated counts how often a file was cut short in place. What was
 	// written between the last look and the cut is gone, unless it is in a
-	// copy beside the file; how many lines that was cannot be known.
+	// copy beside the file; how many lines that was cannot be known. It is
+	// seen after the fact too, where the copies are not compressed yet.
 	SkippedTruncated = "truncated"
 	// SkippedLost counts how often the generation that a saved position points
 	// into was found nowhere any more.

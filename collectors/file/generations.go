@@ -65,6 +65,10 @@ func (r *runner) open(now time.Time) (bool, error) {
 		r.misses++
 		return false, errAgain
 	}
+	// Rotated by rename and create, a file keeps its inode and the next has
+	// another. The same inode with the content in a copy is copytruncate. A
+	// compressed one says nothing: inodes are used again.
+	r.inPlace = r.g.copied || at != nil && at != live && !at.packed && live != nil && identify(live.fi) == r.g.id
 	if at != nil && (!r.over || at == live) {
 		used = at == live
 		return r.resume(at, list, now)
@@ -235,6 +239,10 @@ func (r *runner) begins(o *opened, since int64, path string) error {
 
 // start makes the content of o the generation after g.
 func (r *runner) start(o *opened, since int64, path string) {
+	if r.inPlace && !r.cutShort {
+		r.skip(SkippedTruncated, 1)
+		r.log.Warn(truncatedText, keyCopy, true)
+	}
 	if fi, err := os.Lstat(path); err == nil && fi.Mode()&os.ModeSymlink != 0 {
 		if target, err := filepath.EvalSymlinks(path); err == nil {
 			path = target
@@ -244,10 +252,11 @@ func (r *runner) start(o *opened, since int64, path string) {
 	r.g = &generation{
 		id: identify(o.fi), print: printOf(o.head), since: since, path: path,
 		base: r.g.base + r.off, baseLine: r.g.baseLine + r.line, from: r.g.base + r.off,
+		copied: !o.live && (r.inPlace || r.cutShort),
 	}
 	r.source.number.Add(1)
 	r.off, r.line, r.midLine = 0, 0, false
-	r.over, r.cutShort, r.more, r.hooked = false, false, false, false
+	r.over, r.inPlace, r.cutShort, r.more, r.hooked = false, false, false, false, false
 	r.detached, r.rotated = !o.live, r.opts.Now()
 }
 
@@ -275,7 +284,7 @@ func (r *runner) sibling(m member, list []member) (bool, error) {
 
 // resume goes on with g where it was found.
 func (r *runner) resume(o *opened, list []member, now time.Time) (bool, error) {
-	r.over, r.cutShort, r.hooked = false, false, false
+	r.over, r.hooked = false, false // cutShort stays true of it, if it was
 	r.detached, r.more, r.rotated = !o.live, false, now
 	if !o.live {
 		r.quiet = earlier(changed(o.fi), now)
@@ -316,13 +325,16 @@ func (r *runner) attach(o *opened) error {
 		}
 		src = forward{z}
 	} else {
-		p, err := newPlain(o.f, r.off)
+		p, err := newPlain(o.f, r.off, o.head)
 		if err != nil {
 			o.close()
 			if errors.Is(err, errTruncated) {
 				err = errAgain
 			}
 			return err
+		}
+		if o.live && r.g.print.n == 0 && r.off == 0 {
+			p.begun = r.overtaken
 		}
 		r.src, src = p, p
 	}
@@ -368,6 +380,45 @@ func (r *runner) close() {
 	r.source.c.open.Add(-1)
 }
 
+// errOvertaken means that a file was filled, copied and emptied between its
+// opening and its first line: what is in it now is not what comes next.
+var errOvertaken = errors.New("file was rotated before its first line was read")
+
+// overtaken answers errOvertaken if a copy of g lies beside it that this run
+// has not read, though nothing was read of g.
+func (r *runner) overtaken() error {
+	list, err := rotations(r.source.name)
+	if err != nil {
+		return readError{err}
+	}
+	// Renamed in between, its lines are still to come.
+	if slices.ContainsFunc(list, func(m member) bool { return m.id == r.g.id }) {
+		return nil
+	}
+	if fi, err := os.Stat(r.source.name); err != nil || !os.SameFile(fi, r.file.fi) {
+		return nil
+	}
+	later, err := r.later(list, -1)
+	if err != nil {
+		return err
+	}
+	for _, m := range later {
+		o, err := openMember(m)
+		if err != nil {
+			return err
+		}
+		packed := o.packed
+		o.close()
+		if !packed {
+			return errOvertaken
+		}
+	}
+	return nil
+}
+
+// truncatedText is said once for each truncation that is counted.
+const truncatedText = "file was truncated in place; lines written just before may be lost, prefer rotation by rename and create"
+
 // truncated goes on after the file was cut short in place: with the rest of g
 // where a copy holds it, then with the new content.
 func (r *runner) truncated(now time.Time) error {
@@ -396,8 +447,7 @@ func (r *runner) truncated(now time.Time) error {
 			o = nil
 		}
 	}
-	r.log.Warn("file was truncated in place; lines written just before may be lost, prefer rotation by rename and create",
-		keyCopy, o != nil)
+	r.log.Warn(truncatedText, keyCopy, o != nil)
 	if o == nil {
 		return nil
 	}

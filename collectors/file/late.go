@@ -245,7 +245,7 @@ func (r *runner) lateLines(n int64, w *late) {
 // content reads w from where it was left.
 func (w *late) content(r *runner) (io.ReaderAt, error) {
 	if !w.file.packed {
-		return newPlain(w.file.f, w.off)
+		return newPlain(w.file.f, w.off, nil)
 	}
 	z, err := packed.NewReader(io.NewSectionReader(w.file.f, 0, 1<<62))
 	if err != nil {

@@ -330,6 +330,62 @@ func TestPositionBeforeFirstLine(t *testing.T) {
 	}
 }
 
+// TestOvertaken: an empty file that is filled, copied and emptied before its
+// first line is read has had a life of its own, which is in the copy.
+func TestOvertaken(t *testing.T) {
+	path := logPath(t)
+	w := newWriter(t, path)
+	var pos collectors.Position
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_ = one(t, quick(Options{Paths: []string{path}})).Run(ctx, pos, func(it collectors.Item) error {
+		if it.Block != nil {
+			pos = collectors.Position{Offset: it.Block.Offset, Line: it.Block.Line - 1, Origin: it.Block.Origin}
+			cancel()
+		}
+		return nil
+	})
+	w.write("the first of its lives\n")
+	write(t, path+".1", "the first of its lives\n")
+	if err := os.Truncate(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	w.write("the second\n")
+	l := start(t, one(t, quick(Options{Paths: []string{path}})), pos)
+	l.wants("the first of its lives\nthe second\n")
+	if n := l.skipped(SkippedTruncated); n != 1 {
+		t.Errorf("truncated %d times, want 1", n)
+	}
+}
+
+// TestOvertakenWithHead is the same of a file that had some lines when it was
+// opened: what is read then begins otherwise.
+func TestOvertakenWithHead(t *testing.T) {
+	path := logPath(t)
+	write(t, path, "what it began with\n")
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	p, err := newPlain(f, 0, []byte("what it began with\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Truncate(0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("and what it goes on with\n"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := p.ReadAt(make([]byte, 100), 0); n != 0 || !errors.Is(err, errTruncated) {
+		t.Errorf("read %d bytes and %v, want %v", n, err, errTruncated)
+	}
+	if _, err := newPlain(f, 24, []byte("what it began with\n")); !errors.Is(err, errTruncated) {
+		t.Errorf("%v, want %v", err, errTruncated)
+	}
+}
+
 func TestRotation(t *testing.T) {
 	path := logPath(t)
 	w := newWriter(t, path)
@@ -463,6 +519,48 @@ func TestResumeTruncatedWhileStopped(t *testing.T) {
 	again.wants("c\n")
 	if again.skipped(SkippedTruncated) != 1 || again.at(0).Offset != 23 {
 		t.Errorf("skipped %v, at %+v", again.taken.skipped, again.at(0))
+	}
+}
+
+// TestTruncationsWhileStopped: each truncation is counted once, also those
+// that are seen only by the copies that they left.
+func TestTruncationsWhileStopped(t *testing.T) {
+	path := logPath(t)
+	w := newWriter(t, path)
+	w.write("the lines of life 0\n")
+	o := quick(Options{Paths: []string{path}, Begin: Start})
+	l := start(t, one(t, o), collectors.Position{})
+	l.wants("the lines of life 0\n")
+	l.stop()
+	seen := l.end()
+	want := "the lines of life 0\n"
+	for i := range 3 {
+		for k := i; k > 0; k-- {
+			rename(t, fmt.Sprintf("%s.%d", path, k), fmt.Sprintf("%s.%d", path, k+1))
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, path+".1", string(data))
+		w.write("nobody sees this\n")
+		if err := os.Truncate(path, 0); err != nil {
+			t.Fatal(err)
+		}
+		text := fmt.Sprintf("the lines of life %d\n", i+1)
+		w.write(text)
+		want += text
+	}
+	again := start(t, one(t, o), seen)
+	again.wants(want[len("the lines of life 0\n"):])
+	if n := again.skipped(SkippedTruncated); n != 3 {
+		t.Errorf("truncated %d times, want 3: %v", n, again.taken.skipped)
+	}
+	// The same from the middle of a copy: what comes after it is still known.
+	third := start(t, one(t, o), again.at(1))
+	third.wants("the lines of life 2\nthe lines of life 3\n")
+	if n := third.skipped(SkippedTruncated); n != 1 {
+		t.Errorf("truncated %d times, want 1: %v", n, third.taken.skipped)
 	}
 }
 

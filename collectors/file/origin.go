@@ -14,6 +14,7 @@ const (
 	flagLineHidden = 1 // line numbers inside the file are not known
 	flagPaused     = 2 // of a remnant
 	flagOver       = 4 // of a remnant
+	flagCopied     = 8 // a copy of what was in the path before it was truncated
 )
 
 // generation is the content of one inode from its creation or truncation to
@@ -27,6 +28,7 @@ type generation struct {
 	lineHidden bool  // reading began far inside: numbers inside the file are unknown
 	since      int64 // Unix ns: files beside it that are older were there before
 	path       string
+	copied     bool // a copy of what was in the path, which was truncated in place then
 }
 
 var errOrigin = errors.New("not an origin of a file")
@@ -69,6 +71,9 @@ func (g *generation) appendOrigin(b []byte, rest []remnant) []byte {
 func (g *generation) appendFlags(b []byte, flags byte) []byte {
 	if g.lineHidden {
 		flags |= flagLineHidden
+	}
+	if g.copied {
+		flags |= flagCopied
 	}
 	return append(b, flags)
 }
@@ -114,11 +119,11 @@ func decodeOrigin(b []byte) (*generation, []remnant, error) {
 			m.off, m.line = r.varint(), r.varint()
 			m.paused, m.over = f&flagPaused != 0, f&flagOver != 0
 			r.path(&m.generation)
-			r.bad = r.bad || f&^(flagLineHidden|flagPaused|flagOver) != 0 || m.off < 0 || m.line < 0
+			r.bad = r.bad || f&^(flagLineHidden|flagCopied|flagPaused|flagOver) != 0 || m.off < 0 || m.line < 0
 			rest = append(rest, m)
 		}
 	}
-	if r.bad || flags&^flagLineHidden != 0 || g.base < 0 || g.baseLine < 0 || g.from < g.base || len(r.b) > 0 {
+	if r.bad || flags&^(flagLineHidden|flagCopied) != 0 || g.base < 0 || g.baseLine < 0 || g.from < g.base || len(r.b) > 0 {
 		return nil, nil, errOrigin
 	}
 	return g, rest, nil
@@ -168,7 +173,7 @@ func (r *originReader) generation(g *generation) (flags byte) {
 	}
 	flags = r.b[0]
 	r.skip(1)
-	g.lineHidden = flags&flagLineHidden != 0
+	g.lineHidden, g.copied = flags&flagLineHidden != 0, flags&flagCopied != 0
 	g.id.dev, g.id.ino = r.uvarint(), r.uvarint()
 	n := r.uvarint()
 	r.bad = r.bad || n > maxFingerprint

@@ -27,11 +27,17 @@ type plain struct {
 	tail [watched]byte
 	n    int // bytes of tail in use, those just before next
 	back [watched]byte
+	// head is how the content began when the file was opened: it may be another
+	// by the time of the first read.
+	head []byte
+	// begun, if not nil, is asked when the first bytes come of a file that was
+	// empty when it was last looked at.
+	begun func() error
 }
 
-// newPlain begins at offset off of f.
-func newPlain(f *os.File, off int64) (*plain, error) {
-	p := &plain{f: f, next: off}
+// newPlain begins at offset off of f, whose content began with head.
+func newPlain(f *os.File, off int64, head []byte) (*plain, error) {
+	p := &plain{f: f, next: off, head: head}
 	p.n = int(min(off, watched))
 	if n, err := f.ReadAt(p.tail[:p.n], off-int64(p.n)); n < p.n {
 		if errors.Is(err, io.EOF) {
@@ -39,7 +45,19 @@ func newPlain(f *os.File, off int64) (*plain, error) {
 		}
 		return nil, err
 	}
-	return p, nil
+	return p, p.checkHead()
+}
+
+// checkHead compares the head with what it was.
+func (p *plain) checkHead() error {
+	now := make([]byte, len(p.head))
+	if _, err := io.ReadFull(io.NewSectionReader(p.f, 0, int64(len(now))), now); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	if !bytes.Equal(now, p.head) {
+		return errTruncated
+	}
+	return nil
 }
 
 // ReadAt reads what follows the last read. off must be where that ended. It
@@ -49,6 +67,12 @@ func (p *plain) ReadAt(b []byte, off int64) (int, error) {
 	// Looked at after the read: if it still holds now it held then.
 	if cerr := p.check(); cerr != nil {
 		return 0, cerr
+	}
+	if p.begun != nil && n > 0 {
+		if err := p.begun(); err != nil {
+			return 0, err
+		}
+		p.begun = nil
 	}
 	p.next = off + int64(n)
 	if n >= watched {
@@ -70,6 +94,9 @@ func (p *plain) check() error {
 	}
 	if !bytes.Equal(p.back[:n], p.tail[:p.n]) {
 		return errTruncated
+	}
+	if p.next < int64(len(p.head)) { // too little was read to tell it by that
+		return p.checkHead()
 	}
 	return nil
 }

@@ -321,7 +321,7 @@ func TestReplayStops(t *testing.T) {
 }
 
 func FuzzOrigin(f *testing.F) {
-	g := generation{id: identity{1, 2}, print: fingerprint{3, 4}, base: 5, baseLine: 6, from: 5, since: -7, path: "/x", lineHidden: true}
+	g := generation{id: identity{1, 2}, print: fingerprint{3, 4}, base: 5, baseLine: 6, from: 5, since: -7, path: "/x", lineHidden: true, copied: true}
 	f.Add(g.appendOrigin(nil, nil))
 	f.Add(g.appendOrigin(nil, []remnant{
 		{generation: generation{id: identity{1, 3}, print: fingerprint{5, 6}, path: "/x.1"}, off: 7, line: 8},

@@ -50,6 +50,7 @@ type runner struct {
 	over     bool
 	hooked   bool // the hook was called for the end of g
 	misses   int  // how often g was not found in a row
+	inPlace  bool // what comes after g was begun by a truncation in place
 	cutShort bool // g's inode was truncated: the same inode is the next generation
 
 	woken     <-chan struct{} // has an element when something happened to the file; may be nil
@@ -168,6 +169,13 @@ func (r *runner) step() (time.Duration, error) {
 	switch {
 	case errors.Is(err, errTruncated):
 		return 0, r.truncated(now)
+	case errors.Is(err, errOvertaken):
+		r.leave()
+		r.cutShort = true // the copies come first, then this inode again
+		return 0, nil
+	case errors.Is(err, errAgain):
+		r.release()
+		return time.Millisecond, nil
 	case errors.Is(err, errDamaged):
 		r.log.Warn("compressed file is damaged, its rest is lost", keyOther, r.file.f.Name(), keyError, err)
 		r.skip(SkippedDamaged, 1)
@@ -279,7 +287,7 @@ func (r *runner) drain(edge bool) error {
 		case errors.Is(err, io.EOF):
 			r.drained = true
 			return nil
-		case errors.Is(err, errTruncated):
+		case errors.Is(err, errTruncated), errors.Is(err, errOvertaken), errors.Is(err, errAgain):
 			return err
 		case err != nil && r.src == nil:
 			return fmt.Errorf("%w: %w", errDamaged, err)
