@@ -550,7 +550,7 @@ func TestTheClockIsSetBack(t *testing.T) {
 // actions and silences, one of them with restarts. Both tell the same, and
 // what they tell keeps the promises of routing.
 func TestRoutingProperties(t *testing.T) {
-	for seed := range uint64(12) {
+	for seed := range seedsOf(12) {
 		r := rand.New(rand.NewPCG(seed, 77))
 		newRoot := func() *Routing {
 			root := plain("plain", "muted")

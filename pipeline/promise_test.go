@@ -171,7 +171,11 @@ func checkLively(t *testing.T, s []traffictest.Summary, st Status, disorder bool
 // TestCuttings: the same records in one file and in three give the same, where
 // each piece is in order and no cap bites.
 func TestCuttings(t *testing.T) {
-	for seed := range uint64(20) {
+	seeds := uint64(20)
+	if raceEnabled {
+		seeds = 5
+	}
+	for seed := range seeds {
 		o := traffictest.Options{Seed: seed, Lines: 4000, Files: 3}
 		lines := traffictest.Make(o)
 		three, _ := replay(t, writeFiles(t, traffictest.Split(lines, 3)), Options{}, 2<<10)

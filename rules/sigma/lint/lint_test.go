@@ -263,7 +263,10 @@ func TestManyRules(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
-	const n = 3000
+	n := 3000
+	if raceEnabled {
+		n /= 10 // the time that it may take is that of a program without the detector
+	}
 	r := rand.New(rand.NewPCG(1, 2))
 	word := func() string {
 		b := make([]byte, 4+r.IntN(8))

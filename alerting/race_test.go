@@ -1,0 +1,6 @@
+//go:build race
+
+package alerting
+
+// raceEnabled says that tests of one goroutine do less: the detector slows them down and has nothing to find.
+const raceEnabled = true
