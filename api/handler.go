@@ -114,7 +114,7 @@ func (h *handler) readyz(w http.ResponseWriter, _ *http.Request) {
 
 func (h *handler) status(w http.ResponseWriter, _ *http.Request) {
 	s := h.backend.Status()
-	s.Reasons, s.Sources, s.Collectors = orEmpty(s.Reasons), orEmpty(s.Sources), orEmpty(s.Collectors)
+	s.Reasons, s.Sources, s.Collectors, s.CatchUp = orEmpty(s.Reasons), orEmpty(s.Sources), orEmpty(s.Collectors), orEmpty(s.CatchUp)
 	s.Receivers, s.Rules.Windows = orEmpty(s.Receivers), orEmpty(s.Rules.Windows)
 	s.Sources = slices.Clone(s.Sources)
 	for i := range s.Sources {

@@ -17,6 +17,7 @@ type Status struct {
 	Collectors  []Collector `json:"collectors"` // those that count something
 	DeadLetters DeadLetters `json:"dead_letters"`
 	MergedTime  *time.Time  `json:"merged_time,omitempty"` // absent before the first record
+	CatchUp     []CatchUp   `json:"catch_up"`              // empty unless much is to be read
 	Windows     Windows     `json:"windows"`
 	Checkpoint  Checkpoint  `json:"checkpoint"`
 	Rules       Rules       `json:"rules"`
@@ -60,8 +61,20 @@ type Lag struct {
 
 // Unread is how far the judged lines of a file are behind its end.
 type Unread struct {
-	Bytes   int64   `json:"bytes"`   // not judged yet; what is in compressed rotations is not counted
+	Bytes   int64   `json:"bytes"`   // not judged yet; compressed rotations count as what they are on disk
 	Seconds float64 `json:"seconds"` // that event time is behind the wall clock because of them; 0 where there are none
+}
+
+// CatchUp is how far a gatewatch has come that has much to read: what was
+// written while it was stopped, or faster than it reads.
+type CatchUp struct {
+	Unit      string     `json:"unit"`                 // bytes of files, or messages of partitions
+	Since     time.Time  `json:"since"`                // when it was first seen to be behind
+	Read      int64      `json:"read"`                 // judged since then
+	Left      int64      `json:"left"`                 // not judged yet
+	PerSecond float64    `json:"per_second"`           // judged lately; 0 where that is not known yet
+	Seconds   *float64   `json:"seconds,omitempty"`    // until nothing is left; absent where that is not known, or where as much is written as is read
+	EventTime *time.Time `json:"event_time,omitempty"` // up to where all sources are judged; absent before the first record
 }
 
 // Collector tells what happened to a collector that is not the matter of one

@@ -171,6 +171,7 @@ type Pipeline struct {
 	sourceMu    sync.Mutex
 	byID        map[uint32]collectors.Source
 	laneList    []*lane
+	catchingUp  atomic.Pointer[[]CatchUp]
 	settled     atomic.Int32 // inputs whose first sources are not all known yet
 	group       *errgroup.Group
 	groupCtx    context.Context
@@ -313,6 +314,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	p.settled.Store(int32(len(p.o.Inputs)))
 	if p.o.Live {
 		p.group.Go(func() error { p.listen(p.groupCtx); return nil })
+		p.group.Go(func() error { p.watchCatchUp(p.groupCtx); return nil })
 	}
 	for i := range p.o.Inputs {
 		p.group.Go(func() error { return p.watch(p.groupCtx, i) })

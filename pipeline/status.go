@@ -26,6 +26,7 @@ type Status struct {
 	// DeadLettersLost what should have been and could not.
 	DeadLetters, DeadLettersLost int64
 	Collectors                   []CollectorStatus // those that count something
+	CatchUp                      []CatchUp         // empty where little is to be read
 	// NotReady says why the pipeline cannot be relied on now; empty when it can.
 	NotReady []string
 }
@@ -86,6 +87,9 @@ func (p *Pipeline) Status() Status {
 		if r, ok := p.o.Inputs[i].Collector.(collectors.Reporter); ok {
 			s.NotReady = append(s.NotReady, r.Trouble()...)
 		}
+	}
+	if c := p.catchingUp.Load(); c != nil {
+		s.CatchUp = *c
 	}
 	s.DeadLetters, s.DeadLettersLost = p.letters.Load(), p.lostLetters.Load()
 	if p.settled.Load() > 0 {

@@ -8,6 +8,7 @@ package metrics
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -87,6 +88,8 @@ var (
 	collectorEvents  = counter("collector_events_total", "What happened to a consumer group: rebalances, commits, trouble by its reason, and why partitions went on elsewhere.", "collector", "event")
 	deadLetters      = counter("dead_letters_total", "Messages of which no event could be made and that were put aside.")
 	deadLettersLost  = counter("dead_letters_lost_total", "Messages that should have been put aside and could not.")
+	catchUpLeft      = gauge("catch_up_left", "What is left to read while much is, in bytes of files or messages of partitions.", "unit")
+	catchUpSeconds   = gauge("catch_up_remaining_seconds", "How long it will take until nothing is left; +Inf where as much is written as is read, or not known yet.", "unit")
 	mergedTime       = gauge("merged_time_seconds", "The event time that all sources have reached, in Unix seconds.")
 
 	entities     = gauge("window_entities", "Entities in the windows' memory.")
@@ -166,6 +169,15 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for i := range s.Sources {
 		collectSource(send, &s.Sources[i])
+	}
+	for i := range s.CatchUp {
+		c := &s.CatchUp[i]
+		send(catchUpLeft, float64(c.Left), c.Unit)
+		remaining := math.Inf(1)
+		if c.Seconds != nil {
+			remaining = *c.Seconds
+		}
+		send(catchUpSeconds, remaining, c.Unit)
 	}
 	for i := range s.Collectors {
 		for event, n := range s.Collectors[i].Events {

@@ -7,6 +7,7 @@ import (
 
 	"gatewatch/alerting"
 	"gatewatch/api"
+	"gatewatch/pipeline"
 )
 
 // Status returns the whole status, for the API and for metrics.
@@ -48,6 +49,9 @@ func (d *daemon) Status() api.Status {
 			Late: l.Late, Behind: l.Behind, Queue: l.Queue, Lag: lag, Unread: unread, Generation: l.Generation,
 		})
 	}
+	for i := range p.CatchUp {
+		s.CatchUp = append(s.CatchUp, catchUpStatus(&p.CatchUp[i]))
+	}
 	for _, x := range p.Collectors {
 		s.Collectors = append(s.Collectors, api.Collector{Name: x.Name, Events: x.Events})
 	}
@@ -63,6 +67,15 @@ func (d *daemon) Status() api.Status {
 		s.Receivers = append(s.Receivers, receiverStatus(r.Name, &counts))
 	}
 	return s
+}
+
+func catchUpStatus(c *pipeline.CatchUp) api.CatchUp {
+	out := api.CatchUp{Unit: c.Unit, Since: c.Since.UTC(), Read: c.Read, Left: c.Left, PerSecond: c.PerSecond, EventTime: optional(c.EventTime)}
+	if c.Remaining >= 0 {
+		s := c.Remaining.Seconds()
+		out.Seconds = &s
+	}
+	return out
 }
 
 func receiverStatus(name string, c *alerting.Counts) api.Receiver {

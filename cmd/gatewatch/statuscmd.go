@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gatewatch/api"
+	"gatewatch/pipeline"
 
 	"github.com/spf13/cobra"
 )
@@ -58,6 +59,9 @@ func printStatus(w io.Writer, s *api.Status, now time.Time) error {
 	for _, r := range s.Reasons {
 		say("not ready: %s", escape(r))
 	}
+	for i := range s.CatchUp {
+		say("%s", catchUpText(&s.CatchUp[i], now))
+	}
 	say("rules: %d loaded, %d disabled, %d refused", s.Rules.Loaded, s.Rules.Disabled, s.Rules.Refused)
 	saved := "no checkpoint yet"
 	if s.Checkpoint.Last != nil {
@@ -84,6 +88,32 @@ func printStatus(w io.Writer, s *api.Status, now time.Time) error {
 		rows = append(rows, []string{escape(r.Name), thousands(r.Pending), last, counts(r.Attempts)})
 	}
 	return writeTable(w, []column{{title: "RECEIVER", max: 24}, {title: "WAITING", max: 9, right: true}, {title: "ACCEPTED", max: 14}, {title: "ATTEMPTS"}}, rows)
+}
+
+// catchUpText says how far it is and how long it will take.
+func catchUpText(c *api.CatchUp, now time.Time) string {
+	amount, unit := sizeText, ""
+	if c.Unit != pipeline.UnitBytes {
+		amount, unit = thousands, " "+escape(c.Unit)
+	}
+	share := 0
+	if all := c.Read + c.Left; all > 0 {
+		share = int(100 * float64(c.Read) / float64(all))
+	}
+	text := fmt.Sprintf("catching up: %d %%, %s of %s%s in %s", share, amount(c.Read), amount(c.Read+c.Left), unit, ago(now, c.Since))
+	if c.PerSecond > 0 {
+		text += fmt.Sprintf(", %s a second", amount(int64(c.PerSecond)))
+	}
+	switch {
+	case c.Seconds != nil:
+		text += fmt.Sprintf("; done in about %s", time.Duration(*c.Seconds*float64(time.Second)).Round(time.Second))
+	case c.PerSecond > 0:
+		text += "; as much is written as is read"
+	}
+	if c.EventTime != nil {
+		text += ", now at " + c.EventTime.UTC().Format("2006-01-02 15:04:05")
+	}
+	return text
 }
 
 func printSources(w io.Writer, sources []api.Source, now time.Time) error {

@@ -21,6 +21,10 @@ func TestPrintStatus(t *testing.T) {
 			{Name: "b\x1b.log", State: "failing", Error: "permission denied"},
 			{Name: "kafka:t/0", State: "idle", Offset: 7, Lag: &api.Lag{}},
 		},
+		CatchUp: []api.CatchUp{
+			{Unit: "bytes", Since: now.Add(-time.Minute), Read: 3 << 30, Left: 1 << 30, PerSecond: 50 << 20, Seconds: new(20.4), EventTime: &clock},
+			{Unit: "messages", Since: now, Left: 123456},
+		},
 		Receivers: []api.Receiver{{Name: "hook", Pending: 2, Attempts: map[string]int64{"ok": 5, "timeout": 1}}},
 	}
 	var out bytes.Buffer
@@ -29,6 +33,8 @@ func TestPrintStatus(t *testing.T) {
 	}
 	want := `gatewatch 1.2.3, up 1h0m0s
 not ready: source b\x1b.log cannot be read
+catching up: 75 %, 3 GiB of 4 GiB in 1m0s, 50 MiB a second; done in about 20s, now at 2026-11-19 05:58:30
+catching up: 0 %, 0 of 123,456 messages in 0s
 rules: 93 loaded, 0 disabled, 0 refused
 state: 5 MiB, last checkpoint 2s ago; 0 entities in windows, 0 pushed out while they still counted
 

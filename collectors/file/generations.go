@@ -71,6 +71,12 @@ func (r *runner) open(now time.Time) (bool, error) {
 	r.inPlace = r.g.copied || at != nil && at != live && !at.packed && live != nil && identify(live.fi) == r.g.id
 	if at != nil && (!r.over || at == live) {
 		used = at == live
+		r.after = 0
+		if at != live {
+			if later, err := r.later(list, at.index); err == nil {
+				r.after = sizes(later)
+			}
+		}
 		return r.resume(at, list, now)
 	}
 	if !r.over {
@@ -89,12 +95,13 @@ func (r *runner) open(now time.Time) (bool, error) {
 		return false, err
 	}
 	if len(later) > 0 {
+		r.after = sizes(later[1:])
 		return r.sibling(later[0], list)
 	}
 	if live == nil {
 		return false, nil
 	}
-	used = true
+	used, r.after = true, 0
 	return true, r.begins(live, newest(list), r.source.name)
 }
 
@@ -111,7 +118,9 @@ func (r *runner) lose(live *opened) {
 }
 
 // later returns the rotations that come after generation g, oldest first.
-// index is where g is among them, -1 where it is none of them.
+// index is where g is among them, -1 where it is none of them. Where g has shown
+// nothing yet by which its copies could be told, only plain copies count: what is
+// being compressed just now looks new, and is old.
 func (r *runner) later(list []member, index int) ([]member, error) {
 	var out []member
 	for i, m := range list {
@@ -119,6 +128,9 @@ func (r *runner) later(list []member, index int) ([]member, error) {
 			continue
 		}
 		seen, err := r.seen(m)
+		if err == nil && !seen && index < 0 && r.g.print.n == 0 {
+			seen, err = packedOrEmpty(m)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -146,6 +158,24 @@ func (r *runner) seen(m member) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// sizes is what files of a list take on disk.
+func sizes(list []member) int64 {
+	var n int64
+	for _, m := range list {
+		n += m.size
+	}
+	return n
+}
+
+func packedOrEmpty(m member) (bool, error) {
+	o, err := openMember(m)
+	if err != nil {
+		return false, err
+	}
+	defer o.close()
+	return o.packed || len(o.head) == 0, nil
 }
 
 // newest returns the time of the last change of any of list.
@@ -402,16 +432,8 @@ func (r *runner) overtaken() error {
 	if err != nil {
 		return err
 	}
-	for _, m := range later {
-		o, err := openMember(m)
-		if err != nil {
-			return err
-		}
-		packed := o.packed
-		o.close()
-		if !packed {
-			return errOvertaken
-		}
+	if len(later) > 0 {
+		return errOvertaken
 	}
 	return nil
 }

@@ -347,6 +347,7 @@ func TestOvertaken(t *testing.T) {
 	})
 	w.write("the first of its lives\n")
 	write(t, path+".1", "the first of its lives\n")
+	write(t, path+".2.gz", "") // a compressed rotation that is just being made
 	if err := os.Truncate(path, 0); err != nil {
 		t.Fatal(err)
 	}

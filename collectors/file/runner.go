@@ -68,6 +68,8 @@ type runner struct {
 	drained  bool      // g was read to where it ended then, since it was opened
 	more     bool      // later generations are known to be there
 	quiet    time.Time
+	after    int64     // size of the rotations that come after g, as they were when it was opened
+	beyond   int64     // size of all that comes after g, when it was last looked at
 	size     int64     // of the path when g was last read to its end
 	mtime    time.Time // likewise
 	settled  bool      // mtime was old enough then to change with the next write
@@ -221,7 +223,7 @@ func (r *runner) look(now time.Time) (fi os.FileInfo, err error) {
 }
 
 // measure takes down how much there is to read. What compressed files hold is
-// not known before they were read.
+// not known before they were read; until then they count as what they are on disk.
 func (r *runner) measure(fi os.FileInfo) {
 	end := max(r.g.base+r.cut.Read(), r.g.base)
 	if fi == nil && !r.file.packed {
@@ -230,12 +232,14 @@ func (r *runner) measure(fi os.FileInfo) {
 	if fi != nil && !r.file.packed {
 		end = max(end, r.g.base+fi.Size())
 	}
+	r.beyond = 0
 	if r.detached {
+		r.beyond = r.after
 		if next, err := os.Stat(r.source.name); err == nil && next.Mode().IsRegular() && !os.SameFile(next, r.file.fi) {
-			end += next.Size()
+			r.beyond += next.Size()
 		}
 	}
-	r.source.end.Store(end)
+	r.source.end.Store(end + r.beyond)
 }
 
 // sleeps reports whether a file that was closed while idle is still the same.
@@ -316,6 +320,9 @@ func (r *runner) drain(edge bool) error {
 // block emits b, which has offsets in the content of g.
 func (r *runner) block(b *lines.Buffer) error {
 	r.grow()
+	if r.file.packed {
+		r.source.end.Store(r.g.base + r.cut.Read() + r.beyond)
+	}
 	b.Block.Offset += r.g.base
 	b.Block.Line += r.g.baseLine
 	b.Block.Origin = r.origin
