@@ -110,7 +110,10 @@ func (a *Analyzer) query(q string) (suspect bool) {
 	}
 	foreign := a.request.Referer != "" && elsewhere(a.request.Referer, a.request.Host)
 	if !foreign && look(q)&(strange|percent) == 0 && vocabulary.find(bytesOf(q)) == 0 && !strings.Contains(q, "=/") {
-		return suspect
+		// No ampersand, so it is one parameter.
+		if _, value, _ := strings.Cut(q, "="); !packedText(bytesOf(value)) {
+			return suspect
+		}
 	}
 	rest, n, split := q, 0, false
 	for rest != "" {

@@ -2,6 +2,7 @@ package injection
 
 import (
 	"bytes"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -54,58 +55,159 @@ var analysers = map[string]func(a *Analyzer, s *subject){
 	"base64": (*Analyzer).base64, "json": (*Analyzer).json,
 }
 
-// FuzzAnalysers: each analyser takes any text, also one that the first look
-// would not have given to it.
-func FuzzAnalysers(f *testing.F) {
+// fuzzAnalyser lets one analyser judge any text, also one that the first look would
+// not have given to it: it does not fail, leaves the text as it is, and says the
+// same when it is asked again.
+func fuzzAnalyser(f *testing.F, name string) {
 	for _, payloads := range plainPayloads {
 		for _, p := range payloads {
 			f.Add([]byte(p), uint8(InQuery))
 		}
 	}
+	for _, unit := range units {
+		f.Add([]byte(strings.Repeat(unit, 40)), uint8(InPath))
+	}
+	run := analysers[name]
 	a := New()
-	a.request = &Request{}
-	f.Fuzz(func(_ *testing.T, text []byte, where uint8) {
+	a.request = &Request{Host: "api.example.com"}
+	f.Fuzz(func(t *testing.T, text []byte, where uint8) {
 		if len(text) == 0 || len(text) > window {
 			return
 		}
-		for _, run := range analysers {
-			s := subject{where: Where(where%4) + InPath, name: "q", once: text, full: text, low: appendLower(nil, text), mask: ^mask(0)}
-			a.where, a.name = s.where, s.name
+		var said [2]Set
+		for i := range said {
+			once, low := bytes.Clone(text), appendLower(nil, text)
+			s := subject{where: Where(where%4) + InPath, name: "q", raw: once, once: once, full: once, low: low, mask: look(text)}
+			a.where, a.name, a.set = s.where, s.name, 0
 			run(a, &s)
+			said[i] = a.set
+			if !bytes.Equal(once, text) {
+				t.Errorf("%q became %q", text, once)
+			}
+		}
+		if said[0] != said[1] {
+			t.Errorf("%q: %v, and then %v", text, said[0].Append(nil), said[1].Append(nil))
 		}
 	})
 }
 
-// TestLinear: what a text costs grows with its length. 64 KiB of each kind of
-// text may take no more than 24 times what 4 KiB take; work that grows with the
-// square would take 256 times as much.
+func FuzzSQL(f *testing.F)       { fuzzAnalyser(f, "sql") }
+func FuzzXSS(f *testing.F)       { fuzzAnalyser(f, "xss") }
+func FuzzCommand(f *testing.F)   { fuzzAnalyser(f, "command") }
+func FuzzFiles(f *testing.F)     { fuzzAnalyser(f, "files") }
+func FuzzAddresses(f *testing.F) { fuzzAnalyser(f, "addresses") }
+func FuzzTemplate(f *testing.F)  { fuzzAnalyser(f, "template") }
+func FuzzMarkup(f *testing.F)    { fuzzAnalyser(f, "markup") }
+func FuzzNoSQL(f *testing.F)     { fuzzAnalyser(f, "nosql") }
+func FuzzDirectory(f *testing.F) { fuzzAnalyser(f, "directory") }
+func FuzzCRLF(f *testing.F)      { fuzzAnalyser(f, "crlf") }
+func FuzzLog4Shell(f *testing.F) { fuzzAnalyser(f, "log4shell") }
+func FuzzCode(f *testing.F)      { fuzzAnalyser(f, "code") }
+func FuzzBase64(f *testing.F)    { fuzzAnalyser(f, "base64") }
+func FuzzJSON(f *testing.F)      { fuzzAnalyser(f, "json") }
+
+// TestFuzzed: each analyser has a target of its own.
+func TestFuzzed(t *testing.T) {
+	text, err := os.ReadFile("fuzz_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range analysers {
+		if !bytes.Contains(text, []byte(`{ fuzzAnalyser(f, "`+name+`") }`)) {
+			t.Errorf("no target for %q", name)
+		}
+	}
+}
+
+// units are texts that, repeated, make careless code look again and again at what it
+// has seen.
+var units = []string{
+	"(", ")(", "$(", "${", "{{", "<", "<a ", "\"><", "'", "\"", "../", "%25", "&#x3c;", "\\u0041", "; a", "|", "select ", "union select 1,", "' or '", "#\n(", "/*x*/(", "//", "http://", "a=",
+	"[", "{\"a\":", "\r\n", "-a ", "alert ", "o:1:\"", "QUJD", "java.", "$a[", "{%", "0x2e", "$ne", "on=", "javascript:", "jndi:", "and 1", "()", "()(", "$x ", "get-a ", "http/1 ", "{,", "$[", "\xc0\xaf", ",", ";",
+	"http://a@", "&url=//", "?next=/", "\\\\a\\", "{\"a\":\"", "\\\"", "eyJhIjoi", "(|(", "*)(", "%2f@", "..%", "a.b.", "<!--#", "<!DOCTYPE a[", "]>", "if(", "${lower:", "${::-a}", "exec(", "a:a\n", "++", "::", "@@",
+}
+
+// linear fails when 64 KiB of a kind of text cost more than eight times what 16 KiB
+// cost; work that grows with the square would cost sixteen times as much.
+func linear(t *testing.T, name string, cost func(text string) time.Duration) {
+	t.Helper()
+	for _, unit := range units {
+		measure := func(n, times int) time.Duration {
+			text := strings.Repeat(unit, n/len(unit)+1)[:n]
+			best := time.Hour
+			for range times {
+				best = min(best, cost(text))
+			}
+			return best
+		}
+		const noise = 20 * time.Millisecond
+		if measure(64<<10, 1) <= noise {
+			continue // too little to measure, and to mind
+		}
+		small, large := measure(16<<10, 5), measure(64<<10, 5)
+		if large > 8*small {
+			t.Errorf("%s: %q: 16 KiB take %v, 64 KiB take %v", name, unit, small, large)
+		}
+		if large > 500*time.Millisecond {
+			t.Errorf("%s: %q: 64 KiB take %v", name, unit, large)
+		}
+	}
+}
+
+// TestLinear: what a request costs grows with its length.
 func TestLinear(t *testing.T) {
 	if testing.Short() {
 		t.Skip("measures time")
 	}
-	for _, unit := range []string{
-		"(", ")(", "$(", "${", "{{", "<", "<a ", "\"><", "'", "\"", "../", "%25", "&#x3c;", "\\u0041", "; a", "|", "select ", "union select 1,", "' or '", "#\n(", "/*x*/(", "//", "http://", "a=",
-		"[", "{\"a\":", "\r\n", "-a ", "alert ", "o:1:\"", "QUJD", "java.", "$a[", "{%", "0x2e", "$ne", "on=", "javascript:", "jndi:", "and 1", "()", "()(", "$x ", "get-a ", "http/1 ", "{,", "$[", "\xc0\xaf", ",", ";",
-	} {
-		cost := func(n int) time.Duration {
-			text := strings.Repeat(unit, n/len(unit)+1)[:n]
-			best := time.Hour
-			for range 5 {
-				a := New()
-				began := time.Now()
-				a.Analyze(&Request{Path: "/" + text, Query: "q=" + text, Agent: text, Referer: text})
-				best = min(best, time.Since(began))
-			}
-			return best
-		}
-		small, large := cost(4<<10), cost(64<<10)
-		if large > 24*small+20*time.Millisecond {
-			t.Errorf("%q: 4 KiB take %v, 64 KiB take %v", unit, small, large)
-		}
-		if large > 500*time.Millisecond {
-			t.Errorf("%q: 64 KiB take %v", unit, large)
-		}
+	linear(t, "requests", func(text string) time.Duration {
+		a := New()
+		began := time.Now()
+		a.Analyze(&Request{Path: "/" + text, Query: "q=" + text, Agent: text, Referer: text})
+		return time.Since(began)
+	})
+}
+
+// TestLinearEach: so does what each analyser costs, which gets a long text in
+// windows, and what decoding costs. A request is cut before it is that long; here
+// nothing is.
+func TestLinearEach(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures time")
 	}
+	for name, run := range analysers {
+		a := New()
+		a.request = &Request{Host: "api.example.com"}
+		a.where, a.name = InQuery, "q"
+		linear(t, name, func(text string) time.Duration {
+			low := appendLower(nil, bytesOf(text))
+			began := time.Now()
+			for from := 0; from == 0 || from+overlap < len(text); from += window - overlap {
+				end := min(from+window, len(text))
+				piece := bytesOf(text)[from:end]
+				if name == "json" || name == "base64" { // these get a text as a whole
+					piece, end = bytesOf(text), len(text)
+				}
+				s := subject{where: InQuery, name: "q", once: piece, full: piece, low: low[from:end], mask: look(piece)}
+				run(a, &s)
+				if end == len(text) {
+					break
+				}
+			}
+			return time.Since(began)
+		})
+	}
+	a := New()
+	linear(t, "decoding", func(text string) time.Duration {
+		began := time.Now()
+		a.decode(text, true)
+		return time.Since(began)
+	})
+	linear(t, "the first look", func(text string) time.Duration {
+		began := time.Now()
+		suspectPath(text)
+		suspectRaw(text, look(text))
+		return time.Since(began)
+	})
 }
 
 // TestSteady: requests that came before allocate nothing, whether they hold

@@ -25,16 +25,22 @@ func (a *Analyzer) template(s *subject) {
 				break
 			}
 			i += from + len(m.open)
-			from = i
 			end := bytes.Index(t[i:], []byte(m.closing))
 			inner := t[i:]
 			if end >= 0 {
 				inner = t[i : i+end]
 			}
-			if expression(inner, m.open, end >= 0) {
+			// Of marks in one another the outer and the inner are judged, so that no
+			// byte is looked at more than twice for a mark.
+			nested := bytes.LastIndex(inner, []byte(m.open))
+			if expression(inner, m.open, end >= 0) || nested >= 0 && expression(inner[nested+len(m.open):], m.open, end >= 0) {
 				a.hit(Template, s.full)
 				return
 			}
+			if end < 0 {
+				break // nor does any behind it end
+			}
+			from = i + end
 		}
 	}
 	if templateWords.in(t) {
