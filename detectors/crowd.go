@@ -49,6 +49,8 @@ type sender struct {
 	at     uint32  // number of the bucket that was last written
 	first  uint32  // number of the first bucket
 	usual  float32 // what it sends in a bucket
+	node   uint32
+	again  bool // came again in the bucket since its node became the newest
 }
 
 // to brings a member to a bucket: what is older than memberSpan is forgotten.
@@ -198,47 +200,70 @@ func (e *Engine) forgetMembers(v view, m *model) {
 	}
 }
 
-// memberOf returns the entry of the record's client, as the newest of the window.
-func (e *Engine) memberOf(v view, m *model, t *touch, h *observation.Hit) uint32 {
-	key := memberKey(v.id, t.client)
-	id := e.byMember.get(key)
-	if id == 0 {
+// memberOf returns the sender of the record's client, with the observation in it. Members
+// stand in the window in the order in which they came into the bucket in which they
+// were last seen. Where there are more than are told apart, the one that goes is
+// the first of them that did not come again since, as a clock does it: who
+// sends a lot stays. See Corbato: A paging experiment with the Multics system (1968).
+func (e *Engine) memberOf(v view, m *model, t *touch, h *observation.Hit) *sender {
+	key := memberKey(v.id, e.clientIn(t))
+	at := e.byMember.get(key)
+	var x *sender
+	if at == 0 {
 		for v.w.total >= v.r.keep {
+			id := v.w.head
+			if old := e.senders.at(e.nodes.at(id).what); old.again && old.at == m.at {
+				old.again = false
+				e.renew(v.w, id, stamp(t.rec.Window))
+				continue
+			}
 			v.w.lost = v.w.headTime
 			e.dropHead(v)
 		}
-		id = e.newNode(t)
-		e.nodes.at(id).what = e.senders.alloc()
-		*e.senders.at(e.nodes.at(id).what) = sender{at: m.at, first: m.at}
-		e.byMember.put(key, id)
+		id := e.newNode(t)
+		at = e.senders.alloc()
+		e.nodes.at(id).what = at
+		x = e.senders.at(at)
+		*x = sender{node: id, at: m.at, first: m.at}
+		e.byMember.put(key, at)
 		v.w.total++
 		e.append(v.w, id)
 	} else {
-		e.renew(v.w, id, t)
+		x = e.senders.at(at)
+		if x.at < m.at {
+			x.again = false
+			e.renew(v.w, x.node, stamp(t.rec.Window))
+			e.of(x.node, t)
+		} else {
+			x.again = true
+		}
 	}
-	x := e.senders.at(e.nodes.at(id).what)
 	x.to(m.at)
 	x.events[m.at%memberSpan] += h.N
 	x.sums[m.at%memberSpan] += float32(amount(v.r, h))
-	return id
+	return x
 }
 
-// renew makes an entry the newest, and of the record at work.
-func (e *Engine) renew(w *window, id uint32, t *touch) {
+// renew makes an entry the newest, as of a time.
+func (e *Engine) renew(w *window, id, at uint32) {
 	if w.tail != id {
 		e.detach(w, id)
 		e.append(w, id)
 	}
-	nd := e.nodes.at(id)
-	nd.time = stamp(t.rec.Window)
-	w.tailTime = nd.time
+	e.nodes.at(id).time = at
+	w.tailTime = at
 	if w.head == id {
-		w.headTime = nd.time
+		w.headTime = at
 	}
-	if nd.card != t.card {
-		e.cards.retain(t.card)
+}
+
+// of makes an entry that of the record at work.
+func (e *Engine) of(id uint32, t *touch) {
+	nd := e.nodes.at(id)
+	if card := e.cardOf(t); nd.card != card {
+		e.cards.retain(card)
 		e.cards.release(nd.card)
-		nd.card = t.card
+		nd.card = card
 	}
 	nd.line, nd.length, nd.source, nd.offset = uint32(min(t.ref.Line, 1<<32-1)), t.ref.Length, uint16(t.ref.Source), t.ref.Offset
 }

@@ -21,12 +21,22 @@ type dict[T any] struct {
 	hash    func(maphash.Seed, *T) uint64
 	same    func(a, b *T) bool
 	clone   func(*T) T // makes the copy to keep
+
+	// Values to which nothing refers any more, oldest first, as a ring: what was of
+	// use a moment ago mostly is so again, and then needs no new copy.
+	idle     [dictIdle]uint32
+	idleFrom int
+	idleN    int
 }
+
+// dictIdle is how many values are kept to which nothing refers.
+const dictIdle = 1024
 
 type dictEntry[T any] struct {
 	value T
 	hash  uint64
 	refs  uint32
+	idle  bool   // is in dict.idle
 	stamp uint32 // encoder: generation in which local was given
 	local uint32 // encoder: number of the value in the chunk being written
 }
@@ -74,13 +84,29 @@ func (d *dict[T]) retain(id uint32) {
 	}
 }
 
-// release takes a reference away and forgets the value with the last one.
+// release takes a reference away. With the last one the value is idle, and
+// forgotten when many others have become so.
 func (d *dict[T]) release(id uint32) {
 	if id == 0 {
 		return
 	}
 	e := &d.entries[id]
-	if e.refs--; e.refs > 0 {
+	if e.refs--; e.refs > 0 || e.idle {
+		return
+	}
+	if d.idleN == dictIdle {
+		d.forget(d.idle[d.idleFrom])
+		d.idleFrom, d.idleN = (d.idleFrom+1)%dictIdle, d.idleN-1
+	}
+	e.idle = true
+	d.idle[(d.idleFrom+d.idleN)%dictIdle] = id
+	d.idleN++
+}
+
+// forget takes a value out that is no longer idle, if nothing refers to it now.
+func (d *dict[T]) forget(id uint32) {
+	e := &d.entries[id]
+	if e.idle = false; e.refs > 0 {
 		return
 	}
 	mask := uint64(len(d.index) - 1)

@@ -92,7 +92,7 @@ type Engine struct {
 	baselines arena[baseline]
 	days      arena[day]
 	senders   arena[sender]
-	byMember  pairTable // nodes of clients, by window and client
+	byMember  pairTable // senders, by window and client
 	cohort    cohort    // scratch: who stands out in the window at work
 	crowds    []bool    // by kind: see observation.Kind.Crowd
 
@@ -387,7 +387,6 @@ func (e *Engine) observe(s *slot, t *touch, o *observation.Observation, id uint3
 	e.change(s, id, ent)
 	ent.touched = stamp(rec.Window)
 	t.s, t.o, t.id, t.ent = s, o, id, ent
-	e.look(t)
 	for i := range hits {
 		h := &hits[i]
 		if rec.Late && !e.rules[h.Rule].Plain {

@@ -12,7 +12,7 @@ func (eventCount) add(e *Engine, v view, t *touch, h *observation.Hit, counted u
 	v.w.total += h.N
 	if id := v.w.tail; id != 0 && int64(v.w.tailTime) == t.rec.Window {
 		nd := e.nodes.at(id)
-		if nd.card == t.card && nd.client == t.client && nd.counted == counted {
+		if nd.counted == counted && nd.card == e.cardOf(t) && nd.client == e.clientIn(t) {
 			nd.what += h.N
 			return id
 		}

@@ -113,15 +113,18 @@ func (e *Engine) rate(t *touch, v view, h *observation.Hit, out *Findings) {
 	if at := uint32(t.rec.Window / m.length); at > m.at {
 		e.roll(v, &m, at, t.key, t.o.Values, out)
 	}
-	x := amount(v.r, h)
-	m.sum += x
+	n := amount(v.r, h)
+	m.sum += n
 	if m.sized {
-		m.sizes += x * x
+		m.sizes += n * n
 	}
-	id := e.memberOf(v, &m, t, h)
+	x := e.memberOf(v, &m, t, h)
 	e.armBaseline(v, &m, t.id, t.ent.hash)
-	nd := e.nodes.at(id)
-	for b := v.w.fired &^ windowBehind & (m.all | nd.counted); b != 0; b &= b - 1 {
+	told := v.w.fired &^ windowBehind
+	if told != 0 {
+		told &= m.all | e.nodes.at(x.node).counted
+	}
+	for b := told; b != 0; b &= b - 1 {
 		it := observation.Item{Time: t.rec.Window, N: h.N, Ref: t.ref, Card: t.rec.Card, Number: h.Number}
 		f := e.anomaly(v, &m, v.r.members[bits.TrailingZeros32(b)], t.key, t.o.Values)
 		f.Items = append(out.items(1), it)

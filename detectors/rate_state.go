@@ -66,16 +66,26 @@ func (e *Engine) putBaseline(b []byte, w *window) []byte {
 	return b
 }
 
+// Flags of a sender on disk.
+const (
+	senderCounts = 1 << iota // the sums are the numbers of events
+	senderAgain
+)
+
 // putSender appends what is known of a client. Of counts the sums are the
 // numbers of events and left out.
 func putSender(b []byte, x *sender) []byte {
-	same := byte(1)
+	same := byte(senderCounts)
 	for i := range x.sums {
 		if x.sums[i] != float32(x.events[i]) {
 			same = 0
 		}
 	}
-	b = append(b, same)
+	flags := same
+	if x.again {
+		flags |= senderAgain
+	}
+	b = append(b, flags)
 	b = binary.AppendUvarint(b, uint64(x.at))
 	b = binary.AppendUvarint(b, uint64(x.at-x.first))
 	b = putFloat32(b, x.usual)
@@ -111,13 +121,14 @@ func (r *reader) float32() float32 {
 }
 
 func (r *reader) sender() (x sender) {
-	same := r.byte()
+	flags := r.byte()
+	x.again = flags&senderAgain != 0
 	x.at = r.uint32()
 	x.first = x.at - min(r.uint32(), x.at)
 	x.usual = r.float32()
 	for i := range x.events {
 		x.events[i] = r.uint32()
-		if x.sums[i] = float32(x.events[i]); same == 0 {
+		if x.sums[i] = float32(x.events[i]); flags&senderCounts == 0 {
 			x.sums[i] = r.float32()
 		}
 	}
@@ -183,7 +194,8 @@ func (e *Engine) restoreBaseline(v view, id uint32, l *loadedWindow) bool {
 		*e.nodes.at(nid) = kept
 		v.s.entries++
 		w.total++
-		e.byMember.put(memberKey(v.id, kept.client), nid)
+		e.senders.at(kept.what).node = nid
+		e.byMember.put(memberKey(v.id, kept.client), kept.what)
 		e.append(w, nid)
 	}
 	for w.total > v.r.keep {

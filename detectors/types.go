@@ -133,9 +133,8 @@ type touch struct {
 	card uint32 // of the record, with a reference; 0 until it is needed
 	addr uint32 // its client, likewise
 
-	o      *observation.Observation
-	s      *slot
-	id     uint32 // of the entity
-	ent    *entity
-	client uint32 // addr, or 0 where the entity tells it
+	o   *observation.Observation
+	s   *slot
+	id  uint32 // of the entity
+	ent *entity
 }

@@ -199,23 +199,28 @@ func (e *Engine) dropHead(v view) {
 	e.dropNode(v, v.w.head)
 }
 
-// look finds the card of the record, once for all its observations. The client
-// is left out where the entity tells it.
-func (e *Engine) look(t *touch) {
-	c := &t.rec.Card
+// cardOf finds the card of the record, once for all its observations.
+func (e *Engine) cardOf(t *touch) uint32 {
 	if t.card == 0 {
-		t.card = e.cards.acquire(c)
+		t.card = e.cards.acquire(&t.rec.Card)
 	}
-	t.client = 0
-	if c.Client.IsValid() && !e.tellsClient(t.ent, c.Client) {
-		if t.addr == 0 {
-			t.addr = e.clients.acquire(&c.Client)
-		}
-		t.client = t.addr
-	}
+	return t.card
 }
 
-// unlook gives back what look holds.
+// clientIn finds the client of the record, once for all its observations. It is
+// none where the entity tells it.
+func (e *Engine) clientIn(t *touch) uint32 {
+	c := &t.rec.Card.Client
+	if !c.IsValid() || e.tellsClient(t.ent, *c) {
+		return 0
+	}
+	if t.addr == 0 {
+		t.addr = e.clients.acquire(c)
+	}
+	return t.addr
+}
+
+// unlook gives back what cardOf and clientIn hold.
 func (e *Engine) unlook(t *touch) {
 	e.cards.release(t.card)
 	e.clients.release(t.addr)
@@ -247,11 +252,12 @@ func stamp(t int64) uint32 { return uint32(min(max(t, 1), math.MaxUint32)) }
 
 // newNode makes an entry for the observation, in no window yet.
 func (e *Engine) newNode(t *touch) uint32 {
-	e.cards.retain(t.card)
-	e.clients.retain(t.client)
+	card, client := e.cardOf(t), e.clientIn(t)
+	e.cards.retain(card)
+	e.clients.retain(client)
 	id := e.nodes.alloc()
 	*e.nodes.at(id) = node{
-		time: stamp(t.rec.Window), card: t.card, client: t.client,
+		time: stamp(t.rec.Window), card: card, client: client,
 		line: uint32(min(t.ref.Line, 1<<32-1)), length: t.ref.Length, source: uint16(t.ref.Source), offset: t.ref.Offset,
 	}
 	t.s.entries++
