@@ -95,6 +95,7 @@ type Engine struct {
 	byMember  pairTable // senders, by window and client
 	cohort    cohort    // scratch: who stands out in the window at work
 	crowds    []bool    // by kind: see observation.Kind.Crowd
+	choosy    []bool    // by kind: has a rule that is
 
 	cards   dict[observation.Card]
 	values  dict[counted]
@@ -127,6 +128,7 @@ type rule struct {
 	empty   bool    // true of an empty window
 	guarded bool    // not all of its observations count
 	byValue bool    // values are found through Engine.byValue
+	choosy  bool    // not every observation enters a window that holds nothing
 
 	// Rules that count the same share one window, that of their leader; bit is
 	// the rule's own in window.fired and node.counted.
@@ -229,6 +231,7 @@ func (e *Engine) setPlan(plan *observation.Plan) {
 	for i := range plan.Rules {
 		r := &plan.Rules[i]
 		c := rule{Rule: r, typ: typeOf(r), own: uint32(r.Keep()), gte: -1, expires: r.TrueWhenFewer(), reach: r.Timespan, guarded: r.Guard.Any()}
+		c.choosy = r.Type == observation.IDWalk && r.Depth <= 1
 		if e.opts.kept > 0 && !r.Type.Counts() && r.Newest == 0 {
 			c.own = e.opts.kept
 		}
@@ -245,7 +248,11 @@ func (e *Engine) setPlan(plan *observation.Plan) {
 		e.rules[i] = c
 	}
 	e.markReach = make([]int64, len(plan.Kinds))
+	e.choosy = make([]bool, len(plan.Kinds))
 	for i := range plan.Rules {
+		if r := &e.rules[i]; r.choosy {
+			e.choosy[r.Kind] = true
+		}
 		if r := &plan.Rules[i]; r.Guard.Unless || r.Guard.After {
 			e.markReach[r.Kind] = max(e.markReach[r.Kind], r.Timespan)
 		}
@@ -379,6 +386,9 @@ func (e *Engine) observe(s *slot, t *touch, o *observation.Observation, id uint3
 	}
 	switch {
 	case id == 0:
+		if e.choosy[o.Kind] && !o.Mark && !e.anyBegins(rec, hits) {
+			return
+		}
 		id = e.admit(s, o)
 	case e.entities.at(id).place == placeProbation:
 		e.promote(s, id)
@@ -401,6 +411,16 @@ func (e *Engine) observe(s *slot, t *touch, o *observation.Observation, id uint3
 	if s.entries > e.entriesCap {
 		e.shed(s, id)
 	}
+}
+
+// anyBegins reports whether any hit enters a window that holds nothing.
+func (e *Engine) anyBegins(rec *observation.Record, hits []observation.Hit) bool {
+	for i := range hits {
+		if r := &e.rules[hits[i].Rule]; !r.choosy || (idWalk{}).begins(r.Walk, &hits[i], rec.Card.Status) {
+			return true
+		}
+	}
+	return false
 }
 
 func (e *Engine) anyPlain(hits []observation.Hit) bool {

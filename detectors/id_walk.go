@@ -34,7 +34,36 @@ func (s idWalk) add(e *Engine, v view, t *touch, h *observation.Hit, _ uint32) u
 	s.count(e, v, id, 1)
 	s.pair(e, v, v.w.tail, id, 1)
 	e.append(v.w, id)
+	if s.begin(e, v); v.w.head == 0 {
+		return 0
+	}
 	return id
+}
+
+// begins reports whether a window that holds nothing begins with the hit.
+func (idWalk) begins(k *observation.Walk, h *observation.Hit, status int32) bool {
+	return k.Begins(observation.AnswerOf(status), idKey(h)&1 != 0)
+}
+
+// begin lets go the first entries with which no window begins. The newest one may
+// still be followed.
+func (s idWalk) begin(e *Engine, v view) {
+	k := v.r.Walk
+	for id := v.w.head; id != 0; id = v.w.head {
+		nd := e.nodes.at(id)
+		x, number := e.idOf(id)
+		ok := k.Begins(observation.AnswerOf(e.cards.entries[nd.card].value.Status), number)
+		if ok && nd.next != 0 && k.Leads() {
+			y, both := e.idOf(nd.next)
+			up, down := k.Follow(x, y)
+			ok = both && k.Order.Of(up, down) > 0
+		}
+		if ok {
+			return
+		}
+		e.dropHead(v)
+	}
+	e.emptied(v)
 }
 
 func (s idWalk) enter(e *Engine, v view, id uint32, h *observation.Hit) {
@@ -79,16 +108,13 @@ func (idWalk) pair(e *Engine, v view, a, b, n uint32) {
 	}
 	x, ok := e.idOf(a)
 	y, both := e.idOf(b)
-	if !ok || !both || x == y {
+	if !ok || !both {
 		return
 	}
 	w := e.walked(v.w)
-	switch step := v.r.Walk.Step; {
-	case y > x && (step == 0 || y-x <= uint64(step)):
-		w.up += n
-	case y < x && (step == 0 || x-y <= uint64(step)):
-		w.down += n
-	}
+	up, down := v.r.Walk.Follow(x, y)
+	w.up += up * n
+	w.down += down * n
 }
 
 // idKey is what a window keeps of an id: the number that it is, or the hash of

@@ -39,6 +39,8 @@ type oracle struct {
 	fired bool
 	last  int64
 	marks []int64
+	gone  map[int]bool // of what was let go before its time
+	lost  int64        // time of the newest of these that there was no room for
 	while *oracle // of the same entity; the condition that has to be true
 }
 
@@ -87,6 +89,10 @@ func (o *oracle) window(at int64) (in []int, capped bool) {
 		}
 		slices.Sort(in)
 	}
+	if o.rule.Type == observation.IDWalk {
+		in = o.begin(in)
+		return in, o.lost > at-o.rule.Timespan
+	}
 	kept := o.kept
 	if o.rule.Newest > 0 && o.rule.Type.Measures() {
 		kept = o.rule.Newest
@@ -95,6 +101,35 @@ func (o *oracle) window(at int64) (in []int, capped bool) {
 		return in[n:], o.rule.Newest == 0
 	}
 	return in, false
+}
+
+// begin lets go, for good, the first ids with which the walk cannot begin.
+func (o *oracle) begin(in []int) []int {
+	k := o.rule.Walk
+	if o.gone == nil {
+		o.gone = map[int]bool{}
+	}
+	in = slices.DeleteFunc(in, func(i int) bool { return o.gone[i] })
+	for len(in) > o.kept {
+		o.gone[in[0]], o.lost = true, o.all[in[0]].at
+		in = in[1:]
+	}
+	for len(in) > 0 {
+		id, err := strconv.Atoi(o.all[in[0]].value)
+		ok := k.Begins(observation.AnswerOf(o.all[in[0]].status), err == nil)
+		if ok && len(in) > 1 && k.Leads() {
+			next, err2 := strconv.Atoi(o.all[in[1]].value)
+			distance := next - id
+			ok = err2 == nil && distance != 0 && (k.Step == 0 || max(distance, -distance) <= int(k.Step)) &&
+				!(k.Order == observation.Ascending && distance < 0) && !(k.Order == observation.Descending && distance > 0)
+		}
+		if ok {
+			break
+		}
+		o.gone[in[0]] = true
+		in = in[1:]
+	}
+	return in
 }
 
 // number is what the window counts.

@@ -67,6 +67,10 @@ func (e *Engine) hit(t *touch, h *observation.Hit, out *Findings) {
 	if r.guarded && !e.admits(t, r, now) {
 		return
 	}
+	begins := !r.choosy || (idWalk{}).begins(r.Walk, h, t.rec.Card.Status)
+	if !begins && e.findWindow(t.id, t.ent, h.Rule) == 0 {
+		return
+	}
 	v := view{s: t.s, ent: t.ent, id: e.windowOf(t.id, t.ent, h.Rule), r: r}
 	w := e.window(v.id)
 	v.w = w
@@ -75,6 +79,9 @@ func (e *Engine) hit(t *touch, h *observation.Hit, out *Findings) {
 		return
 	}
 	e.expire(v, now)
+	if !begins && w.head == 0 {
+		return
+	}
 	if t.rec.Behind {
 		w.fired |= windowBehind
 	}
@@ -149,8 +156,11 @@ func (e *Engine) expire(v view, now int64) {
 	for w.head != 0 && int64(w.headTime) <= now-v.r.reach {
 		e.dropHead(v)
 	}
-	if w.head == 0 {
+	switch {
+	case w.head == 0:
 		e.emptied(v)
+	case v.r.choosy:
+		idWalk{}.begin(e, v)
 	}
 }
 

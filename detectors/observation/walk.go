@@ -3,6 +3,7 @@ package observation
 // Walk is what an IDWalk looks for beside the number of different ids: how
 // they follow each other, and how they were answered. All shares are of the
 // ids that the window holds, by the latest request for each; 0 asks for nothing.
+// The window holds no ids before the first one with which it can begin, see Begins and Leads.
 type Walk struct {
 	Order Order
 	// Step is how far an id may be from the one before, 0 for any distance.
@@ -18,6 +19,34 @@ type Walk struct {
 	// that it feeds, and is not Alerting. 0 means none.
 	Factor float64
 }
+
+// Begins reports whether a window can begin with an id that was answered so, and is
+// a number or not. Where the walk asks for refusals it begins with one; where it
+// asks for order or step it begins with an id that another one can follow. So who gets what
+// he asks for in no order leaves nothing behind, and that is nearly everybody.
+func (w *Walk) Begins(a Answer, number bool) bool {
+	if w.refusals() {
+		return a == Denied && w.Denied+w.Refused > 0 || a == Missing && w.Missing+w.Refused > 0
+	}
+	return number || !w.Follows()
+}
+
+// Follow says whether y follows x upwards or downwards, by the step: 1 for the one that it does.
+func (w *Walk) Follow(x, y uint64) (up, down uint32) {
+	switch step := uint64(w.Step); {
+	case y > x && (step == 0 || y-x <= step):
+		return 1, 0
+	case y < x && (step == 0 || x-y <= step):
+		return 0, 1
+	}
+	return 0, 0
+}
+
+// Leads reports whether a window that begins with an id needs another one to follow
+// it next.
+func (w *Walk) Leads() bool { return w.Follows() && !w.refusals() }
+
+func (w *Walk) refusals() bool { return w.Denied+w.Missing+w.Refused > 0 }
 
 // Order says which way the ids of a walk go.
 type Order uint8
