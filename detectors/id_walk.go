@@ -121,15 +121,7 @@ func (idWalk) pair(e *Engine, v view, a, b, n uint32) {
 // a text, with the lowest bit to tell which. To keep every text that is asked for would
 // cost an allocation each.
 func idKey(h *observation.Hit) uint64 {
-	if text := h.Value; text != "" && len(text) < 19 {
-		n := uint64(0)
-		for i := range len(text) {
-			d := text[i] - '0'
-			if d > 9 {
-				return h.Hash &^ 1
-			}
-			n = n*10 + uint64(d)
-		}
+	if n, ok := observation.IDNumber(h.Value); ok {
 		return n<<1 | 1
 	}
 	return h.Hash &^ 1

@@ -41,7 +41,7 @@ type oracle struct {
 	marks []int64
 	gone  map[int]bool // of what was let go before its time
 	lost  int64        // time of the newest of these that there was no room for
-	while *oracle // of the same entity; the condition that has to be true
+	while *oracle      // of the same entity; the condition that has to be true
 }
 
 // admits reports whether an observation counts, by what came before it.

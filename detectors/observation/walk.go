@@ -31,6 +31,22 @@ func (w *Walk) Begins(a Answer, number bool) bool {
 	return number || !w.Follows()
 }
 
+// IDNumber returns the number that an id is; false for one that is none, or has more than
+// 18 digits.
+func IDNumber(id string) (n uint64, ok bool) {
+	if id == "" || len(id) > 18 {
+		return 0, false
+	}
+	for i := range len(id) {
+		d := id[i] - '0'
+		if d > 9 {
+			return 0, false
+		}
+		n = n*10 + uint64(d)
+	}
+	return n, true
+}
+
 // Follow says whether y follows x upwards or downwards, by the step: 1 for the one that it does.
 func (w *Walk) Follow(x, y uint64) (up, down uint32) {
 	switch step := uint64(w.Step); {

@@ -27,6 +27,7 @@ type Trace struct {
 	batch   observation.Batch
 	windows map[windowKey]*window
 	marks   map[entityKey]int64 // times of marks, for guards
+	shares  []observation.Share // by rule
 	unusual map[windowKey]int64 // when a baseline last said so
 	nearest map[*observation.Rule]Count
 	missing []uint64 // as the matcher counted before the event
@@ -50,7 +51,7 @@ const sweepEvery = 1 << 16
 // New returns a trace of the correlations of an index.
 func New(index *sigma.Index) *Trace {
 	plan := index.Plan()
-	t := &Trace{plan: plan, names: map[string]string{}, own: map[string]bool{}, engine: detectors.New(plan, detectors.Options{}), windows: map[windowKey]*window{}, marks: map[entityKey]int64{}, unusual: map[windowKey]int64{}, nearest: map[*observation.Rule]Count{}}
+	t := &Trace{plan: plan, shares: plan.Shares(), names: map[string]string{}, own: map[string]bool{}, engine: detectors.New(plan, detectors.Options{}), windows: map[windowKey]*window{}, marks: map[entityKey]int64{}, unusual: map[windowKey]int64{}, nearest: map[*observation.Rule]Count{}}
 	if detectors.Chained(plan) {
 		t.upper = detectors.New(plan, detectors.Options{})
 	}
@@ -128,9 +129,9 @@ func (t *Trace) Event(ev *event.Event, m *sigma.Matcher, window int64, late bool
 	if !late {
 		for i := range t.batch.Obs {
 			o := &t.batch.Obs[i]
-			for _, h := range t.batch.HitsOf(o) {
+			for _, h := range t.hits(o) {
 				if r := &t.plan.Rules[h.Rule]; !r.Plain {
-					out = append(out, t.count(o.Values, &h, window))
+					out = append(out, t.count(o.Values, &h, rec.Card.Status, window))
 				}
 			}
 			if o.Mark {
@@ -148,6 +149,21 @@ func (t *Trace) Event(ev *event.Event, m *sigma.Matcher, window int64, late bool
 	slices.SortStableFunc(out, func(a, b Count) int { return t.order(a.Rule) - t.order(b.Rule) })
 	for i := range out {
 		t.keep(&out[i])
+	}
+	return out
+}
+
+// hits returns the hits of an observation, with those of the rules that share a
+// window with another one, in the order of the plan.
+func (t *Trace) hits(o *observation.Observation) []observation.Hit {
+	var out []observation.Hit
+	for i := range t.shares {
+		for _, h := range t.batch.HitsOf(o) {
+			if t.shares[i].Leader == h.Rule {
+				h.Rule = uint32(i)
+				out = append(out, h)
+			}
+		}
 	}
 	return out
 }
@@ -200,7 +216,7 @@ func (t *Trace) told(id uint32) *observation.Rule {
 }
 
 // count enters a hit into its window.
-func (t *Trace) count(values string, h *observation.Hit, now int64) Count {
+func (t *Trace) count(values string, h *observation.Hit, status int32, now int64) Count {
 	r := &t.plan.Rules[h.Rule]
 	key := windowKey{h.Rule, values}
 	w := t.windows[key]
@@ -217,7 +233,7 @@ func (t *Trace) count(values string, h *observation.Hit, now int64) Count {
 		}
 		return c
 	}
-	numbers := w.add(r, now, h)
+	numbers := w.add(r, now, h, status)
 	c.Number, c.Kept = numbers[len(numbers)-1], len(w.entries)-w.first
 	if c.HasBefore = len(numbers) > 1; c.HasBefore {
 		c.Before = numbers[0]

@@ -52,7 +52,7 @@ func (t *Trace) feedUp(f *observation.Finding, out []Count) []Count {
 			out = append(out, Count{Rule: r, Absent: absent})
 			continue
 		}
-		out = append(out, t.count(values, &hit, f.Key.Time))
+		out = append(out, t.count(values, &hit, 0, f.Key.Time))
 	}
 	return out
 }

@@ -29,6 +29,10 @@ type windowEntry struct {
 	hash   uint64
 	number float64
 	steps  uint64
+	// Of an id: the number that it is, and how it was answered.
+	id      uint64
+	numeric bool
+	answer  observation.Answer
 }
 
 // expire lets go what has left the window at a time.
@@ -52,8 +56,8 @@ func (w *window) drop() {
 }
 
 // add enters one event and returns the window's number before and after it;
-// before only where there was something to judge.
-func (w *window) add(r *observation.Rule, now int64, h *observation.Hit) []float64 {
+// before only where there was something to judge. The status is that of its response.
+func (w *window) add(r *observation.Rule, now int64, h *observation.Hit, status int32) []float64 {
 	was := w.first < len(w.entries)
 	w.expire(r, now)
 	var out []float64
@@ -61,13 +65,37 @@ func (w *window) add(r *observation.Rule, now int64, h *observation.Hit) []float
 		out = append(out, w.number(r))
 	}
 	for range max(h.N, 1) {
-		w.entries = append(w.entries, windowEntry{now, h.Hash, h.Number, h.Steps})
+		e := windowEntry{at: now, hash: h.Hash, number: h.Number, steps: h.Steps, answer: observation.AnswerOf(status)}
+		if r.Type == observation.IDWalk {
+			e.id, e.numeric = observation.IDNumber(h.Value)
+		}
+		w.entries = append(w.entries, e)
 		w.counts[h.Hash]++
 		if len(w.entries)-w.first > most(r) {
 			w.drop()
 		}
 	}
+	if r.Type == observation.IDWalk {
+		w.begin(r.Walk)
+	}
 	return append(out, w.number(r))
+}
+
+// begin lets go the first ids with which a walk does not begin.
+func (w *window) begin(k *observation.Walk) {
+	for w.first < len(w.entries) {
+		e := &w.entries[w.first]
+		ok := k.Begins(e.answer, e.numeric)
+		if ok && w.first+1 < len(w.entries) && k.Leads() {
+			next := &w.entries[w.first+1]
+			up, down := k.Follow(e.id, next.id)
+			ok = next.hash == e.hash || next.numeric && k.Order.Of(up, down) > 0
+		}
+		if ok {
+			return
+		}
+		w.drop()
+	}
 }
 
 func (w *window) number(r *observation.Rule) float64 {

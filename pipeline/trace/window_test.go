@@ -36,7 +36,7 @@ func TestWindow(t *testing.T) {
 		w := &window{counts: map[uint64]int{}}
 		var got []float64
 		for _, e := range c.in {
-			got = w.add(&c.rule, e.at, &observation.Hit{N: 1, Hash: e.hash, Number: e.number, Steps: e.steps})
+			got = w.add(&c.rule, e.at, &observation.Hit{N: 1, Hash: e.hash, Number: e.number, Steps: e.steps}, 200)
 		}
 		last := got[len(got)-1]
 		if last != c.want || told(&c.rule, last, c.bound) != c.told {
@@ -45,8 +45,8 @@ func TestWindow(t *testing.T) {
 	}
 	less := &observation.Rule{Type: observation.EventCount, Timespan: 10, Bounds: []observation.Bound{{Op: observation.Lt, Value: 2}}}
 	w := &window{counts: map[uint64]int{}}
-	w.add(less, 1, &observation.Hit{N: 3})
-	if got := w.add(less, 20, &observation.Hit{N: 1}); len(got) != 2 || got[0] != 0 || !nearer(less, got[0], got[1]) {
+	w.add(less, 1, &observation.Hit{N: 3}, 200)
+	if got := w.add(less, 20, &observation.Hit{N: 1}, 200); len(got) != 2 || got[0] != 0 || !nearer(less, got[0], got[1]) {
 		t.Errorf("a window that ran out before the event: %v", got)
 	}
 }

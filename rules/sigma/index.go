@@ -1,6 +1,7 @@
 package sigma
 
 import (
+	"slices"
 	"strconv"
 
 	"gatewatch/detectors/observation"
@@ -32,6 +33,8 @@ type Index struct {
 	// kindVariants are, by kind, the ways in which its entity is read.
 	kindVariants [][]uint16
 	values       [][]event.Field // value tuples of value_count rules
+	// followers are, by rule of the plan, those that share its window: its hits are theirs too.
+	followers [][]uint32
 }
 
 // det is a compiled detection.
@@ -117,9 +120,18 @@ func (x *Index) lay(b *builder, triggers [][]uint32) {
 		a.last = uint32(len(x.trigger))
 	}
 	x.makeRegexes()
+	x.followers = make([][]uint32, len(x.plan.Rules))
+	shares := x.plan.Shares()
+	for i, s := range shares {
+		if s.Leader != uint32(i) {
+			x.followers[s.Leader] = append(x.followers[s.Leader], uint32(i))
+		}
+	}
 	for i := range x.dets {
-		for j := range x.dets[i].sinks {
-			s := &x.dets[i].sinks[j]
+		d := &x.dets[i]
+		d.sinks = slices.DeleteFunc(d.sinks, func(s sink) bool { return !s.mark && shares[s.rule].Leader != s.rule })
+		for j := range d.sinks {
+			s := &d.sinks[j]
 			s.several = len(x.kindVariants[s.kind]) > 1
 		}
 	}

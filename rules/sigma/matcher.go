@@ -249,7 +249,8 @@ func (m *Matcher) Match(ev *event.Event) []Match {
 func (m *Matcher) Missing() []uint64 { return m.missing }
 
 // Observe appends what ev contributes to b: at most one observation for each
-// kind of entity, with a hit for each rule, both in the order of the plan.
+// kind of entity, with a hit for each rule that has a window of its own (see
+// observation.Plan.Shares), both in the order of the plan.
 // It leaves b.Records alone.
 func (m *Matcher) Observe(ev *event.Event, b *observation.Batch) {
 	m.find(ev)

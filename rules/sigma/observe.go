@@ -42,8 +42,12 @@ func (m *Matcher) observe(ev *event.Event, b *observation.Batch) {
 		}
 	}
 	for _, r := range m.missed {
-		if m.ruleSeen[r] != m.epoch {
-			m.missing[r]++
+		if m.ruleSeen[r] == m.epoch {
+			continue
+		}
+		m.missing[r]++
+		for _, other := range m.x.followers[r] {
+			m.missing[other]++
 		}
 	}
 	sortHits(m.hits)
