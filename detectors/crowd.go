@@ -1,7 +1,9 @@
 package detectors
 
 import (
+	"encoding/binary"
 	"math/bits"
+	"net/netip"
 
 	"gatewatch/detectors/observation"
 )
@@ -49,8 +51,10 @@ type sender struct {
 	at     uint32  // number of the bucket that was last written
 	first  uint32  // number of the first bucket
 	usual  float32 // what it sends in a bucket
+	client memberAddr
+	key    uint64 // in Engine.byMember
+	window uint32
 	node   uint32
-	again  bool // came again in the bucket since its node became the newest
 }
 
 // to brings a member to a bucket: what is older than memberSpan is forgotten.
@@ -195,67 +199,56 @@ func (e *Engine) learnMembers(v view, m *model, hold bool) {
 // forgetMembers drops the clients that were not seen for long.
 func (e *Engine) forgetMembers(v view, m *model) {
 	before := (int64(m.at) - memberReach) * m.length
-	for v.w.head != 0 && int64(v.w.headTime) < before {
-		e.dropHead(v)
+	for id := v.w.head; id != 0; {
+		nd := e.nodes.at(id)
+		next := nd.next
+		if int64(nd.time) < before {
+			v.w.total--
+			e.dropNode(v, id)
+		}
+		id = next
 	}
 }
 
-// memberOf returns the sender of the record's client, with the observation in it. Members
-// stand in the window in the order in which they came into the bucket in which they
-// were last seen. Where there are more than are told apart, the one that goes is
-// the first of them that did not come again since, as a clock does it: who
-// sends a lot stays. See Corbato: A paging experiment with the Multics system (1968).
+// memberOf returns the sender of the record's client, with the observation in it.
 func (e *Engine) memberOf(v view, m *model, t *touch, h *observation.Hit) *sender {
-	key := memberKey(v.id, e.clientIn(t))
-	at := e.byMember.get(key)
-	var x *sender
-	if at == 0 {
-		for v.w.total >= v.r.keep {
-			id := v.w.head
-			if old := e.senders.at(e.nodes.at(id).what); old.again && old.at == m.at {
-				old.again = false
-				e.renew(v.w, id, stamp(t.rec.Window))
-				continue
-			}
-			v.w.lost = v.w.headTime
-			e.dropHead(v)
-		}
+	client := e.memberIn(t.ent, &t.rec.Card)
+	x := e.member(v.id, client)
+	if x == nil {
+		e.roomForMember(v, m, t)
 		id := e.newNode(t)
-		at = e.senders.alloc()
-		e.nodes.at(id).what = at
-		x = e.senders.at(at)
-		*x = sender{node: id, at: m.at, first: m.at}
-		e.byMember.put(key, at)
-		v.w.total++
+		x = e.enterMember(v, id, client)
+		x.at, x.first = m.at, m.at
 		e.append(v.w, id)
-	} else {
-		x = e.senders.at(at)
-		if x.at < m.at {
-			x.again = false
-			e.renew(v.w, x.node, stamp(t.rec.Window))
-			e.of(x.node, t)
-		} else {
-			x.again = true
-		}
+	} else if x.to(m.at); x.events[m.at%memberSpan] == 0 {
+		e.of(x.node, t)
 	}
-	x.to(m.at)
 	x.events[m.at%memberSpan] += h.N
 	x.sums[m.at%memberSpan] += float32(amount(v.r, h))
 	return x
 }
 
-// renew makes an entry the newest, as of a time.
-func (e *Engine) renew(w *window, id, at uint32) {
-	if w.tail != id {
-		e.detach(w, id)
-		e.append(w, id)
-	}
-	e.nodes.at(id).time = at
-	w.tailTime = at
-	if w.head == id {
-		w.headTime = at
+// roomForMember makes room for one more member. Members stand in the window in the order
+// in which they came. The first of them goes, unless it sent several events in this
+// bucket: it is then put behind the others, so who sends a lot stays. That is a
+// clock, as in Corbato: A paging experiment with the Multics system (1968).
+func (e *Engine) roomForMember(v view, m *model, t *touch) {
+	for tries := 0; v.w.total >= v.r.keep; tries++ {
+		id := v.w.head
+		nd := e.nodes.at(id)
+		x := e.senders.at(nd.what)
+		if x.at == m.at && x.events[m.at%memberSpan] > 1 && tries < clockTries {
+			e.detach(v.w, id)
+			e.append(v.w, id)
+			continue
+		}
+		v.w.lost = nd.time
+		e.dropHead(v)
 	}
 }
+
+// clockTries is how many members at most are passed over before one goes.
+const clockTries = 8
 
 // of makes an entry that of the record at work.
 func (e *Engine) of(id uint32, t *touch) {
@@ -265,7 +258,62 @@ func (e *Engine) of(id uint32, t *touch) {
 		e.cards.release(nd.card)
 		nd.card = card
 	}
+	nd.time = stamp(t.rec.Window)
 	nd.line, nd.length, nd.source, nd.offset = uint32(min(t.ref.Line, 1<<32-1)), t.ref.Length, uint16(t.ref.Source), t.ref.Offset
 }
 
-func memberKey(window, client uint32) uint64 { return uint64(window)<<32 | uint64(client) }
+// memberAddr is the address of a member, 0 where the log or the group does not
+// tell of single clients.
+type memberAddr struct{ high, low uint64 }
+
+func (e *Engine) memberIn(ent *entity, c *observation.Card) memberAddr {
+	if !c.Client.IsValid() || e.tellsClient(ent, c.Client) {
+		return memberAddr{}
+	}
+	return memberAddrOf(c.Client)
+}
+
+func memberAddrOf(a netip.Addr) memberAddr {
+	if a.Is4() {
+		b := a.As4()
+		return memberAddr{0, 0xffff_0000_0000 | uint64(binary.BigEndian.Uint32(b[:]))}
+	}
+	b := a.As16()
+	return memberAddr{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])}
+}
+
+// memberKey is where a member is found, or, if another one is there, behind it. It depends
+// on a seed of the process, so that nobody can choose addresses that meet.
+func (e *Engine) memberKey(window uint32, c memberAddr) uint64 {
+	high, low := bits.Mul64(c.high^e.seeds[0], c.low^e.seeds[1])
+	high, low = bits.Mul64(high^low^e.seeds[2], uint64(window)*0x9E3779B97F4A7C15)
+	return max(high^low, 1)
+}
+
+// member finds a member of a window, nil if it has none such.
+func (e *Engine) member(window uint32, c memberAddr) *sender {
+	for key := e.memberKey(window, c); ; key++ {
+		at := e.byMember.get(key)
+		if at == 0 {
+			return nil
+		}
+		if x := e.senders.at(at); x.client == c && x.window == window {
+			return x
+		}
+	}
+}
+
+// enterMember makes a member of a node.
+func (e *Engine) enterMember(v view, id uint32, c memberAddr) *sender {
+	at := e.senders.alloc()
+	key := e.memberKey(v.id, c)
+	for e.byMember.get(key) != 0 {
+		key++
+	}
+	e.byMember.put(key, at)
+	e.nodes.at(id).what = at
+	v.w.total++
+	x := e.senders.at(at)
+	*x = sender{client: c, key: key, window: v.id, node: id}
+	return x
+}

@@ -174,7 +174,7 @@ func (e *Engine) findLoaded(s *slot, hash uint64, values string) uint32 {
 		return 0
 	}
 	for i := s.table.first(hash); ; i = s.table.after(i) {
-		id := s.table.ids[i]
+		id := s.table.at[i].id
 		if id == 0 {
 			return 0
 		}

@@ -211,11 +211,11 @@ const markWhole = 3
 // encodeWhole encodes up to n entities of a slot that is written whole and
 // returns how many more could have been.
 func (e *Engine) encodeWhole(s *slot, n int) int {
-	for ; s.out.cursor < len(s.table.ids); s.out.cursor++ {
+	for ; s.out.cursor < len(s.table.at); s.out.cursor++ {
 		if n == 0 {
 			return 0
 		}
-		id := s.table.ids[s.out.cursor]
+		id := s.table.at[s.out.cursor].id
 		if id == 0 {
 			continue
 		}

@@ -93,6 +93,7 @@ type Engine struct {
 	days      arena[day]
 	senders   arena[sender]
 	byMember  pairTable // senders, by window and client
+	seeds     [3]uint64 // of memberKey
 	cohort    cohort    // scratch: who stands out in the window at work
 	crowds    []bool    // by kind: see observation.Kind.Crowd
 	choosy    []bool    // by kind: has a rule that is
@@ -212,6 +213,7 @@ func New(plan *observation.Plan, o Options) *Engine {
 		clients:      newDict(hashAddr, sameAddr, cloneAddr),
 		occurs:       map[valueKey]uint32{},
 		forest:       forest{seed: rand.Uint64()},
+		seeds:        [3]uint64{rand.Uint64(), rand.Uint64(), rand.Uint64()},
 		probationCap: max(1, o.Keys/8),
 		entriesCap:   max(2, o.Entries),
 	}
@@ -437,12 +439,12 @@ func (e *Engine) find(s *slot, o *observation.Observation) uint32 {
 		return 0
 	}
 	for i := s.table.first(o.Hash); ; i = s.table.after(i) {
-		id := s.table.ids[i]
-		if id == 0 {
+		p := s.table.at[i]
+		if p.id == 0 {
 			return 0
 		}
-		if s.table.tags[i] == tag(o.Hash) && e.is(e.entities.at(id), o) {
-			return id
+		if p.tag == tag(o.Hash) && e.is(e.entities.at(p.id), o) {
+			return p.id
 		}
 	}
 }

@@ -10,67 +10,67 @@ const fewWindows = 6
 // entity and rule: open addressing with linear probing, at most three quarters full.
 // It is storage only, no result depends on it.
 type pairTable struct {
-	keys []uint64 // 0 is empty
-	ids  []uint32
-	n    int
+	at []pairPlace
+	n  int
+}
+
+type pairPlace struct {
+	key uint64 // 0 is empty
+	id  uint32
 }
 
 func pairKey(a, b uint32) uint64 { return uint64(a)<<32 | uint64(b) }
 
 // first is where a search begins. Neither number is chosen by requests, so it need not be secret.
 func (t *pairTable) first(key uint64) int {
-	return int(key*0x9E3779B97F4A7C15>>32) & (len(t.keys) - 1)
+	return int(key*0x9E3779B97F4A7C15>>32) & (len(t.at) - 1)
 }
 
 func (t *pairTable) get(key uint64) uint32 {
-	if t.n == 0 {
-		return 0
-	}
-	mask := len(t.keys) - 1
+	mask := len(t.at) - 1
 	if mask < 0 {
 		return 0
 	}
-	for i := t.first(key); t.keys[i] != 0; i = (i + 1) & mask {
-		if t.keys[i] == key {
-			return t.ids[i]
+	for i := t.first(key); t.at[i].key != 0; i = (i + 1) & mask {
+		if t.at[i].key == key {
+			return t.at[i].id
 		}
 	}
 	return 0
 }
 
 func (t *pairTable) put(key uint64, id uint32) {
-	if (t.n+1)*4 > len(t.keys)*3 {
-		keys, ids := t.keys, t.ids
-		n := max(64, 2*len(keys))
-		t.keys, t.ids, t.n = make([]uint64, n), make([]uint32, n), 0
-		for i, k := range keys {
-			if k != 0 {
-				t.put(k, ids[i])
+	if (t.n+1)*4 > len(t.at)*3 {
+		old := t.at
+		t.at, t.n = make([]pairPlace, max(64, 2*len(old))), 0
+		for _, p := range old {
+			if p.key != 0 {
+				t.put(p.key, p.id)
 			}
 		}
 	}
-	mask := len(t.keys) - 1
+	mask := len(t.at) - 1
 	i := t.first(key)
-	for t.keys[i] != 0 {
+	for t.at[i].key != 0 {
 		i = (i + 1) & mask
 	}
-	t.keys[i], t.ids[i] = key, id
+	t.at[i] = pairPlace{key, id}
 	t.n++
 }
 
 func (t *pairTable) remove(key uint64) {
-	mask := len(t.keys) - 1
+	mask := len(t.at) - 1
 	i := t.first(key)
-	for t.keys[i] != key {
+	for t.at[i].key != key {
 		i = (i + 1) & mask
 	}
-	for j := (i + 1) & mask; t.keys[j] != 0; j = (j + 1) & mask {
-		if home := t.first(t.keys[j]); (j-home)&mask >= (j-i)&mask {
-			t.keys[i], t.ids[i] = t.keys[j], t.ids[j]
+	for j := (i + 1) & mask; t.at[j].key != 0; j = (j + 1) & mask {
+		if home := t.first(t.at[j].key); (j-home)&mask >= (j-i)&mask {
+			t.at[i] = t.at[j]
 			i = j
 		}
 	}
-	t.keys[i] = 0
+	t.at[i].key = 0
 	t.n--
 }
 

@@ -32,10 +32,10 @@ func (rateAnomaly) add(*Engine, view, *touch, *observation.Hit, uint32) uint32 {
 
 func (rateAnomaly) enter(*Engine, view, uint32, *observation.Hit) {} // see Engine.restoreBaseline
 
-func (rateAnomaly) leave(e *Engine, v view, id uint32) {
-	nd := e.nodes.at(id)
-	e.byMember.remove(memberKey(v.id, nd.client))
-	e.senders.release(nd.what)
+func (rateAnomaly) leave(e *Engine, _ view, id uint32) {
+	at := e.nodes.at(id).what
+	e.byMember.remove(e.senders.at(at).key)
+	e.senders.release(at)
 }
 
 func (rateAnomaly) clear(e *Engine, v view) {

@@ -66,26 +66,16 @@ func (e *Engine) putBaseline(b []byte, w *window) []byte {
 	return b
 }
 
-// Flags of a sender on disk.
-const (
-	senderCounts = 1 << iota // the sums are the numbers of events
-	senderAgain
-)
-
 // putSender appends what is known of a client. Of counts the sums are the
 // numbers of events and left out.
 func putSender(b []byte, x *sender) []byte {
-	same := byte(senderCounts)
+	same := byte(1)
 	for i := range x.sums {
 		if x.sums[i] != float32(x.events[i]) {
 			same = 0
 		}
 	}
-	flags := same
-	if x.again {
-		flags |= senderAgain
-	}
-	b = append(b, flags)
+	b = append(b, same)
 	b = binary.AppendUvarint(b, uint64(x.at))
 	b = binary.AppendUvarint(b, uint64(x.at-x.first))
 	b = putFloat32(b, x.usual)
@@ -121,14 +111,13 @@ func (r *reader) float32() float32 {
 }
 
 func (r *reader) sender() (x sender) {
-	flags := r.byte()
-	x.again = flags&senderAgain != 0
+	same := r.byte()
 	x.at = r.uint32()
 	x.first = x.at - min(r.uint32(), x.at)
 	x.usual = r.float32()
 	for i := range x.events {
 		x.events[i] = r.uint32()
-		if x.sums[i] = float32(x.events[i]); flags&senderCounts == 0 {
+		if x.sums[i] = float32(x.events[i]); same == 0 {
 			x.sums[i] = r.float32()
 		}
 	}
@@ -184,22 +173,20 @@ func (e *Engine) restoreBaseline(v view, id uint32, l *loadedWindow) bool {
 		if nd.client.IsValid() {
 			kept.client = e.clients.acquire(&nd.client)
 		}
-		if nd.sender.at > m.at || e.byMember.get(memberKey(v.id, kept.client)) != 0 {
+		client := memberAddrOf(nd.client)
+		if nd.sender.at > m.at || e.member(v.id, client) != nil {
 			return false
 		}
 		kept.card = e.cards.acquire(&nd.card)
-		kept.what = e.senders.alloc()
-		*e.senders.at(kept.what) = nd.sender
 		nid := e.nodes.alloc()
 		*e.nodes.at(nid) = kept
 		v.s.entries++
-		w.total++
-		e.senders.at(kept.what).node = nid
-		e.byMember.put(memberKey(v.id, kept.client), kept.what)
+		x := e.enterMember(v, nid, client)
+		x.events, x.sums, x.at, x.first, x.usual = nd.sender.events, nd.sender.sums, nd.sender.at, nd.sender.first, nd.sender.usual
 		e.append(w, nid)
 	}
 	for w.total > v.r.keep {
-		w.lost = w.headTime
+		w.lost = e.nodes.at(w.head).time
 		e.dropHead(v)
 	}
 	bits := uint32(windowBehind)

@@ -51,7 +51,7 @@ func (e *Engine) loadWindow(r *reader, m *Mapping, cards []observation.Card, fou
 	for range n {
 		nd := loadedNode{}
 		at -= r.varint()
-		if at < 1 || at > touched || len(l.nodes) > 0 && uint32(at) < l.nodes[len(l.nodes)-1].time {
+		if at < 1 || at > touched || l.shape != shapeMembers && len(l.nodes) > 0 && uint32(at) < l.nodes[len(l.nodes)-1].time {
 			r.fail()
 		}
 		nd.time = uint32(at)

@@ -10,29 +10,32 @@ import (
 // table finds entities by hash: open addressing with linear probing. It grows
 // by doubling and so stays between three eighths and three quarters full.
 type table struct {
-	ids  []uint32
-	tags []uint32 // low bits of the hashes, so that most misses cost no look at an entity
-	n    int
+	at []place
+	n  int
+}
+
+type place struct {
+	id  uint32 // of an entity, 0 is empty
+	tag uint32 // low bits of the hash, so that most misses cost no look at an entity
 }
 
 func tag(hash uint64) uint32 { return uint32(hash) }
 
 // first is where a search begins. The slot number is the top byte, so it uses other bits.
-func (t *table) first(hash uint64) int { return int(uint32(hash)) & (len(t.ids) - 1) }
+func (t *table) first(hash uint64) int { return int(uint32(hash)) & (len(t.at) - 1) }
 
-func (t *table) after(i int) int { return (i + 1) & (len(t.ids) - 1) }
+func (t *table) after(i int) int { return (i + 1) & (len(t.at) - 1) }
 
 // full reports whether the next insert makes the table anew.
-func (t *table) full() bool { return (t.n+1)*4 > len(t.ids)*3 }
+func (t *table) full() bool { return (t.n+1)*4 > len(t.at)*3 }
 
 func (t *table) insert(hash uint64, id uint32) {
 	if t.full() {
-		ids, tags := t.ids, t.tags
-		n := max(8, 2*len(ids))
-		t.ids, t.tags = make([]uint32, n), make([]uint32, n)
-		for i, id := range ids {
-			if id != 0 {
-				t.place(uint64(tags[i]), id)
+		old := t.at
+		t.at = make([]place, max(8, 2*len(old)))
+		for _, p := range old {
+			if p.id != 0 {
+				t.place(uint64(p.tag), p.id)
 			}
 		}
 	}
@@ -42,26 +45,26 @@ func (t *table) insert(hash uint64, id uint32) {
 
 func (t *table) place(hash uint64, id uint32) {
 	i := t.first(hash)
-	for t.ids[i] != 0 {
+	for t.at[i].id != 0 {
 		i = t.after(i)
 	}
-	t.ids[i], t.tags[i] = id, tag(hash)
+	t.at[i] = place{id, tag(hash)}
 }
 
 func (t *table) remove(hash uint64, id uint32) {
 	i := t.first(hash)
-	for t.ids[i] != id {
+	for t.at[i].id != id {
 		i = t.after(i)
 	}
-	mask := len(t.ids) - 1
-	for j := t.after(i); t.ids[j] != 0; j = t.after(j) {
-		home := int(t.tags[j]) & mask
+	mask := len(t.at) - 1
+	for j := t.after(i); t.at[j].id != 0; j = t.after(j) {
+		home := int(t.at[j].tag) & mask
 		if (j-home)&mask >= (j-i)&mask {
-			t.ids[i], t.tags[i] = t.ids[j], t.tags[j]
+			t.at[i] = t.at[j]
 			i = j
 		}
 	}
-	t.ids[i], t.tags[i] = 0, 0
+	t.at[i] = place{}
 	t.n--
 }
 
