@@ -111,7 +111,7 @@ func (e *Engine) standOut(v view, m *model, over uint32) *cohort {
 			continue
 		}
 		c.members++
-		if !e.clientOf(v.ent, nd).IsValid() {
+		if x.client == (memberAddr{}) {
 			continue // of whom the log does not tell
 		}
 		sums[crowdBin(sum, m.unit)] += sum
@@ -149,7 +149,7 @@ func (e *Engine) standOut(v view, m *model, over uint32) *cohort {
 		nd := e.nodes.at(id)
 		x := e.senders.at(nd.what)
 		events, sum := x.sent(over)
-		if bin := crowdBin(sum, m.unit); events == 0 || bin < low || bin > high || !e.clientOf(v.ent, nd).IsValid() {
+		if bin := crowdBin(sum, m.unit); events == 0 || bin < low || bin > high || x.client == (memberAddr{}) {
 			continue
 		}
 		own := float64(x.usual) * float64(over)
@@ -162,28 +162,40 @@ func (e *Engine) standOut(v view, m *model, over uint32) *cohort {
 	return c
 }
 
-// learnMembers takes in what the clients sent in the bucket that ends. What is
-// not learned from is not their habit either.
+// learnMembers takes in what the clients sent in the bucket that ends, and forgets those that
+// were not seen for long. What is not learned from is not their habit either.
 func (e *Engine) learnMembers(v view, m *model, hold bool) {
 	var now, long [crowdBins]float64
 	var all, allLong float64
-	for id := v.w.head; id != 0; id = e.nodes.at(id).next {
-		x := e.senders.at(e.nodes.at(id).what)
-		x.to(m.at)
-		_, sum := x.sent(1)
-		_, sums := x.sent(memberSpan)
-		if sums > 0 {
-			long[crowdBin(sums, m.unit)] += sums
-			allLong += sums
+	most := max(recentSpan/float64(m.length), memberSpan)
+	before := (int64(m.at) + 1 - memberReach) * m.length
+	for id := v.w.head; id != 0; {
+		nd := e.nodes.at(id)
+		next := nd.next
+		if int64(nd.time) < before {
+			v.w.total--
+			e.dropNode(v, id)
+			id = next
+			continue
 		}
-		if sum > 0 {
-			now[crowdBin(sum, m.unit)] += sum
-			all += sum
+		x := e.senders.at(nd.what)
+		sum := 0.0
+		if x.at+memberSpan > m.at { // else it sent nothing in any of these buckets
+			x.to(m.at)
+			if _, sums := x.sent(memberSpan); sums > 0 {
+				long[crowdBin(sums, m.unit)] += sums
+				allLong += sums
+			}
+			if sum = float64(x.sums[m.at%memberSpan]); sum > 0 {
+				now[crowdBin(sum, m.unit)] += sum
+				all += sum
+			}
 		}
 		if !hold {
-			n := min(float64(m.at-x.first)+1, max(recentSpan/float64(m.length), memberSpan))
+			n := min(float64(m.at-x.first)+1, most)
 			x.usual += float32((sum - float64(x.usual)) / n)
 		}
+		id = next
 	}
 	if hold || all == 0 {
 		return
@@ -216,7 +228,7 @@ func (e *Engine) memberOf(v view, m *model, t *touch, h *observation.Hit) *sende
 	x := e.member(v.id, client)
 	if x == nil {
 		e.roomForMember(v, m, t)
-		id := e.newNode(t)
+		id := e.nodeOf(t, 0) // the sender knows the client
 		x = e.enterMember(v, id, client)
 		x.at, x.first = m.at, m.at
 		e.append(v.w, id)
@@ -271,6 +283,22 @@ func (e *Engine) memberIn(ent *entity, c *observation.Card) memberAddr {
 		return memberAddr{}
 	}
 	return memberAddrOf(c.Client)
+}
+
+// addr is the address, or none.
+func (c memberAddr) addr() netip.Addr {
+	switch {
+	case c == memberAddr{}:
+		return netip.Addr{}
+	case c.high == 0 && c.low>>32 == 0xffff:
+		var b [4]byte
+		binary.BigEndian.PutUint32(b[:], uint32(c.low))
+		return netip.AddrFrom4(b)
+	}
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], c.high)
+	binary.BigEndian.PutUint64(b[8:], c.low)
+	return netip.AddrFrom16(b)
 }
 
 func memberAddrOf(a netip.Addr) memberAddr {

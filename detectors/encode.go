@@ -341,9 +341,12 @@ func (e *Engine) putWindow(b []byte, s *slot, w *window, base int64) []byte {
 		line, offset = int64(nd.line), nd.offset
 		b = binary.AppendUvarint(b, uint64(nd.length))
 		b = e.putCard(b, s, nd.card)
-		if nd.client == 0 {
+		switch {
+		case sh == shapeMembers:
+			b = addrBytes(b, e.senders.at(nd.what).client.addr())
+		case nd.client == 0:
 			b = append(b, 0)
-		} else {
+		default:
 			b = addrBytes(b, e.clients.entries[nd.client].value)
 		}
 		b = putShape(b, sh, e, r, nd)

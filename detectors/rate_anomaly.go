@@ -262,11 +262,11 @@ func (e *Engine) roll(v view, m *model, to uint32, key observation.Key, values s
 	for m.at < to {
 		if m.sum == 0 && v.w.fired&^windowBehind == 0 && (!e.looksDown(v.r) || int64(to-m.at)*m.length > forgotten) {
 			m.skip(to)
+			e.forgetMembers(v, m)
 			break
 		}
 		e.endBucket(v, m, key, values, out)
 	}
-	e.forgetMembers(v, m)
 	if v.w.head == 0 {
 		v.w.fired &^= windowBehind
 	}
@@ -306,7 +306,6 @@ func (e *Engine) endBucket(v view, m *model, key observation.Key, values string,
 	far := !m.early(0) && m.far(m.sum)
 	e.learnMembers(v, m, far && (m.cold || int64(m.off+1)*m.length <= withheld))
 	m.close()
-	e.forgetMembers(v, m)
 }
 
 // fireAnomaly reports that the condition of a rule, by its bit, became true:
@@ -414,6 +413,9 @@ func (e *Engine) named(v view, m *model, bit, n uint32, out *Findings) []observa
 
 func (e *Engine) memberItem(v view, nd *node, events uint32) observation.Item {
 	it := e.item(v, nd, 0)
+	if c := e.senders.at(nd.what).client; c != (memberAddr{}) {
+		it.Card.Client = c.addr()
+	}
 	it.N, it.Counted = events, false
 	return it
 }

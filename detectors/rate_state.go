@@ -170,9 +170,6 @@ func (e *Engine) restoreBaseline(v view, id uint32, l *loadedWindow) bool {
 	for i := range l.nodes {
 		nd := &l.nodes[i]
 		kept := nd.node
-		if nd.client.IsValid() {
-			kept.client = e.clients.acquire(&nd.client)
-		}
 		client := memberAddrOf(nd.client)
 		if nd.sender.at > m.at || e.member(v.id, client) != nil {
 			return false

@@ -262,9 +262,15 @@ func stamp(t int64) uint32 { return uint32(min(max(t, 1), math.MaxUint32)) }
 
 // newNode makes an entry for the observation, in no window yet.
 func (e *Engine) newNode(t *touch) uint32 {
-	card, client := e.cardOf(t), e.clientIn(t)
-	e.cards.retain(card)
+	client := e.clientIn(t)
 	e.clients.retain(client)
+	return e.nodeOf(t, client)
+}
+
+// nodeOf is newNode with a client of which a reference is held, 0 for none.
+func (e *Engine) nodeOf(t *touch, client uint32) uint32 {
+	card := e.cardOf(t)
+	e.cards.retain(card)
 	id := e.nodes.alloc()
 	*e.nodes.at(id) = node{
 		time: stamp(t.rec.Window), card: card, client: client,
