@@ -233,7 +233,7 @@ func (e *Engine) setPlan(plan *observation.Plan) {
 	for i := range plan.Rules {
 		r := &plan.Rules[i]
 		c := rule{Rule: r, typ: typeOf(r), own: uint32(r.Keep()), gte: -1, expires: r.TrueWhenFewer(), reach: r.Timespan, guarded: r.Guard.Any()}
-		c.choosy = r.Type == observation.IDWalk && r.Depth <= 1
+		c.choosy = r.Type == observation.IDWalk && r.Depth <= 1 && r.Walk.Choosy()
 		if e.opts.kept > 0 && !r.Type.Counts() && r.Newest == 0 {
 			c.own = e.opts.kept
 		}
@@ -415,7 +415,7 @@ func (e *Engine) observe(s *slot, t *touch, o *observation.Observation, id uint3
 	}
 }
 
-// anyBegins reports whether any hit enters a window that holds nothing.
+// anyBegins reports whether any hit needs a window.
 func (e *Engine) anyBegins(rec *observation.Record, hits []observation.Hit) bool {
 	for i := range hits {
 		if r := &e.rules[hits[i].Rule]; !r.choosy || (idWalk{}).begins(r.Walk, &hits[i], rec.Card.Status) {

@@ -16,7 +16,14 @@ type idWalk struct{}
 type walked struct {
 	up, down uint32    // ids that are above, below the one before, by the step at most
 	answers  [4]uint32 // by observation.Answer
+	// Of a walk that leads, see observation.Walk.Leads: the number that was asked for
+	// last, whether the window holds it or not, and when; 0 for none.
+	last uint64
+	at   uint32
 }
+
+// nodeFollows is the bit of node.counted of an id that followed the one asked for before it.
+const nodeFollows = windowBehind
 
 func (idWalk) takes(*rule, *observation.Hit) bool { return true }
 
@@ -30,6 +37,9 @@ func (s idWalk) add(e *Engine, v view, t *touch, h *observation.Hit, _ uint32) u
 		e.room(v)
 	}
 	id := e.newNode(t)
+	if t.follows {
+		e.nodes.at(id).counted = nodeFollows
+	}
 	valueCount{}.set(e, v, id, value)
 	s.count(e, v, id, 1)
 	s.pair(e, v, v.w.tail, id, 1)
@@ -40,30 +50,62 @@ func (s idWalk) add(e *Engine, v view, t *touch, h *observation.Hit, _ uint32) u
 	return id
 }
 
-// begins reports whether a window that holds nothing begins with the hit.
+// begins reports whether a window has to be there for the hit.
 func (idWalk) begins(k *observation.Walk, h *observation.Hit, status int32) bool {
-	return k.Begins(observation.AnswerOf(status), idKey(h)&1 != 0)
+	if k.Leads() {
+		_, number := observation.IDNumber(h.Value)
+		return number
+	}
+	return k.Begins(observation.AnswerOf(status))
 }
 
-// begin lets go the first entries with which no window begins. The newest one may
-// still be followed.
+// enters reports whether the hit enters the window of its entity: one that holds ids, or
+// one that begins with it. It says in t.follows whether the id follows the one before.
+func (s idWalk) enters(e *Engine, t *touch, r *rule, h *observation.Hit) bool {
+	k, now := r.Walk, t.rec.Window
+	begins := s.begins(k, h, t.rec.Card.Status)
+	wid := e.findWindow(t.id, t.ent, h.Rule)
+	if t.follows = false; wid == 0 {
+		if !begins || !k.Leads() {
+			return begins
+		}
+		wid = e.windowOf(t.id, t.ent, h.Rule)
+	}
+	v := view{s: t.s, ent: t.ent, id: wid, w: e.window(wid), r: r}
+	e.expire(v, now)
+	if !k.Leads() {
+		return begins || v.w.head != 0
+	}
+	w := e.walked(v.w)
+	if n, ok := observation.IDNumber(h.Value); ok {
+		if int64(w.at) > max(now-r.Timespan, 0) {
+			up, down := k.Follow(w.last, n)
+			t.follows = k.Order.Of(up, down) > 0
+		}
+		w.last, w.at = n, stamp(now)
+	} else {
+		w.at = 0
+	}
+	return t.follows || v.w.head != 0
+}
+
+// begin lets go the first entries with which no window begins.
 func (s idWalk) begin(e *Engine, v view) {
 	k := v.r.Walk
+	leads := k.Leads()
 	for id := v.w.head; id != 0; id = v.w.head {
 		nd := e.nodes.at(id)
-		x, number := e.idOf(id)
-		ok := k.Begins(observation.AnswerOf(e.cards.entries[nd.card].value.Status), number)
-		if ok && nd.next != 0 && k.Leads() {
-			y, both := e.idOf(nd.next)
-			up, down := k.Follow(x, y)
-			ok = both && k.Order.Of(up, down) > 0
-		}
-		if ok {
+		if leads && nd.counted&nodeFollows != 0 || !leads && k.Begins(observation.AnswerOf(e.cards.entries[nd.card].value.Status)) {
 			return
 		}
 		e.dropHead(v)
 	}
 	e.emptied(v)
+}
+
+// expects reports whether the next id may still follow the last one, at a time.
+func (e *Engine) expects(w *window, r *rule, now int64) bool {
+	return w.side != 0 && int64(e.walks.at(w.side).at) > max(now-r.Timespan, 0)
 }
 
 func (s idWalk) enter(e *Engine, v view, id uint32, h *observation.Hit) {
@@ -82,9 +124,19 @@ func (s idWalk) leave(e *Engine, v view, id uint32) {
 	valueCount{}.leave(e, v, id)
 }
 
-func (idWalk) clear(e *Engine, v view) {
-	e.walks.release(v.w.side)
-	v.w.side = 0
+// clear leaves what was asked for last to a walk that leads.
+func (s idWalk) clear(e *Engine, v view) {
+	if v.r.Walk.Leads() {
+		return
+	}
+	s.drop(e, v.w)
+}
+
+func (idWalk) drop(e *Engine, w *window) {
+	if w.side != 0 {
+		e.walks.release(w.side)
+		w.side = 0
+	}
 }
 
 // walked returns what the window knows of its ids.
@@ -173,4 +225,4 @@ func (idWalk) size(*node) uint32 { return 1 }
 
 func (idWalk) tell(*Engine, *node, *observation.Item) {}
 
-func (idWalk) shape() shape { return shapeValues }
+func (idWalk) shape() shape { return shapeIDs }

@@ -67,8 +67,7 @@ func (e *Engine) hit(t *touch, h *observation.Hit, out *Findings) {
 	if r.guarded && !e.admits(t, r, now) {
 		return
 	}
-	begins := !r.choosy || (idWalk{}).begins(r.Walk, h, t.rec.Card.Status)
-	if !begins && e.findWindow(t.id, t.ent, h.Rule) == 0 {
+	if r.choosy && !(idWalk{}).enters(e, t, r, h) {
 		return
 	}
 	v := view{s: t.s, ent: t.ent, id: e.windowOf(t.id, t.ent, h.Rule), r: r}
@@ -79,9 +78,6 @@ func (e *Engine) hit(t *touch, h *observation.Hit, out *Findings) {
 		return
 	}
 	e.expire(v, now)
-	if !begins && w.head == 0 {
-		return
-	}
 	if t.rec.Behind {
 		w.fired |= windowBehind
 	}
@@ -325,6 +321,9 @@ func (e *Engine) dropWindow(s *slot, ent *entity, wid uint32) {
 		e.dropNode(v, w.head)
 	}
 	e.emptied(v)
+	if v.r.choosy {
+		idWalk{}.drop(e, w)
+	}
 	if wid&ownWindow != 0 {
 		*w = window{}
 		return

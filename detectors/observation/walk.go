@@ -20,16 +20,21 @@ type Walk struct {
 	Factor float64
 }
 
-// Begins reports whether a window can begin with an id that was answered so, and is
-// a number or not. Where the walk asks for refusals it begins with one; where it
-// asks for order or step it begins with an id that another one can follow. So who gets what
-// he asks for in no order leaves nothing behind, and that is nearly everybody.
-func (w *Walk) Begins(a Answer, number bool) bool {
-	if w.refusals() {
-		return a == Denied && w.Denied+w.Refused > 0 || a == Missing && w.Missing+w.Refused > 0
-	}
-	return number || !w.Follows()
+// Begins reports whether a window can begin with an id that was answered so, where
+// the walk asks for refusals. So who gets what he asks for leaves nothing behind, and
+// that is nearly everybody.
+func (w *Walk) Begins(a Answer) bool {
+	return !w.refusals() || a == Denied && w.Denied+w.Refused > 0 || a == Missing && w.Missing+w.Refused > 0
 }
+
+// Leads reports whether a window begins with an id that follows the one asked for
+// before it: where the walk asks for order or step and for no refusals.
+func (w *Walk) Leads() bool { return w.Follows() && !w.refusals() }
+
+// Choosy reports whether there are ids with which a window does not begin.
+func (w *Walk) Choosy() bool { return w.Follows() || w.refusals() }
+
+func (w *Walk) refusals() bool { return w.Denied+w.Missing+w.Refused > 0 }
 
 // IDNumber returns the number that an id is; false for one that is none, or has more than
 // 18 digits.
@@ -57,12 +62,6 @@ func (w *Walk) Follow(x, y uint64) (up, down uint32) {
 	}
 	return 0, 0
 }
-
-// Leads reports whether a window that begins with an id needs another one to follow
-// it next.
-func (w *Walk) Leads() bool { return w.Follows() && !w.refusals() }
-
-func (w *Walk) refusals() bool { return w.Denied+w.Missing+w.Refused > 0 }
 
 // Order says which way the ids of a walk go.
 type Order uint8
