@@ -331,6 +331,19 @@ func (e *Engine) member(window uint32, c memberAddr) *sender {
 	}
 }
 
+// memberAhead looks at where the member of a record is, some time before it is needed.
+func (e *Engine) memberAhead(id uint32, ent *entity, rule uint32, c *observation.Card) uint32 {
+	wid := e.findWindow(id, ent, rule)
+	if wid == 0 {
+		return 0
+	}
+	at := e.byMember.get(e.memberKey(wid, e.memberIn(ent, c)))
+	if at == 0 {
+		return 0
+	}
+	return e.senders.at(at).at
+}
+
 // enterMember makes a member of a node.
 func (e *Engine) enterMember(v view, id uint32, c memberAddr) *sender {
 	at := e.senders.alloc()

@@ -97,6 +97,7 @@ type Engine struct {
 	cohort    cohort    // scratch: who stands out in the window at work
 	crowds    []bool    // by kind: see observation.Kind.Crowd
 	choosy    []bool    // by kind: has a rule that is
+	rated     []uint32  // by kind: a rule with a baseline of clients, plus 1
 
 	cards   dict[observation.Card]
 	values  dict[counted]
@@ -115,6 +116,7 @@ type Engine struct {
 	value   counted  // for asking values: a local would be allocated
 	touch   touch    // the record at work: a local would be allocated
 	ahead   []uint32 // see Apply
+	last    []uint32 // by kind: the entity that lookUp found last
 	touched uint32   // keeps the loads of lookUp from being optimised away
 	upper   upper
 }
@@ -251,9 +253,13 @@ func (e *Engine) setPlan(plan *observation.Plan) {
 	}
 	e.markReach = make([]int64, len(plan.Kinds))
 	e.choosy = make([]bool, len(plan.Kinds))
+	e.rated, e.last = make([]uint32, len(plan.Kinds)), make([]uint32, len(plan.Kinds))
 	for i := range plan.Rules {
 		if r := &e.rules[i]; r.choosy {
 			e.choosy[r.Kind] = true
+		}
+		if r := &plan.Rules[i]; r.Type == observation.RateAnomaly && e.rated[r.Kind] == 0 {
+			e.rated[r.Kind] = uint32(i) + 1 // the leader, as it comes first
 		}
 		if r := &plan.Rules[i]; r.Guard.Unless || r.Guard.After {
 			e.markReach[r.Kind] = max(e.markReach[r.Kind], r.Timespan)
@@ -327,13 +333,23 @@ func (e *Engine) lookUp(b *observation.Batch, from, to int) {
 			if s == nil {
 				continue
 			}
-			id := e.find(s, o)
+			last := &e.last[o.Kind]
+			id := *last
+			if id == 0 || !e.is(e.entities.at(id), o) {
+				id = e.find(s, o)
+				*last = id
+			}
 			ahead = append(ahead, id)
-			if id != 0 {
-				w := &e.entities.at(id).own
-				if w.head != 0 {
-					touch += e.nodes.at(w.head).next + e.nodes.at(w.tail).prev
-				}
+			if id == 0 {
+				continue
+			}
+			ent := e.entities.at(id)
+			if rule := e.rated[o.Kind]; rule != 0 {
+				touch += e.memberAhead(id, ent, rule-1, &b.Records[i].Card)
+				continue
+			}
+			if w := &ent.own; w.head != 0 {
+				touch += e.nodes.at(w.head).next + e.nodes.at(w.tail).prev
 			}
 		}
 	}

@@ -16,6 +16,7 @@ type hider struct {
 	plan  *observation.Plan
 	kinds [][]treatment // by kind and field
 	rules []treatment   // by rule, of the field that it counts
+	ids   []bool        // by rule: an IDWalk
 	cards bool
 	buf   []byte
 	shown []byte              // one value, hidden
@@ -82,6 +83,7 @@ func newHider(mask *event.Masker, plan *observation.Plan) *hider {
 			}
 		}
 		h.rules = append(h.rules, t)
+		h.ids = append(h.ids, plan.Rules[i].Type == observation.IDWalk)
 		needed = needed || t != leave
 	}
 	if !needed {
@@ -98,7 +100,7 @@ func (h *hider) record(b *observation.Batch, r *observation.Record) {
 		h.entity(b, o)
 		for k := range b.HitsOf(o) {
 			hit := &b.Hits[int(o.First)+k]
-			if t := h.rules[hit.Rule]; t != leave && hit.Value != "" {
+			if t := h.rules[hit.Rule]; t != leave && hit.Value != "" && !(h.ids[hit.Rule] && plainID(hit.Value)) {
 				if v := h.text(t, hit.Value); v != hit.Value {
 					hit.Value = b.Keep(observation.Cut(v, observation.MaxValue))
 				}
@@ -110,6 +112,13 @@ func (h *hider) record(b *observation.Batch, r *observation.Record) {
 		r.Card.Account = b.Keep(h.mask.Name(r.Card.Account))
 		r.Card.Principal = b.Keep(h.mask.Name(r.Card.Principal))
 	}
+}
+
+// plainID reports whether an id needs no hiding where ids are walked: windows keep no
+// text of it, and no number that is long enough for a card's.
+func plainID(id string) bool {
+	_, number := observation.IDNumber(id)
+	return !number || len(id) < 12
 }
 
 // entity hides the values of o, which becomes another entity by that.
