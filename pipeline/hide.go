@@ -16,7 +16,6 @@ type hider struct {
 	plan  *observation.Plan
 	kinds [][]treatment // by kind and field
 	rules []treatment   // by rule, of the field that it counts
-	ids   []bool        // by rule: an IDWalk
 	cards bool
 	buf   []byte
 	shown []byte              // one value, hidden
@@ -83,7 +82,6 @@ func newHider(mask *event.Masker, plan *observation.Plan) *hider {
 			}
 		}
 		h.rules = append(h.rules, t)
-		h.ids = append(h.ids, plan.Rules[i].Type == observation.IDWalk)
 		needed = needed || t != leave
 	}
 	if !needed {
@@ -100,7 +98,7 @@ func (h *hider) record(b *observation.Batch, r *observation.Record) {
 		h.entity(b, o)
 		for k := range b.HitsOf(o) {
 			hit := &b.Hits[int(o.First)+k]
-			if t := h.rules[hit.Rule]; t != leave && hit.Value != "" && !(h.ids[hit.Rule] && plainID(hit.Value)) {
+			if t := h.rules[hit.Rule]; t != leave && hit.Value != "" {
 				if v := h.text(t, hit.Value); v != hit.Value {
 					hit.Value = b.Keep(observation.Cut(v, observation.MaxValue))
 				}
@@ -114,11 +112,24 @@ func (h *hider) record(b *observation.Batch, r *observation.Record) {
 	}
 }
 
-// plainID reports whether an id needs no hiding where ids are walked: windows keep no
-// text of it, and no number that is long enough for a card's.
-func plainID(id string) bool {
-	_, number := observation.IDNumber(id)
-	return !number || len(id) < 12
+// ipv4 reports whether a text is an IPv4 address, as the principal of whoever names none
+// is. It holds no secret.
+func ipv4(s string) bool {
+	if len(s) < 7 || len(s) > 15 {
+		return false
+	}
+	dots, digits := 0, 0
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '.' && digits > 0:
+			dots, digits = dots+1, 0
+		case '0' <= c && c <= '9' && digits < 3:
+			digits++
+		default:
+			return false
+		}
+	}
+	return dots == 3 && digits > 0
 }
 
 // entity hides the values of o, which becomes another entity by that.
@@ -175,6 +186,9 @@ func (h *hider) text(t treatment, v string) string {
 		if a, err := netip.ParseAddr(v); err == nil {
 			return h.mask.Address(a).String()
 		}
+	}
+	if ipv4(v) {
+		return v
 	}
 	if _, ok := h.clean[v]; ok {
 		return v
