@@ -312,7 +312,7 @@ func (o *oracle) observe(at int64, h *observation.Hit, status int32, rule uint32
 		before, err2 := strconv.Atoi(o.all[n-2].value)
 		distance := id - before
 		o.all[n-1].follows = err == nil && err2 == nil && distance != 0 && (k.Step == 0 || max(distance, -distance) <= int(k.Step)) &&
-			!(k.Order == observation.Ascending && distance < 0) && !(k.Order == observation.Descending && distance > 0)
+			(k.Order != observation.Ascending || distance > 0) && (k.Order != observation.Descending || distance < 0)
 	}
 	in, capped := o.window(at)
 	switch is := o.holds(at, in); {
