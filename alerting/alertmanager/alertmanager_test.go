@@ -186,7 +186,7 @@ func TestHostile(t *testing.T) {
 	f, r := newFake(t)
 	for _, p := range hostile.Payloads(t) {
 		clear(f.alerts)
-		send(t, r, receivertest.Incident(p.Text), alerting.CauseOpened)
+		send(t, r, receivertest.Hostile(p.Text), alerting.CauseOpened)
 		got := f.firing()
 		if len(got) != 1 {
 			t.Fatalf("%.100q: %d alerts", p.Text, len(got))

@@ -179,7 +179,7 @@ func TestHostile(t *testing.T) {
 		if i%7 != 0 { // a process each: a part of the table will do
 			continue
 		}
-		n := receivertest.Note(t, receivertest.Incident(p.Text), alerting.CauseOpened)
+		n := receivertest.Note(t, receivertest.Hostile(p.Text), alerting.CauseOpened)
 		n.Incident, n.Key = p.Text[:min(50, len(p.Text))], p.Text[:min(50, len(p.Text))]
 		n.Incident, n.Key = strings.ReplaceAll(n.Incident, "\x00", ""), strings.ReplaceAll(n.Key, "\x00", "")
 		if res := r.Notify(t.Context(), n); res.Err != nil {

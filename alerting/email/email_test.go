@@ -489,7 +489,7 @@ func TestHostile(t *testing.T) {
 		}
 	}
 	// The number of elements is that of a harmless text, whatever the text.
-	harmless := receivertest.Incident("harmless")
+	harmless := receivertest.Hostile("harmless")
 	raw, err := message(from, to, &harmless, receivertest.Note(t, harmless, alerting.CauseGrew))
 	if err != nil {
 		t.Fatal(err)
@@ -500,7 +500,7 @@ func TestHostile(t *testing.T) {
 		if p.Text == "" {
 			continue
 		}
-		inc := receivertest.Incident(p.Text)
+		inc := receivertest.Hostile(p.Text)
 		n := receivertest.Note(t, inc, alerting.CauseGrew)
 		if err := json.Unmarshal(n.Payload, &inc); err != nil {
 			t.Fatal(err)

@@ -303,7 +303,7 @@ func TestHostile(t *testing.T) {
 	r := receiver(t, path, func(c *Config) { c.NoSync = true })
 	payloads := hostile.Payloads(t)
 	for _, p := range payloads {
-		send(t, r, receivertest.Note(t, receivertest.Incident(p.Text), alerting.CauseOpened))
+		send(t, r, receivertest.Note(t, receivertest.Hostile(p.Text), alerting.CauseOpened))
 	}
 	got := lines(t, path)
 	if len(got) != len(payloads) {

@@ -219,7 +219,7 @@ func TestShape(t *testing.T) {
 // TestHostile says that values change no structure, whatever they are.
 func TestHostile(t *testing.T) {
 	for _, p := range hostile.Payloads(t) {
-		inc := receivertest.Incident(p.Text)
+		inc := receivertest.Hostile(p.Text)
 		f := Of(&inc, contextOf(&inc, alerting.CauseOpened))
 		if got := problems(t, f); len(got) != 0 {
 			t.Errorf("%q: %v", p.Text, got)

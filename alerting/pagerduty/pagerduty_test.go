@@ -145,7 +145,7 @@ func TestRefusalIsExplained(t *testing.T) {
 func TestHostile(t *testing.T) {
 	f, r := newFake(t)
 	for _, p := range hostile.Payloads(t) {
-		inc := receivertest.Incident(p.Text)
+		inc := receivertest.Hostile(p.Text)
 		if res := r.Notify(t.Context(), receivertest.Note(t, inc, alerting.CauseOpened)); res.Err != nil {
 			t.Fatalf("%.100q: %v", p.Text, res.Err)
 		}

@@ -390,7 +390,7 @@ func TestHostile(t *testing.T) {
 	r := bot(t, f, withButtons)
 	for _, p := range hostile.Payloads(t) {
 		s := newSender(t, r)
-		s.inc = receivertest.Incident(p.Text)
+		s.inc = receivertest.Hostile(p.Text)
 		s.inc.Acknowledged = &alerting.Action{Action: alerting.ActionAcknowledge, By: p.Text}
 		s.inc.Actions = []alerting.Action{{Action: alerting.ActionAcknowledge, By: p.Text, Comment: p.Text}}
 		s.inc.Rule.Title = p.Text

@@ -79,7 +79,7 @@ func TestHook(t *testing.T) {
 		t.Errorf("%d posts, the first %s", len(got), got[0].Reading())
 	}
 	for _, p := range hostile.Payloads(t) {
-		if res := r.Notify(t.Context(), receivertest.Note(t, receivertest.Incident(p.Text), alerting.CauseGrew)); res.Err != nil {
+		if res := r.Notify(t.Context(), receivertest.Note(t, receivertest.Hostile(p.Text), alerting.CauseGrew)); res.Err != nil {
 			t.Fatalf("%.100q: %v", p.Text, res.Err)
 		}
 	}

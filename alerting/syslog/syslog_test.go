@@ -297,7 +297,7 @@ func TestHostile(t *testing.T) {
 	for _, asJSON := range []bool{false, true} {
 		c := receiver(t, TCP, "127.0.0.1:1", func(c *Config) { c.JSON = asJSON }).c
 		for _, p := range hostile.Payloads(t) {
-			n := receivertest.Note(t, receivertest.Incident(p.Text), alerting.CauseGrew)
+			n := receivertest.Note(t, receivertest.Hostile(p.Text), alerting.CauseGrew)
 			message, err := c.format(n)
 			if err != nil {
 				t.Fatal(err)

@@ -145,7 +145,7 @@ func TestDigest(t *testing.T) {
 
 func TestHostile(t *testing.T) {
 	for _, p := range hostile.Payloads(t) {
-		inc := receivertest.Incident(p.Text)
+		inc := receivertest.Hostile(p.Text)
 		payload := receivertest.Note(t, inc, alerting.CauseGrew).Payload
 		if err := json.Unmarshal(payload, &inc); err != nil {
 			t.Fatal(err)

@@ -25,6 +25,7 @@ import (
 
 	"gatewatch/alerting"
 	"gatewatch/alerting/endpoint"
+	"gatewatch/alerting/internal/hostile"
 	"gatewatch/alerting/internal/receivertest"
 )
 
@@ -423,6 +424,19 @@ func TestProxyIsUsedOnlyWhenSaid(t *testing.T) {
 	}
 }
 
+// jsonText is what is left of a text that went through JSON.
+func jsonText(t *testing.T, s string) (out string) {
+	t.Helper()
+	b, err := json.Marshal(s)
+	if err == nil {
+		err = json.Unmarshal(b, &out)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
 func TestPayloadIsJSONWhateverIsInIt(t *testing.T) {
 	var got struct {
 		Data alerting.Incident `json:"data"`
@@ -432,17 +446,19 @@ func TestPayloadIsJSONWhateverIsInIt(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	hostile := "</script>\u2028\x00\xff\"\\\n" + strings.Repeat("A", 100)
-	payload, err := json.Marshal(alerting.Incident{ID: "x", Accounts: []string{hostile}})
-	if err != nil {
-		t.Fatal(err)
+	r := receiver(t, s.URL, nil)
+	texts := []string{"</script>\u2028\x00\xff\"\\\n" + strings.Repeat("A", 100)}
+	for _, p := range hostile.Payloads(t) {
+		texts = append(texts, p.Text)
 	}
-	n := note()
-	n.Payload = payload
-	if res := receiver(t, s.URL, nil).Notify(t.Context(), n); res.Err != nil {
-		t.Fatal(res.Err)
-	}
-	if want := strings.ToValidUTF8(hostile, "\uFFFD"); len(got.Data.Accounts) != 1 || got.Data.Accounts[0] != want {
-		t.Errorf("want %q, got %q", want, got.Data.Accounts)
+	for _, text := range texts {
+		got.Data = alerting.Incident{}
+		inc := receivertest.Hostile(text)
+		if res := r.Notify(t.Context(), receivertest.Note(t, inc, alerting.CauseGrew)); res.Err != nil {
+			t.Fatal(res.Err)
+		}
+		if want := strings.ToValidUTF8(text, "\uFFFD"); len(got.Data.Sources) != 1 || got.Data.Sources[0] != want && got.Data.Sources[0] != jsonText(t, text) {
+			t.Errorf("want %q, got %q", want, got.Data.Sources)
+		}
 	}
 }

@@ -1,6 +1,12 @@
 package main
 
 import (
+	"bufio"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -104,6 +110,47 @@ func TestPrintIncidentEscapes(t *testing.T) {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in:\n%s", want, b.String())
 		}
+	}
+}
+
+// TestPrintIncidentHostile shows each text of the table to a terminal, wherever a
+// client has a say.
+func TestPrintIncidentHostile(t *testing.T) {
+	f, err := os.Open(filepath.Join("..", "..", "testdata", "hostile.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	payloads := 0
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		var p struct{ Text, Hex string }
+		if err := json.Unmarshal(lines.Bytes(), &p); err != nil {
+			t.Fatal(err)
+		}
+		raw, err := hex.DecodeString(p.Hex)
+		if err != nil {
+			t.Fatal(err)
+		}
+		payloads++
+		v := p.Text + string(raw)
+		i := sample()[1]
+		i.Message, i.Sources, i.Accounts, i.Entered, i.Routes, i.Principals, i.Basis = v, []string{v}, []string{v}, []string{v}, []string{v}, []string{v}, []string{v}
+		i.Group = map[string]string{"client.address": v, "user_agent.original": v}
+		i.Evidence = []alerting.Evidence{{File: v, Line: 3, Text: v}}
+		i.Actions = []alerting.Action{{Action: alerting.ActionAcknowledge, By: v, Comment: v}}
+		i.Acknowledged = &i.Actions[0]
+		var b strings.Builder
+		if err := errors.Join(printIncident(&b, i), printIncidents(&b, []*alerting.Incident{i}, true)); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range b.String() {
+			if r != '\n' && !unicode.IsPrint(r) {
+				t.Fatalf("%U in:\n%q", r, b.String())
+			}
+		}
+	}
+	if payloads < 200 {
+		t.Errorf("only %d payloads", payloads)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -47,6 +48,19 @@ func Incident(value string) alerting.Incident {
 	for i := range 8 {
 		inc.Evidence = append(inc.Evidence, alerting.Evidence{Line: int64(12 + i), File: "/var/log/nginx/access.log", Text: value})
 	}
+	return inc
+}
+
+// Hostile is Incident with value in what most incidents lack too: what rules group
+// by, accounts that were entered, what a baseline saw, what people wrote.
+func Hostile(value string) alerting.Incident {
+	inc := Incident(value)
+	for _, field := range []string{"user_agent.original", "url.path", "server.address"} {
+		inc.Group[field] = value
+	}
+	inc.Entered, inc.Basis = []string{value, "ann"}, []string{value}
+	inc.Actions = []alerting.Action{{Action: alerting.ActionAcknowledge, By: value, Comment: value, At: inc.LastSeen}}
+	inc.Acknowledged = &inc.Actions[0]
 	return inc
 }
 
@@ -162,6 +176,26 @@ func HTTP(t *testing.T, make Make, ok http.HandlerFunc, hidden ...string) {
 				}
 			}
 		}).URL, "")
+	})
+	t.Run("ten megabytes of success", func(t *testing.T) {
+		chunk := []byte(strings.Repeat("x", 64<<10))
+		address := Server(t, func(w http.ResponseWriter, r *http.Request) {
+			for i := 0; r.Context().Err() == nil && i < 160; i++ {
+				if _, err := w.Write(chunk); err != nil {
+					return
+				}
+			}
+		}).URL
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		res := notify(t, address, "")
+		runtime.ReadMemStats(&after)
+		if res.Err != nil && res.Reason == alerting.ReasonOK {
+			t.Errorf("got %+v", res)
+		}
+		if n := after.TotalAlloc - before.TotalAlloc; n > 6<<20 {
+			t.Errorf("%d bytes were taken for it", n)
+		}
 	})
 	t.Run("stopped", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
