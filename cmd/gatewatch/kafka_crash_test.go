@@ -66,6 +66,7 @@ func kafkaCrash(t *testing.T, k *kafkatest.Cluster) {
 	if testing.Short() || raceEnabled {
 		t.Skip("kills the program many times, which is not built with the race detector")
 	}
+	t.Parallel() // it waits for most of its time
 	binary := filepath.Join(t.TempDir(), "gatewatch")
 	if out, err := exec.Command("go", "build", "-tags", "failpoint", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)

@@ -23,6 +23,7 @@ func TestLearnRange(t *testing.T) {
 	if testing.Short() {
 		t.Skip("reads 225,000 lines some twenty times")
 	}
+	t.Parallel() // beside tests that wait
 	dir := filepath.Join(cmp.Or(os.Getenv("GATEWATCH_SHARED"), "../../../shared"), "corpora", "range")
 	attackers, err := campaigns(filepath.Join(dir, "labels.json"))
 	if err != nil {
