@@ -127,6 +127,26 @@ func nestedRedirect(t []byte) bool {
 	return false
 }
 
+// redirectingPath reports whether a path is an address of another site for a
+// browser that is sent to it once more: //host/.., /\host, /host//... Servers that
+// add or take away a slash at its end answer so.
+func redirectingPath(t []byte) bool {
+	i := 0
+	for i < len(t) && (t[i] == '/' || t[i] == '\\' || t[i] == ';' || t[i] < ' ') {
+		i++
+	}
+	lead, rest := t[:i], t[i:]
+	if i == 0 || lead[0] != '/' || !hostLike(rest) {
+		return false
+	}
+	climbs := bytes.HasSuffix(rest, []byte("/..")) || bytes.HasSuffix(rest, []byte("/../"))
+	if len(lead) == 1 {
+		return bytes.HasSuffix(rest, []byte("//..")) || bytes.HasSuffix(rest, []byte("//../"))
+	}
+	host, _, _ := bytes.Cut(rest, []byte("/"))
+	return climbs || bytes.IndexByte(lead, '\\') >= 0 || look(lead)&(control|semicolon) != 0 || bytes.IndexByte(host, '@') >= 0
+}
+
 // redirects reports whether a parameter says by its name where a browser goes next.
 func redirects(name []byte) bool {
 	return inList([]string{"url", "uri", "next", "redirect", "redir", "rurl", "redirect_uri", "redirect_url", "redirect_to", "return", "returnto", "return_to", "returnurl", "return_url", "continue", "dest", "destination", "goto", "to", "target", "out", "forward", "callback", "checkout_url", "success", "service", "back", "r", "u"}, name)
@@ -444,6 +464,9 @@ func (u *address) remoteCode(t []byte) bool {
 	if u.scheme != "http" && u.scheme != "https" && u.scheme != "ftp" && u.scheme != "ftps" || len(u.host) == 0 {
 		return false
 	}
+	if _, query, _ := bytes.Cut(u.rest, []byte("?")); len(query) > 1 && len(query) < 6 && query[0] == '.' && look(query[1:])&^digit == 0 {
+		return true // page?.jpg: the ending that a check wants to see
+	}
 	if bytes.HasSuffix(t, []byte("?")) || u.scheme == "ftp" || u.scheme == "ftps" {
 		return true
 	}
@@ -464,8 +487,9 @@ func (u *address) included(name string, r *Request) bool {
 	if u.scheme != "http" && u.scheme != "https" || len(u.host) == 0 || len(name) > 64 || u.belongs(r.Host) {
 		return false
 	}
-	var buf [64]byte
-	low := appendLower(buf[:0], bytesOf(name))
+	var buf, plain [64]byte
+	decoded, _ := unescape(plain[:0], bytesOf(name), true)
+	low := appendLower(buf[:0], decoded)
 	if hasAny(low, "absolute_path", "absolutepath", "root_path", "rootpath", "root_dir", "rootdir", "docroot", "document_root", "basepath", "base_path", "include_path", "globals[", "_server[", "_request[", "mosconfig", "phpbb_root", "[path]", "[root]", "[dir]", "[include]") {
 		return true // a variable of a script that register_globals let anybody set
 	}

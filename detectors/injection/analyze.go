@@ -3,7 +3,6 @@ package injection
 import (
 	"bytes"
 	"encoding/json"
-	"math/bits"
 	"strings"
 	"unicode/utf8"
 	"unsafe"
@@ -209,10 +208,10 @@ func (a *Analyzer) judge(s string, plus bool) {
 	how := a.decode(s, plus)
 	sub := subject{where: a.where, name: a.name, raw: bytesOf(s), once: a.once, full: a.full, how: how}
 	sub.mask = look(sub.full) | look(sub.once)
-	if a.where == InQuery && onlySigns(sub.full) && !takesSigns(a.name, sub.full) {
+	if a.probes(&sub) {
 		a.hit(Probe, sub.full)
 	}
-	if how&spelled != 0 && (a.where == InPath || a.where == InQuery) || how&needless != 0 && a.where != InPath || sub.mask&control != 0 && oddControl(sub.once) {
+	if how&spelled != 0 && (a.where == InPath || a.where == InQuery) || how&(needless|longer) != 0 && a.where != InPath || sub.mask&control != 0 && oddControl(sub.once) {
 		a.hit(Encoding, sub.full)
 	}
 	if a.where == InQuery && !suspectValue(sub.full, sub.mask) && how == 0 {
@@ -267,43 +266,6 @@ func (a *Analyzer) windows(s *subject) {
 	}
 }
 
-// onlySigns reports whether a text is nothing but signs that end what an application
-// puts a value into: a string, a list of arguments, a filter, a command. People
-// try these first to see whether something breaks. What a search for a phrase
-// or a group begins with, and an asterisk alone, comes from honest fields.
-func onlySigns(t []byte) bool {
-	t = bytes.TrimSpace(t)
-	if len(t) == 0 || len(t) > 12 {
-		return false
-	}
-	const signs = "')|`\"*\\(;&"
-	ends, seen := false, uint16(0)
-	for _, c := range t {
-		k := strings.IndexByte(signs, c)
-		if k < 0 {
-			return false
-		}
-		seen |= 1 << k
-		ends = ends || k < 4
-	}
-	if bits.OnesCount16(seen) >= 4 {
-		return true // all that comes to mind at once
-	}
-	return len(t) <= 4 && t[0] != '&' && ends && t[0] != '(' && t[0] != '"' && !bytes.Equal(t, []byte("||"))
-}
-
-// takesSigns reports whether a parameter is one whose value is such a sign
-// honestly: what separates the columns of a table, what its strings stand in,
-// and an apostrophe in a search that asks for each letter that is typed.
-func takesSigns(name string, value []byte) bool {
-	var buf [32]byte
-	low := appendLower(buf[:0], bytesOf(name[:min(len(name), 32)]))
-	if len(value) == 1 && value[0] == '\'' && (len(low) == 1 || hasAny(low, "search", "query", "term", "text", "word", "find", "name", "title")) {
-		return true
-	}
-	return hasAny(low, "sep", "delim", "quot", "esc", "enclos", "char", "symbol", "sign", "op", "glue", "join", "mark", "key", "punct", "prefix", "suffix")
-}
-
 // oddControl reports whether there are control characters that no text has.
 func oddControl(t []byte) bool {
 	for _, c := range t {
@@ -336,6 +298,9 @@ func (a *Analyzer) classes(s *subject) {
 	}
 	if m&(dot|slash|backslash) != 0 {
 		a.files(s)
+	}
+	if s.where == InPath && redirectingPath(s.low) {
+		a.hit(OpenRedirect, s.full)
 	}
 	if (m&(colon|slash|backslash) != 0 || m&(high|dot) == high|dot) && s.where == InQuery {
 		a.addresses(s)

@@ -422,7 +422,20 @@ func otherCode(t []byte) bool {
 	if hasPrefixAny(t, "while(", "for(", "while (", "do{") && (t[len(t)-1] == ')' || t[len(t)-1] == ';' || t[len(t)-1] == '}') {
 		return true // a loop that does not end
 	}
-	return scriptWords.in(t) || called(t, "eval(", "console.log(", "console.error(", "console.info(", "console.warn(", "console.trace(")
+	if t[0] == ';' && (bytes.HasSuffix(t, []byte(");")) || bytes.HasSuffix(t, []byte(");//"))) && wordsThenBracket(t[1:]) {
+		return true // a statement between two others
+	}
+	return scriptWords.in(t) || called(t, "response.write(", "eval(", "console.log(", "console.error(", "console.info(", "console.warn(", "console.trace(")
+}
+
+// wordsThenBracket reports whether t begins with the name of a function and its bracket.
+func wordsThenBracket(t []byte) bool {
+	t = bytes.TrimLeft(t, " ")
+	n := 0
+	for n < len(t) && (wordByte(t[n]) || t[n] == '.' || t[n] == ':') {
+		n++
+	}
+	return n > 1 && n < len(t) && t[n] == '('
 }
 
 // called reports whether a call has something in its brackets.
@@ -443,7 +456,11 @@ func (a *Analyzer) base64(s *subject) {
 		return
 	}
 	l := &a.layers[s.depth]
-	v := bytes.TrimSpace(s.once)
+	v := s.once
+	if s.how&twice != 0 {
+		v = s.full
+	}
+	v = bytes.TrimSpace(v)
 	if k := bytes.LastIndexByte(v, ','); k >= 0 && has(v[:k], "base64") {
 		v = v[k+1:]
 	}

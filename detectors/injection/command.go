@@ -164,6 +164,7 @@ func shell(t []byte, where Where) bool {
 			return true
 		}
 	}
+	tried := 0 // up to where what follows a separator was looked at
 	for i := range t {
 		c := t[i]
 		sep := false
@@ -196,8 +197,8 @@ func shell(t []byte, where Where) bool {
 		case '{':
 			sep = i > 0 && (t[i-1] == ';' || t[i-1] == '$' || t[i-1] == '|')
 		}
-		if !sep {
-			continue
+		if !sep || i+1 < tried {
+			continue // the same command stands behind the whole run of separators
 		}
 		j := i + 1
 		if j+2 < len(t) && t[j] == '$' && letter(t[j+1]) && (blank(t[j+2]) || j+3 < len(t) && letter(t[j+2]) && blank(t[j+3])) {
@@ -206,11 +207,12 @@ func shell(t []byte, where Where) bool {
 		for j < len(t) && (t[j] == '&' || t[j] == '|' || t[j] == ';' || blank(t[j]) || t[j] == '\'' || t[j] == '"' || t[j] == '(' || t[j] == '{' || t[j] == '`' || t[j] == '!' || t[j] == '@' || t[j] == '<' && j+1 < len(t) && t[j+1] != '/' || t[j] == '$' && j+1 < len(t) && t[j+1] == '(') {
 			j++
 		}
+		tried = j
 		if begins(t, j, true) {
 			return true
 		}
 	}
-	return selfCall(t) || assigned(t) || bracedCommand(t) || dosStyle(t) || where == InQuery && batch(t) || lone(t) || shellWords.in(t)
+	return joined(t) || selfCall(t) || assigned(t) || bracedCommand(t) || dosStyle(t) || where == InQuery && batch(t) || lone(t) || shellWords.in(t)
 }
 
 // Commands by how much they prove. A strong one is enough behind a separator;
@@ -414,6 +416,24 @@ func prose(arg []byte) bool {
 		i++
 	}
 	return words > 0
+}
+
+// joined reports whether t is one word joined to itself by different separators,
+// set|set&set, which runs it whichever of them is let through.
+func joined(t []byte) bool {
+	n := 0
+	for n < len(t) && wordByte(t[n]) {
+		n++
+	}
+	if n < 2 || len(t) != 3*n+2 || t[n] == t[2*n+1] {
+		return false
+	}
+	for _, i := range [...]int{n, 2*n + 1} {
+		if t[i] != '|' && t[i] != '&' && t[i] != ';' {
+			return false
+		}
+	}
+	return bytes.Equal(t[:n], t[n+1:2*n+1]) && bytes.Equal(t[:n], t[2*n+2:])
 }
 
 // selfCall finds a function that runs itself: f(){ f|f& };f

@@ -15,6 +15,7 @@ const (
 	unicoded                      // %u0027
 	needless                      // letters and digits as escapes
 	spelled                       // plain words letter by letter in percent
+	longer                        // well-formed but for being longer than needed
 )
 
 // rounds is how often a text is decoded at most: payloads are encoded twice or
@@ -135,6 +136,11 @@ func undo(dst, s []byte) ([]byte, disguise) {
 			dst = append(dst, c)
 			i++
 		case c >= 0x80:
+			if n := cutBreak(s[i:]); n > 0 {
+				dst = append(dst, '\r', '\n')
+				i += n
+				continue
+			}
 			r, n := lenient(s[i:])
 			if n == 0 { // a byte that is no text
 				dst = append(dst, c)
@@ -143,6 +149,9 @@ func undo(dst, s []byte) ([]byte, disguise) {
 			}
 			if r < 0x80 {
 				d |= overlong
+				if n > 1 && s[i+1]&0xC0 == 0x80 && r > ' ' {
+					d |= longer
+				}
 				if r == 0 {
 					i += n
 					continue
@@ -156,6 +165,20 @@ func undo(dst, s []byte) ([]byte, disguise) {
 		}
 	}
 	return dst, d
+}
+
+// cutBreak returns the length of characters at the start of s of which what cuts
+// them to their last byte makes a line break, 0 for none. Each alone is a letter.
+func cutBreak(s []byte) int {
+	if s[0] != 0xc4 && s[0] != 0xe5 {
+		return 0
+	}
+	for _, x := range [...]string{"\u560d\u560a", "\u560a\u560d", "\u010d\u010a"} {
+		if hasPrefixAny(s, x) {
+			return len(x)
+		}
+	}
+	return 0
 }
 
 // hexText is what generators of paths write as 0x2e, 0x2f and 0x5c.
@@ -234,6 +257,11 @@ func fold(r rune) rune {
 		return r
 	case 0xFF01 <= r && r <= 0xFF5E:
 		return r - 0xFF01 + '!'
+	case 0xFE50 <= r && r <= 0xFE6B:
+		if c := smallForms[r-0xFE50]; c != ' ' {
+			return rune(c)
+		}
+		return r
 	case r == 0x3000 || r == 0xA0 || r == 0x2028 || r == 0x2029:
 		return ' '
 	case 0x2460 <= r && r <= 0x2468:
@@ -263,6 +291,10 @@ func fold(r rune) rune {
 	}
 	return r
 }
+
+// smallForms are the small variants of U+FE50 to U+FE6B, a blank for those that
+// are none of ASCII.
+const smallForms = ", . ;:?! (){}  #&*+-<>= \\$%@"
 
 // entity decodes an HTML character reference at the start of s: what it stands
 // for and its length, 0 for none.

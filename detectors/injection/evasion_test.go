@@ -46,7 +46,7 @@ var plainPayloads = map[Class][]string{
 	Code:         {"require('child_process').exec('id')", "__import__('os').system('id')", "process.mainModule.require('fs')", "{\"__proto__\":{\"admin\":true}}", "subprocess.check_output('id')"},
 	Shellshock:   {"() { :; }; echo x", "() { :;};/bin/bash -c id", "() { ignored; }; /bin/cat /etc/passwd"},
 	OpenRedirect: {"//evil.example", "/\\\\evil.example", "https:evil.example", "///evil.example/%2f..", "https://api.example.com@evil.example/", "/redirect?next=//evil.example"},
-	Probe:        {"')", "|", "))", "';"},
+	Probe:        {"')", "|", "'))", "';", "!(()&&!|*|*|"},
 	GraphQL:      {"{__schema{types{name}}}", "query IntrospectionQuery{__schema{queryType{name}}}", "{__type(name:\"User\"){fields{name}}}"},
 }
 
@@ -125,7 +125,7 @@ var tricks = []trick{
 		return base64.RawURLEncoding.EncodeToString([]byte(percents(s)))
 	}},
 	{"JSON in JSON", []Class{SQLi, XSS, Command, Traversal, Inclusion, Template, SSI, Log4Shell, PHP}, func(_ *rand.Rand, s string) string {
-		escape := strings.NewReplacer(`\\`, `\\\\`, `"`, `\"`).Replace
+		escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace
 		return url.QueryEscape(`{"a":"` + escape(`{"b":"`+escape(s)+`"}`) + `"}`)
 	}},
 	{"base64 in JSON", []Class{SQLi, XSS, Command, Traversal, Template, Log4Shell, PHP}, func(_ *rand.Rand, s string) string {

@@ -181,6 +181,9 @@ var wrappers = [...]string{
 
 // included judges a value that is the name of a file.
 func included(t []byte, where Where) bool {
+	if i := bytes.IndexByte(t, '\\'); i >= 0 && bytes.HasPrefix(t[max(0, i-7):], []byte("web-inf\\")) {
+		return true
+	}
 	v := bytes.TrimLeft(t, " \t\r\n'\"(;|&`=./\\")
 	lead := t[:len(t)-len(v)]
 	climbed := len(lead) > 1 && string(lead) != "/."

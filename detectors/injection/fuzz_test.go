@@ -144,7 +144,12 @@ func linear(t *testing.T, name string, cost func(text string) time.Duration) {
 		if measure(64<<10, 1) <= noise {
 			continue // too little to measure, and to mind
 		}
-		small, large := measure(16<<10, 5), measure(64<<10, 5)
+		var small, large time.Duration
+		for range 4 { // a busy machine makes one of them look slow now and then
+			if small, large = measure(16<<10, 5), measure(64<<10, 5); large <= 8*small {
+				break
+			}
+		}
 		if large > 8*small {
 			t.Errorf("%s: %q: 16 KiB take %v, 64 KiB take %v", name, unit, small, large)
 		}

@@ -64,9 +64,25 @@ func (a *Analyzer) sql(s *subject) {
 		a.sqlInAddress(s, t)
 		return
 	}
+	if s.mask&high != 0 && eatenEscape(s.once) {
+		a.hit(SQLi, s.full)
+		return
+	}
 	if a.sqlText(s, t) {
 		a.hit(SQLi, s.full)
 	}
+}
+
+// eatenEscape finds the first half of a character of GBK before a quote: with the
+// backslash that an application puts between them it is a whole one, and the quote
+// stands free. 0xBF is no letter before an apostrophe anywhere.
+func eatenEscape(t []byte) bool {
+	for i := 0; i+1 < len(t); i++ {
+		if t[i] == 0xbf && (t[i+1] == '\'' || t[i+1] == '"') && (i == 0 || t[i-1] < 0x80) {
+			return true
+		}
+	}
+	return false
 }
 
 // sqlInAddress judges the parameters of an address in a value: the signs
@@ -470,12 +486,21 @@ func (s *statement) attack() bool {
 				return true
 			}
 		case tokVar:
+			if len(s.t) == 1 && !inList(serverVariables, s.t[i].text) {
+				continue // a variable of a class in Ruby
+			}
 			if t := s.t[i].text; len(t) > 5 && t[1] == '@' && letter(t[2]) && letter(t[4]) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// serverVariables are what is asked for by itself.
+var serverVariables = []string{
+	"@@version", "@@hostname", "@@servername", "@@datadir", "@@basedir", "@@tmpdir", "@@plugin_dir", "@@secure_file_priv", "@@global", "@@session", "@@version_compile_os", "@@version_comment", "@@spid", "@@dbts", "@@langid", "@@language",
+	"@@microsoftversion", "@@servicename", "@@identity", "@@rowcount", "@@trancount", "@@max_connections", "@@port", "@@socket", "@@sql_mode",
 }
 
 // afterQuote judges what follows the quote that ended the string.
@@ -611,6 +636,13 @@ func (s *statement) condition(i int, quoted bool) bool {
 		if next, _, ok := s.operand(j); ok {
 			j = next
 		}
+	}
+	for left && s.kind(i) == tokNumber && s.op(j, "+", "-", "*", "/", "%") { // 2+394-394-1=0+0+0+1
+		next, constant, ok := s.operand(j + 1)
+		if !ok || !constant {
+			break
+		}
+		j = next
 	}
 	k, compared := s.comparison(j)
 	if !compared {

@@ -22,9 +22,29 @@ func (a *Analyzer) xss(s *subject) {
 		a.hit(XSS, s.full)
 		return
 	}
+	if s.where == InQuery && s.mask&(quote|equals) == quote|equals && leavesAttribute(t) {
+		a.hit(XSS, s.full)
+		return
+	}
 	if padded(s.once) {
 		a.hit(XSS, s.full)
 	}
+}
+
+// leavesAttribute reports whether a text ends the value of an attribute and, after
+// others of its own, begins one that the page's own quote ends: x" a=b c=".
+func leavesAttribute(t []byte) bool {
+	n := len(t)
+	if n < 8 || t[n-1] != '"' && t[n-1] != '\'' || t[n-2] != '=' || !wordByte(t[n-3]) {
+		return false
+	}
+	q := t[n-1]
+	i := bytes.IndexByte(t, q)
+	if i == n-1 || i > 0 && (t[i-1] == '=' || t[i-1] == ':' || t[i-1] == '[' || t[i-1] == '(' || t[i-1] == ',') {
+		return false // a quote that begins something
+	}
+	inner := t[i+1 : n-2]
+	return len(inner) > 3 && bytes.IndexByte(inner, '=') > 0 && bytes.IndexByte(inner, q) < 0
 }
 
 // padded finds a character reference with leading zeros, which only somebody

@@ -1,0 +1,68 @@
+package injection
+
+import (
+	"net/url"
+	"testing"
+)
+
+// TestShapes: kinds of payloads by their form, each in a parameter whose name says
+// nothing unless it is given.
+func TestShapes(t *testing.T) {
+	a := New()
+	for _, x := range []struct {
+		class Class
+		name  string
+		text  string
+	}{
+		{SQLi, "id", "-1 OR 2+394-394-1=0+0+0+1 -- "},
+		{SQLi, "id", "1 or 3*2<(0+5+595-595)"},
+		{SQLi, "id", "\xbf'\xbf\""},
+		{Probe, "id", "558'"},
+		{Probe, "order", "1'\""},
+		{Probe, "view", "!(()&&!|*|*|"},
+		{Probe, "view", "^(#$!@#$)(()))******"},
+		{Probe, "sort", "@@version_x"},
+		{Probe, "id", "'\"()"},
+		{Command, "view", "set|set&set"},
+		{XSS, "view", "menu\" lEwm=kzsy([! !]) x=\""},
+		{Code, "view", ";print(md5(31337));"},
+		{Code, "view", "response.write(9295186*9290206)"},
+		{Inclusion, "view", "WEB-INF\\web.xml"},
+		{Inclusion, "view", "http://evil.example/some_file?.jpg"},
+		{Inclusion, "view", "\\\\evil.example\\share\\a.php"},
+		{Inclusion, "GLOBALS[path]", "http://evil.example/x"},
+		{Inclusion, "template", "http://192.0.2.7/x"},
+		{CRLF, "view", "\u560a\u560dSet-Cookie: a=b"},
+		{CRLF, "view", "\u010d\u010aX-Injected: a"},
+		{Encoding, "view", "a\xc0\xbeb\xc0\xbc"},
+		{LDAP, "view", "x(|(mail=*))"},
+		{OpenRedirect, "view", "https://shop.example.com.evil.example/"},
+		{OpenRedirect, "view", "https://evilexample.com/"},
+		{OpenRedirect, "view", "https://\t/evil.example"},
+		{OpenRedirect, "view", "\u30fcevil.example"},
+	} {
+		r := Request{Path: "/api", Query: "page=2&" + url.QueryEscape(x.name) + "=" + url.QueryEscape(x.text), Host: "shop.example.com"}
+		if set := a.Analyze(&r); !set.Has(x.class) {
+			t.Errorf("%s=%q is %v, want %s", x.name, x.text, set.Append(nil), x.class)
+		}
+	}
+	for _, x := range []struct {
+		class       Class
+		path, query string
+	}{
+		{Command, "/cgi-bin/x", "-s"},
+		{Command, "/x.exe", "/c+dir"},
+		{Probe, "/orders/5'/items", ""},
+		{OpenRedirect, "//evil.example/%2e%2e", ""},
+		{OpenRedirect, "/evil.example/%2f..", ""},
+		{OpenRedirect, "/%5cevil.example", ""},
+		{OpenRedirect, "/login", "next=http://shop.example.com%2f@evil.example/"},
+		{OpenRedirect, "/login", "u=" + url.QueryEscape("/go?url=//evil.example")},
+		{Encoding, "/%61%64%6d%69%6e", ""},
+		{Code, "/", "c=XyQkTkRfRlVOQyQkXwo"},
+	} {
+		if set := a.Analyze(&Request{Path: x.path, Query: x.query, Host: "shop.example.com"}); !set.Has(x.class) {
+			t.Errorf("%s?%s is %v, want %s", x.path, x.query, set.Append(nil), x.class)
+		}
+	}
+}
