@@ -22,6 +22,7 @@ type Collector struct {
 	open    atomic.Int64 // files that its sources hold open
 	resumed []string     // names of saved positions that are its own
 	events  notifier
+	folders folders
 }
 
 var (
@@ -238,7 +239,7 @@ func (s *source) find(g *generation) (*opened, error) {
 	if err != nil {
 		live = nil // its rotations may still be there
 	}
-	list, err := rotations(s.name)
+	list, err := s.rotations()
 	if err != nil {
 		live.close()
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -26,10 +27,11 @@ type member struct {
 // rotations lists the files beside path that are rotations of it, oldest
 // first, without path itself. The list is stable: no rename happened while it
 // was made, else it is made again.
-func rotations(path string) ([]member, error) {
+func (s *source) rotations() ([]member, error) {
+	path, folders := s.name, &s.c.folders
 	var last []member
 	for try := range listTries {
-		list, err := rotationsOnce(path)
+		list, err := rotationsOnce(path, folders)
 		if err != nil {
 			return nil, err
 		}
@@ -41,7 +43,7 @@ func rotations(path string) ([]member, error) {
 	return last, nil // renamed all the time: whoever opens one checks what it got
 }
 
-func rotationsOnce(path string) ([]member, error) {
+func rotationsOnce(path string, folders *folders) ([]member, error) {
 	dirs := []string{filepath.Dir(path)}
 	bases := []string{filepath.Clean(path)}
 	current := bases
@@ -61,15 +63,18 @@ func rotationsOnce(path string) ([]member, error) {
 	}
 	var list []member
 	for _, dir := range dirs {
-		entries, err := os.ReadDir(dir)
+		names, err := folders.names(dir)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("list rotations of %s: %w", path, err)
 		}
-		for _, e := range entries {
-			full := filepath.Join(dir, e.Name())
+		for _, name := range names {
+			if !slices.ContainsFunc(bases, func(base string) bool { return strings.HasPrefix(name, stem(base)) }) {
+				continue // most of a folder of thousands of logs
+			}
+			full := filepath.Join(dir, name)
 			base, rot, ok := splitRotation(full)
 			if !ok || !slices.Contains(bases, base) || slices.Contains(current, full) {
 				continue
@@ -84,6 +89,12 @@ func rotationsOnce(path string) ([]member, error) {
 	list = dropPackedTwins(list)
 	sortMembers(list)
 	return list, nil
+}
+
+// stem is what the names of all rotations of a path begin with.
+func stem(path string) string {
+	name := filepath.Base(path)
+	return strings.TrimSuffix(name, filepath.Ext(name))
 }
 
 // dropPackedTwins leaves out x.log.1.gz while x.log.1 is there: it is being

@@ -40,7 +40,7 @@ func (r *runner) open(now time.Time) (bool, error) {
 			live.close()
 		}
 	}()
-	list, err := rotations(r.source.name)
+	list, err := r.source.rotations()
 	if err != nil {
 		return false, err
 	}
@@ -90,7 +90,11 @@ func (r *runner) open(now time.Time) (bool, error) {
 		index = at.index
 		at.close()
 	}
+	// Where g, of which nothing was read, was truncated in place, its copies
+	// cannot be told by what they hold. What is compressed is older then.
+	r.plain = index < 0 && r.cutShort && r.g.print.n == 0
 	later, err := r.later(list, index)
+	r.plain = false
 	if err != nil {
 		return false, err
 	}
@@ -118,9 +122,7 @@ func (r *runner) lose(live *opened) {
 }
 
 // later returns the rotations that come after generation g, oldest first.
-// index is where g is among them, -1 where it is none of them. Where g has shown
-// nothing yet by which its copies could be told, only plain copies count: what is
-// being compressed just now looks new, and is old.
+// index is where g is among them, -1 where it is none of them.
 func (r *runner) later(list []member, index int) ([]member, error) {
 	var out []member
 	for i, m := range list {
@@ -128,7 +130,7 @@ func (r *runner) later(list []member, index int) ([]member, error) {
 			continue
 		}
 		seen, err := r.seen(m)
-		if err == nil && !seen && index < 0 && r.g.print.n == 0 {
+		if err == nil && !seen && r.plain {
 			seen, err = packedOrEmpty(m)
 		}
 		if err != nil {
@@ -320,10 +322,28 @@ func (r *runner) resume(o *opened, list []member, now time.Time) (bool, error) {
 		r.quiet = earlier(changed(o.fi), now)
 		r.more = o.index >= 0 && o.index < len(list)-1
 	}
+	r.rejoin(o)
 	r.g.path = o.f.Name()
 	r.source.number.CompareAndSwap(0, 1)
 	r.remember()
 	return true, r.attach(o)
+}
+
+// rejoin ends the watch for late writers over g itself: the path had gone, with
+// its folder or by a rename, and is back. What was read meanwhile is read.
+func (r *runner) rejoin(o *opened) {
+	for i := range r.late {
+		w := &r.late[i]
+		if w.id != r.g.id || w.off < r.off || !o.holds(&w.generation, w.off) {
+			continue
+		}
+		at, line := r.g.base+r.off, r.g.baseLine+r.line
+		r.off, r.line, r.midLine = w.off, w.line, w.midLine
+		r.g.from, r.g.base, r.g.baseLine = at, at-w.off, line-w.line
+		w.close(r.source.c)
+		r.late = slices.Delete(r.late, i, i+1)
+		return
+	}
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -417,7 +437,7 @@ var errOvertaken = errors.New("file was rotated before its first line was read")
 // overtaken answers errOvertaken if a copy of g lies beside it that this run
 // has not read, though nothing was read of g.
 func (r *runner) overtaken() error {
-	list, err := rotations(r.source.name)
+	list, err := r.source.rotations()
 	if err != nil {
 		return readError{err}
 	}
@@ -428,7 +448,9 @@ func (r *runner) overtaken() error {
 	if fi, err := os.Stat(r.source.name); err != nil || !os.SameFile(fi, r.file.fi) {
 		return nil
 	}
+	r.plain = true
 	later, err := r.later(list, -1)
+	r.plain = false
 	if err != nil {
 		return err
 	}
@@ -449,7 +471,7 @@ func (r *runner) truncated(now time.Time) error {
 	read := r.src.next
 	r.leave()
 	r.cutShort = true
-	list, err := rotations(r.source.name)
+	list, err := r.source.rotations()
 	if err != nil {
 		return nil // without a copy, then
 	}
@@ -458,7 +480,7 @@ func (r *runner) truncated(now time.Time) error {
 		if o, err = find(r.g, read, nil, list, ""); err == nil {
 			break
 		}
-		if list, err = rotations(r.source.name); err != nil {
+		if list, err = r.source.rotations(); err != nil {
 			break
 		}
 	}

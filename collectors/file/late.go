@@ -151,7 +151,7 @@ func (r *runner) lookLate(i int, now time.Time) (keep bool, err error) {
 
 // findLate opens the file of w where it is now, if it is found.
 func (r *runner) findLate(w *late) {
-	list, err := rotations(r.source.name)
+	list, err := r.source.rotations()
 	if err != nil {
 		return
 	}

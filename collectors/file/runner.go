@@ -51,6 +51,7 @@ type runner struct {
 	hooked   bool // the hook was called for the end of g
 	misses   int  // how often g was not found in a row
 	inPlace  bool // what comes after g was begun by a truncation in place
+	plain    bool // what comes after g can only be plain copies
 	cutShort bool // g's inode was truncated: the same inode is the next generation
 
 	woken     <-chan struct{} // has an element when something happened to the file; may be nil
@@ -76,6 +77,7 @@ type runner struct {
 
 	state    collectors.State
 	at       time.Time // of the last Idle
+	stepped  time.Time // when step was called last
 	missing  time.Time // since when there has been nothing to open
 	failure  string
 	fails    int
@@ -138,6 +140,10 @@ func (r *runner) sleep(d time.Duration) {
 // the next look. Its error ends the run.
 func (r *runner) step() (time.Duration, error) {
 	now := r.opts.Now()
+	if now.Before(r.stepped) {
+		r.setBack(now)
+	}
+	r.stepped = now
 	if err := r.readLate(now); err != nil {
 		return 0, err
 	}
@@ -202,6 +208,19 @@ func (r *runner) step() (time.Duration, error) {
 		return r.opts.Poll, r.idle(now)
 	}
 	return r.linger(now)
+}
+
+// setBack forgets times that are ahead since the clock was set back: whoever
+// waited for them would wait for as long as it was set back.
+func (r *runner) setBack(now time.Time) {
+	for _, t := range []*time.Time{&r.quiet, &r.rotated, &r.missing, &r.at} {
+		*t = earlier(*t, now)
+	}
+	for i := range r.late {
+		w := &r.late[i]
+		w.quiet, w.tried = earlier(w.quiet, now), earlier(w.tried, now)
+		w.until = earlier(w.until, now.Add(r.opts.Late))
+	}
 }
 
 // look sees whether the path still names the generation that is open. fi is
