@@ -138,12 +138,16 @@ func groupWords(group map[string]string) string {
 		switch {
 		case value == "*":
 			words = append(words, "many others")
-		case name == "client.address" || name == "http.route":
+		case name == "client.address" || name == "http.route" || name == "url.path":
 			words = append(words, value)
 		case name == "auth.account":
 			words = append(words, "account "+value)
 		case name == "principal":
 			words = append(words, "principal "+value)
+		case name == "user_agent.original":
+			words = append(words, "agent "+value)
+		case name == "server.address":
+			words = append(words, "host "+value)
 		default:
 			words = append(words, name+" "+value)
 		}
@@ -350,6 +354,12 @@ func fieldWords(name string) string {
 		return "Principal"
 	case "http.route":
 		return "Route"
+	case "url.path":
+		return "Path"
+	case "user_agent.original":
+		return "Agent"
+	case "server.address":
+		return "Host"
 	default:
 		return name
 	}

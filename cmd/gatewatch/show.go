@@ -38,12 +38,14 @@ func printIncidents(w io.Writer, list []*alerting.Incident, ids bool) error {
 	states := ids && slices.ContainsFunc(list, func(i *alerting.Incident) bool { return i.State != "" && i.State != alerting.StateOpen })
 	seen := shortStamp
 	if ids {
-		columns = append([]column{{title: "ID", max: 8}}, columns...)
-		columns[3].max, columns[4].max = 22, 18
+		// Who asks for ids looks at single incidents next: what happened is worth
+		// more here than where.
+		columns = append([]column{{title: "ID", max: 8}}, columns[:len(columns)-1]...)
+		columns[3].max, columns[4].max = 36, 17
 	}
 	if states {
 		seen = minuteStamp
-		columns[1].max, columns[3].max, columns[4].max = len(seen), 18, 17
+		columns[1].max, columns[3].max = len(seen), 29
 		columns = slices.Insert(columns, 3, column{title: "STATE", max: 8})
 	}
 	var rows [][]string
@@ -57,7 +59,7 @@ func printIncidents(w io.Writer, list []*alerting.Incident, ids bool) error {
 			i.FirstSeen.UTC().Format(seen), shortLevel(i.Level.String()), title, escape(who(i)), countOf(i), escape(strings.Join(i.Routes, " ")),
 		}
 		if ids {
-			cells = append([]string{clip(escape(i.ID), 8)}, cells...)
+			cells = append([]string{clip(escape(i.ID), 8)}, cells[:len(cells)-1]...)
 			if len(i.ID) > 8 {
 				cells[0] = escape(i.ID[:8])
 			}
@@ -161,9 +163,13 @@ func countOf(i *alerting.Incident) string {
 // printIncident prints all of one incident.
 func printIncident(w io.Writer, i *alerting.Incident) error {
 	b := bufio.NewWriter(w)
+	width := len("client.address") + 1
+	for name := range i.Group {
+		width = max(width, len(name))
+	}
 	field := func(name, value string) {
 		if value != "" {
-			_, _ = fmt.Fprintf(b, "%-15s %s\n", name, escape(value)) // Flush tells
+			_, _ = fmt.Fprintf(b, "%-*s %s\n", width, name, escape(value)) // Flush tells
 		}
 	}
 	field("incident", i.ID)

@@ -71,10 +71,10 @@ func TestPrintStates(t *testing.T) {
 }
 
 const wantTableWithStates = `
-ID        FIRST SEEN    LEVEL     STATE    TITLE               WHO                   COUNT  ROUTES
-aaaaaaaa  Oct  9 08:07  critical  acked    Sources all over …  4000 sources       ~1234567  /login …
-cccccccc  Oct  9 10:07  high      false +  └ One of them       203.0.113.1               7
-bbbbbbbb  Oct  9 09:07  info      open     A rule\x1b[2J\u{2…  2001:db8:1234:56…         1  /\x9b31…
+ID        FIRST SEEN    LEVEL     STATE    TITLE                          WHO                   COUNT
+aaaaaaaa  Oct  9 08:07  critical  acked    Sources all over try passwor…  4000 sources       ~1234567
+cccccccc  Oct  9 10:07  high      false +  └ One of them                  203.0.113.1               7
+bbbbbbbb  Oct  9 09:07  info      open     A rule\x1b[2J\u{202e} of som…  2001:db8:1234:56…         1
 `
 
 const wantTable = `
@@ -85,10 +85,10 @@ Oct  9 09:07:06  info      A rule\x1b[2J\u{202e} of some…  2001:db8:1234:5678�
 `
 
 const wantTableWithIDs = `
-ID        FIRST SEEN       LEVEL     TITLE                   WHO                    COUNT  ROUTES
-aaaaaaaa  Oct  9 08:07:06  critical  Sources all over try …  4000 sources        ~1234567  /login /…
-cccccccc  Oct  9 10:07:06  high      └ One of them           203.0.113.1                7
-bbbbbbbb  Oct  9 09:07:06  info      A rule\x1b[2J\u{202e}…  2001:db8:1234:567…         1  /\x9b31m…
+ID        FIRST SEEN       LEVEL     TITLE                              WHO                    COUNT
+aaaaaaaa  Oct  9 08:07:06  critical  Sources all over try passwords     4000 sources        ~1234567
+cccccccc  Oct  9 10:07:06  high      └ One of them                      203.0.113.1                7
+bbbbbbbb  Oct  9 09:07:06  info      A rule\x1b[2J\u{202e} of somebody  2001:db8:1234:567…         1
 `
 
 func TestPrintIncidentEscapes(t *testing.T) {
