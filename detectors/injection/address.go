@@ -127,6 +127,40 @@ func nestedRedirect(t []byte) bool {
 	return false
 }
 
+// listeners are names of hosts that do nothing but note who asks for them, which is
+// how tools learn that a server can be made to ask.
+var listeners = newAnyOf("oast.me", "oast.fun", "oast.pro", "oast.live", "oast.site", "oast.online", "oastify.com", "interact.sh", "burpcollaborator.net", "dnslog.cn", "ceye.io", "bxss.me", "r87.me")
+
+// listens reports whether such a host is named: behind a dot or where a name begins.
+func listens(t []byte) bool {
+	if !listeners.in(t) {
+		return false
+	}
+	for _, h := range [...]string{"oast.me", "oast.fun", "oast.pro", "oast.live", "oast.site", "oast.online", "oastify.com", "interact.sh", "burpcollaborator.net", "dnslog.cn", "ceye.io", "bxss.me", "r87.me"} {
+		i := bytes.Index(t, []byte(h))
+		if i < 0 || i > 0 && wordByte(t[i-1]) {
+			continue
+		}
+		if end := i + len(h); end == len(t) || !wordByte(t[end]) && t[end] != '-' && t[end] != '.' {
+			return true
+		}
+	}
+	return false
+}
+
+// pathAddress judges a path that is an address itself, /http://host/, or for a
+// browser that is sent to it.
+func (a *Analyzer) pathAddress(s *subject) {
+	if redirectingPath(s.low) {
+		a.hit(OpenRedirect, s.full)
+	}
+	if t := bytes.TrimLeft(s.low, "/"); hasPrefixAny(t, "http:", "https:", "gopher:", "dict:", "ftp:") {
+		if u := splitAddress(t); u.inside() {
+			a.hit(SSRF, s.full)
+		}
+	}
+}
+
 // redirectingPath reports whether a path is an address of another site for a
 // browser that is sent to it once more: //host/.., /\host, /host//... Servers that
 // add or take away a slash at its end answer so.
@@ -506,6 +540,9 @@ func (u *address) included(name string, r *Request) bool {
 	path = bytes.TrimRight(path, "\x00")
 	if ip, _ := parseHost(string(u.host)); ip.IsValid() {
 		return true
+	}
+	if k := bytes.Index(path, []byte(".txt/")); k > 0 {
+		path = path[:k+4] // what an include appends was made a part of the path
 	}
 	dot := bytes.LastIndexByte(path, '.')
 	if dot < 0 {

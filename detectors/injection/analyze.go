@@ -208,9 +208,7 @@ func (a *Analyzer) judge(s string, plus bool) {
 	how := a.decode(s, plus)
 	sub := subject{where: a.where, name: a.name, raw: bytesOf(s), once: a.once, full: a.full, how: how}
 	sub.mask = look(sub.full) | look(sub.once)
-	if a.probes(&sub) {
-		a.hit(Probe, sub.full)
-	}
+	a.probe(&sub)
 	if how&spelled != 0 && (a.where == InPath || a.where == InQuery) || how&(needless|longer) != 0 && a.where != InPath || sub.mask&control != 0 && oddControl(sub.once) {
 		a.hit(Encoding, sub.full)
 	}
@@ -296,11 +294,14 @@ func (a *Analyzer) classes(s *subject) {
 	if m&angle != 0 || m&percent != 0 {
 		a.markup(s)
 	}
-	if m&(dot|slash|backslash) != 0 {
+	if m&(dot|slash|backslash) != 0 || m&(colon|dollar) == colon|dollar {
 		a.files(s)
 	}
-	if s.where == InPath && redirectingPath(s.low) {
-		a.hit(OpenRedirect, s.full)
+	if m&dot != 0 && listens(s.low) {
+		a.hit(SSRF, s.full)
+	}
+	if s.where == InPath {
+		a.pathAddress(s)
 	}
 	if (m&(colon|slash|backslash) != 0 || m&(high|dot) == high|dot) && s.where == InQuery {
 		a.addresses(s)

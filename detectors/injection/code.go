@@ -422,10 +422,35 @@ func otherCode(t []byte) bool {
 	if hasPrefixAny(t, "while(", "for(", "while (", "do{") && (t[len(t)-1] == ')' || t[len(t)-1] == ';' || t[len(t)-1] == '}') {
 		return true // a loop that does not end
 	}
-	if t[0] == ';' && (bytes.HasSuffix(t, []byte(");")) || bytes.HasSuffix(t, []byte(");//"))) && wordsThenBracket(t[1:]) {
-		return true // a statement between two others
+	if insertedCall(t) {
+		return true
 	}
 	return scriptWords.in(t) || called(t, "response.write(", "eval(", "console.log(", "console.error(", "console.info(", "console.warn(", "console.trace(")
+}
+
+// insertedCall reports whether t ends what it is put behind, calls something, and
+// hides what follows: ;print(1);// or '.print(1).' or a;print(1);#
+func insertedCall(t []byte) bool {
+	hidden := false
+	v := bytes.TrimRight(t, " ")
+	if len(v) < 4 {
+		return false
+	}
+	for _, end := range [...]string{");//", ");#", "); //", "); #", ");/*"} {
+		hidden = hidden || bytes.HasSuffix(v, []byte(end))
+	}
+	if v[0] == ';' && (hidden || bytes.HasSuffix(v, []byte(");"))) {
+		return wordsThenBracket(v[1:])
+	}
+	if !hidden {
+		return false
+	}
+	for i := 0; i+2 < len(v) && i < 64; i++ {
+		if v[i] == ';' && wordsThenBracket(v[i+1:]) || v[i] == '.' && i > 0 && (v[i-1] == '\'' || v[i-1] == '"') && wordsThenBracket(v[i+1:]) {
+			return true
+		}
+	}
+	return false
 }
 
 // wordsThenBracket reports whether t begins with the name of a function and its bracket.

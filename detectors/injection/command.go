@@ -150,7 +150,7 @@ func shell(t []byte, where Where) bool {
 	}
 	if t[0] == ';' || t[0] == '|' || t[0] == '&' {
 		// A separator and a command, and nothing else.
-		v := bytes.TrimSpace(bytes.TrimLeft(t, ";|& "))
+		v := bytes.TrimRight(bytes.TrimLeft(t, ";|& "), ";|& \t\r\n")
 		if len(v) > 1 && bytes.IndexByte(v, ' ') < 0 && (inList(weakCommands, v) || inList(strongCommands, v)) {
 			return true
 		}
@@ -212,7 +212,7 @@ func shell(t []byte, where Where) bool {
 			return true
 		}
 	}
-	return joined(t) || selfCall(t) || assigned(t) || bracedCommand(t) || dosStyle(t) || where == InQuery && batch(t) || lone(t) || shellWords.in(t)
+	return formula(t) || joined(t) || selfCall(t) || assigned(t) || bracedCommand(t) || dosStyle(t) || where == InQuery && batch(t) || lone(t) || shellWords.in(t)
 }
 
 // Commands by how much they prove. A strong one is enough behind a separator;
@@ -416,6 +416,19 @@ func prose(arg []byte) bool {
 		i++
 	}
 	return words > 0
+}
+
+// formula finds what a spreadsheet runs when it opens a table with this value in
+// it: a command by DDE, or a function that asks another host.
+func formula(t []byte) bool {
+	if hasAny(t, "cmd|'", "cmd|\"", "msexcel|'", "dde (\"cmd\"", "dde(\"cmd\"", "rundll32|'") {
+		return true
+	}
+	v := bytes.TrimLeft(t, " \t\r\n\"'")
+	if len(v) < 10 || v[0] != '=' && v[0] != '+' && v[0] != '-' && v[0] != '@' {
+		return false
+	}
+	return hasPrefixAny(bytes.TrimLeft(v, "=+-@ "), "importxml(", "importdata(", "importfeed(", "importhtml(", "importrange(", "image(", "webservice(", "hyperlink(") && has(v, "http")
 }
 
 // joined reports whether t is one word joined to itself by different separators,

@@ -86,7 +86,7 @@ func climbs(s *subject) bool {
 		i = j - 1
 	}
 	switch {
-	case steps >= 2:
+	case steps >= 2, has(t, "..:..:"):
 		return true
 	case steps == 1:
 		return s.where == InQuery && len(t) == 3 || strange || s.how&(twice|overlong|zero|unicoded) != 0 || knownFile(t) || s.where == InPath && !bytes.Equal(s.once, s.full)
@@ -181,6 +181,9 @@ var wrappers = [...]string{
 
 // included judges a value that is the name of a file.
 func included(t []byte, where Where) bool {
+	if bytes.HasSuffix(t, []byte("::$data")) || has(t, "::$index_allocation") {
+		return true // another name of the same file in NTFS, which gives the text of a script
+	}
 	if i := bytes.IndexByte(t, '\\'); i >= 0 && bytes.HasPrefix(t[max(0, i-7):], []byte("web-inf\\")) {
 		return true
 	}

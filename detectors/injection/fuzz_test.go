@@ -52,7 +52,7 @@ func FuzzDecode(f *testing.F) {
 var analysers = map[string]func(a *Analyzer, s *subject){
 	"sql": (*Analyzer).sql, "xss": (*Analyzer).xss, "command": (*Analyzer).command, "files": (*Analyzer).files, "addresses": (*Analyzer).addresses, "template": (*Analyzer).template,
 	"markup": (*Analyzer).markup, "nosql": (*Analyzer).nosql, "directory": (*Analyzer).directory, "crlf": (*Analyzer).crlf, "log4shell": (*Analyzer).log4shell, "code": (*Analyzer).code,
-	"base64": (*Analyzer).base64, "json": (*Analyzer).json,
+	"base64": (*Analyzer).base64, "json": (*Analyzer).json, "probes": (*Analyzer).probe, "path": (*Analyzer).pathAddress,
 }
 
 // fuzzAnalyser lets one analyser judge any text, also one that the first look would
@@ -104,6 +104,8 @@ func FuzzCRLF(f *testing.F)      { fuzzAnalyser(f, "crlf") }
 func FuzzLog4Shell(f *testing.F) { fuzzAnalyser(f, "log4shell") }
 func FuzzCode(f *testing.F)      { fuzzAnalyser(f, "code") }
 func FuzzBase64(f *testing.F)    { fuzzAnalyser(f, "base64") }
+func FuzzProbes(f *testing.F)    { fuzzAnalyser(f, "probes") }
+func FuzzPath(f *testing.F)      { fuzzAnalyser(f, "path") }
 func FuzzJSON(f *testing.F)      { fuzzAnalyser(f, "json") }
 
 // TestFuzzed: each analyser has a target of its own.
@@ -146,7 +148,7 @@ func linear(t *testing.T, name string, cost func(text string) time.Duration) {
 		}
 		var small, large time.Duration
 		for range 4 { // a busy machine makes one of them look slow now and then
-			if small, large = measure(16<<10, 5), measure(64<<10, 5); large <= 8*small {
+			if small, large = measure(16<<10, 3), measure(64<<10, 3); large <= 8*small {
 				break
 			}
 		}

@@ -92,6 +92,8 @@ func (a *Analyzer) crlf(s *subject) {
 		}
 		line = bytes.TrimLeft(line, " \t")
 		switch {
+		case hasPrefixAny(t, "http://", "https://") && bytes.IndexByte(t[:i], ' ') < 0 && bytes.IndexByte(line, ':') > 1 && bytes.IndexByte(line, ' ') != 0:
+			a.hit(CRLF, s.full) // an address goes on in another line
 		case s.where == InPath && len(line) > 0:
 			a.hit(CRLF, s.full)
 		case header(line), bytes.HasPrefix(line, []byte("http/")), bytes.HasPrefix(line, []byte("<html")), bytes.HasPrefix(line, []byte("get /")), bytes.HasPrefix(line, []byte("post /")):

@@ -11,14 +11,20 @@ import (
 // keyboard at once. None of it does harm, and most of it is no language's grammar;
 // it is told by what honest values have besides.
 
-func (a *Analyzer) probes(s *subject) bool {
+func (a *Analyzer) probe(s *subject) {
+	if probes(s) {
+		a.hit(Probe, s.full)
+	}
+}
+
+func probes(s *subject) bool {
 	switch s.where {
 	case InQuery:
 		if s.mask&(quote|round|pipe|at) == 0 {
 			return false
 		}
 		t := bytes.TrimSpace(s.full)
-		return (onlySigns(t) || soup(t) || brokenNumber(t) && !measured(s.name)) && !takesSigns(s.name, t) || serverVariable(t) && !measured(s.name)
+		return (onlySigns(t) || soup(t) || signsInWord(t) || brokenNumber(t) && !measured(s.name)) && !takesSigns(s.name, t) || serverVariable(t) && !measured(s.name)
 	case InPath:
 		return s.mask&quote != 0 && brokenSegment(s.full)
 	}
@@ -85,9 +91,52 @@ func soup(t []byte) bool {
 	return n >= 5 && unbalanced(t)
 }
 
-// brokenNumber reports whether a text is a number and quotes behind it: 1', 5'".
+// signsInWord reports whether a text is a word with one run of signs in or behind
+// it that has both kinds of quotes, or a quote and brackets that do not fit: what
+// tools put into a value to see which of them comes back.
+func signsInWord(t []byte) bool {
+	if len(t) < 4 || len(t) > 48 {
+		return false
+	}
+	for _, signs := range [...]string{"<'\">", "<\"'>", "'\"<>", "\"'<>", "'\"><", "\"'><"} {
+		if k := bytes.Index(t, []byte(signs)); k > 0 && wordByte(t[0]) && bytes.IndexByte(t, ' ') < 0 {
+			return true
+		}
+	}
+	from := 0
+	for from < len(t) && wordByte(t[from]) {
+		from++
+	}
+	to := len(t)
+	for to > from && wordByte(t[to-1]) {
+		to--
+	}
+	run := t[from:to]
+	if from == 0 || len(run) < 3 || len(run) > 24 {
+		return false
+	}
+	quotes, ascii := 0, 0
+	for _, c := range run {
+		switch {
+		case wordByte(c) || c <= ' ':
+			return false
+		case c == '\'' || c == '"' || c == '`':
+			quotes |= 1 << (c & 3)
+		}
+		if c < 0x80 {
+			ascii++
+		}
+	}
+	return ascii >= 3 && (bits.OnesCount(uint(quotes)) > 1 && look(run)&(round|angle) != 0 || quotes != 0 && unbalanced(run))
+}
+
+// brokenNumber reports whether a text is a number and quotes behind it, or
+// before it: 1', 5'", '1.
 func brokenNumber(t []byte) bool {
 	n := 0
+	if len(t) > 1 && len(t) < 12 && t[0] == '\'' && look(t[1:]) == digit {
+		return true
+	}
 	if n < len(t) && t[n] == '-' {
 		n++
 	}
