@@ -28,6 +28,7 @@ type Config struct {
 	Sources        []Source
 	TrustedProxies []netip.Prefix // masked
 	IPv6Group      int            // 64 or 128
+	Principal      []event.Field  // see event.DeriveOptions.Principals; nil for the default
 	Logins         []Login
 	Routes         []string
 	Rules          Rules

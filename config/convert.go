@@ -11,7 +11,7 @@ import (
 
 // Derive returns the options of event.NewDeriver.
 func (c *Config) Derive() event.DeriveOptions {
-	o := event.DeriveOptions{TrustedProxies: c.TrustedProxies, IPv6Whole: c.IPv6Group == 128}
+	o := event.DeriveOptions{TrustedProxies: c.TrustedProxies, IPv6Whole: c.IPv6Group == 128, Principals: c.Principal}
 	for _, l := range c.Logins {
 		o.Logins = append(o.Logins, l.rule())
 	}

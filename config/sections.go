@@ -52,6 +52,25 @@ func (d *decoder) config(c *Config, root *yaml.Node) {
 			d.fail(n, "ipv6_group is %s; write 64 to count a /64 as one client, or 128 for each address", quote(group))
 		}
 	}
+	principal := m.list("principal", func(item *yaml.Node, name string) {
+		s, ok := d.text(item, name)
+		if !ok {
+			return
+		}
+		f, known := event.Lookup(s)
+		if at := slices.Index(c.Principal, f); known && at >= 0 {
+			d.fail(item, "%s: %s is there already; remove one", name, s)
+			return
+		}
+		if !known || !slices.Contains(event.PrincipalFields(), f) {
+			d.fail(item, "%s: %s cannot say who acts; write %s", name, quote(s), orList(names(event.PrincipalFields())))
+			return
+		}
+		c.Principal = append(c.Principal, f)
+	})
+	if principal && c.Principal == nil {
+		c.Principal = []event.Field{} // nobody but the client
+	}
 	m.list("logins", func(item *yaml.Node, name string) { d.login(c, item, name) })
 	m.texts("routes", &c.Routes, checkRoute)
 	d.rules(c, m.take("rules"))
@@ -364,6 +383,14 @@ func checkGlob(s string) error {
 		return fmt.Errorf("%s is no pattern: a [ has no ]; write [[] for the character itself", quote(s))
 	}
 	return nil
+}
+
+func names(fields []event.Field) []string {
+	var out []string
+	for _, f := range fields {
+		out = append(out, f.String())
+	}
+	return out
 }
 
 // checkRoute asks the package that will use the template.

@@ -19,6 +19,9 @@ type DeriveOptions struct {
 	NoLoginWords bool
 	// Routes are looked at before the syntactic templates; the first match wins.
 	Routes []RouteRule
+	// Principals are the fields that say who acts, the first that is there; see PrincipalFields, which is what
+	// nil means. An empty list leaves the client's address.
+	Principals []Field
 	// IPv6Whole makes each IPv6 address a client of its own instead of its /64.
 	IPv6Whole bool
 	// Classify makes what appends the kinds of attack in a request to a list; one
@@ -36,6 +39,8 @@ type Deriver struct {
 	routes  []pattern
 	whole6  bool
 	attacks func(*Event, []string) []string
+
+	principals []Field
 
 	path   []byte // scratch of unreserved
 	route  []byte // scratch of the template
@@ -74,8 +79,14 @@ func NewDeriver(o DeriveOptions) (*Deriver, error) {
 		}
 		d.routes = append(d.routes, p)
 	}
+	if err := checkPrincipals(o.Principals); err != nil {
+		faults = append(faults, err)
+	}
 	if len(faults) > 0 {
 		return nil, fmt.Errorf("identity options: %w", errors.Join(faults...))
+	}
+	if d.principals = o.Principals; o.Principals == nil {
+		d.principals = defaultPrincipals
 	}
 	d.trusted = newAddrSet(o.TrustedProxies)
 	if len(d.logins) > 0 {
@@ -108,16 +119,7 @@ func (d *Deriver) Derive(ev *Event, need FieldSet) {
 	if ev.Account == "" && (!ev.UserVerified || ev.Login) {
 		ev.Account = ev.User
 	}
-	switch {
-	case ev.KeyID != "":
-		ev.Principal = ev.KeyID
-	case ev.ConsumerID != "":
-		ev.Principal = ev.ConsumerID
-	case ev.UserVerified || ev.Status != 401 && ev.Status != 403 && !ev.Login:
-		ev.Principal = ev.User
-	default:
-		ev.Principal = ""
-	}
+	ev.Principal = d.principal(ev)
 	ev.AttackClass = ev.AttackClass[:0]
 	if d.attacks != nil && (need.Has(FieldAttackClass) || need.Has(FieldAttackOutcome)) {
 		ev.AttackClass = d.attacks(ev, ev.AttackClass)

@@ -50,6 +50,8 @@ type Event struct {
 	UserVerified bool   // true where the gateway vouches for User
 	ConsumerID   string // consumer or application, as the gateway names it
 	KeyID        string // id or hash of an API key, never the key
+	TokenHash    string // of the Authorization header where it is logged, see HashToken
+	SessionHash  string // of a session's id, see HashSession
 	LoginName    string // the name tried in a login, where the log has it
 
 	Malformed Malformed // why the request line is no request, or Wellformed
@@ -61,7 +63,7 @@ type Event struct {
 	// Filled by Deriver.Derive.
 	Route       string // template such as "/api/v1/users/{id}"; "" for a malformed request
 	ObjectID    string // the value in the route's last slot
-	Principal   string // key, consumer or user; "" where it is the client's address, which Text gives
+	Principal   string // who acts, see DeriveOptions.Principals; "" where it is the client's address, which Text gives
 	Account     string // the account that a login was tried for
 	Login       bool   // the request is a login attempt, in the wide sense of Action
 	Action      Action // which kind of attempt

@@ -41,6 +41,8 @@ const (
 	FieldUserVerified
 	FieldConsumer
 	FieldKeyID
+	FieldTokenHash
+	FieldSession
 	FieldMalformed
 	FieldMalformedReason
 	FieldRoute
@@ -102,11 +104,13 @@ var table = [fieldCount]row{
 	FieldUserVerified:    {"user.verified", KindText}, // "true" or "false"
 	FieldConsumer:        {"api.consumer.id", KindText},
 	FieldKeyID:           {"api.key.id", KindText},
+	FieldTokenHash:       {"auth.token.hash", KindText},   // never the token itself
+	FieldSession:         {"session.id", KindText},        // a hash of it
 	FieldMalformed:       {"request.malformed", KindText}, // "true" or "false"
 	FieldMalformedReason: {"request.malformed_reason", KindText},
 	FieldRoute:           {"http.route", KindText},
 	FieldObjectID:        {"api.object_id", KindText},
-	FieldPrincipal:       {"principal", KindText}, // key, consumer or user, else the client's address
+	FieldPrincipal:       {"principal", KindText}, // key, consumer, user, token or session, else the client's address
 	FieldAccount:         {"auth.account", KindText},
 	FieldLogin:           {"auth.login", KindText}, // "true" or "false"
 	FieldOutcome:         {"auth.outcome", KindText},
@@ -229,6 +233,10 @@ func (e *Event) Text(f Field) (string, bool) {
 		s = e.ConsumerID
 	case FieldKeyID:
 		s = e.KeyID
+	case FieldTokenHash:
+		s = e.TokenHash
+	case FieldSession:
+		s = e.SessionHash
 	case FieldMalformed:
 		return yes(e.Malformed != Wellformed), true
 	case FieldMalformedReason:
@@ -355,14 +363,14 @@ func (e *Event) Prefix() netip.Prefix {
 // fillable are the fields that Fill knows.
 var fillable = [...]Field{
 	FieldHost, FieldScheme, FieldUserAgent, FieldReferer, FieldForwardedFor, FieldRequestID, FieldClient, FieldUser, FieldConsumer,
-	FieldKeyID, FieldRoute,
+	FieldKeyID, FieldTokenHash, FieldSession, FieldRoute,
 }
 
 // Fillable returns the fields that Fill knows.
 func Fillable() []Field { return fillable[:] }
 
 // Fill gives a field a value that stands beside the line, such as in a header
-// of its message, where the line itself had none. s is kept as it is. It reports whether
+// of its message, where the line itself had none. s is kept as it is, of a token or session a hash. It reports whether
 // the field took it: it must be one of Fillable and without a value, and an
 // address has to be one.
 func (e *Event) Fill(f Field, s string) bool {
@@ -386,6 +394,16 @@ func (e *Event) Fill(f Field, s string) bool {
 		to = &e.ConsumerID
 	case FieldKeyID:
 		to = &e.KeyID
+	case FieldTokenHash:
+		to = &e.TokenHash
+		if s != "" && *to == "" {
+			s = string(HashToken(nil, s))
+		}
+	case FieldSession:
+		to = &e.SessionHash
+		if s != "" && *to == "" {
+			s = string(HashSession(nil, s))
+		}
 	case FieldRoute:
 		to = &e.Route
 	case FieldClient:

@@ -44,7 +44,7 @@ func treat(field string, identities bool) treatment {
 			return address
 		}
 		return leave
-	case "auth.account", "user.name", "principal", "enduser.id", "api.consumer.id", "api.key.id", "cs-username":
+	case "auth.account", "user.name", "principal", "enduser.id", "api.consumer.id", "api.key.id", "auth.token.hash", "session.id", "cs-username":
 		if identities {
 			return user
 		}

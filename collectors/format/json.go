@@ -59,6 +59,14 @@ func (d *Decoder) readJSON(s string, ev *event.Event) fault {
 	ev.User = v[slotUser]
 	ev.ConsumerID = v[slotConsumer]
 	ev.KeyID = v[slotKeyID]
+	if s := v[slotToken]; s != "" {
+		d.json.token = event.HashToken(d.json.token[:0], s)
+		ev.TokenHash = viewOf(d.json.token)
+	}
+	if s := v[slotSession]; s != "" {
+		d.json.session = event.HashSession(d.json.session[:0], s)
+		ev.SessionHash = viewOf(d.json.session)
+	}
 	ev.LoginName = v[slotLogin]
 	ev.Route = v[slotRoute]
 	if v[slotClient] != "" {

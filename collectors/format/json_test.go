@@ -86,6 +86,10 @@ func TestJSONShapes(t *testing.T) {
 			event.FieldTarget: "/a?b", event.FieldStatus: "200", event.FieldBodySize: "9", event.FieldUserAgent: "u", event.FieldPeer: "203.0.113.9",
 			event.FieldConsumer: "shop", event.FieldKeyID: "k1", event.FieldDurationMS: "2500",
 		})
+	// What tells clients apart is hashed before anything sees it.
+	f(`{`+now+`"status":200,"authorization":"Bearer abc","session_id":"abc"}`, want{
+		event.FieldTokenHash: string(event.HashToken(nil, "Bearer abc")), event.FieldSession: string(event.HashSession(nil, "abc")),
+	})
 	// Repairs and oddities.
 	f(` { "t" : , `+now+` "status" : 200 , "client":-, "user":null, "consumer":"(not set)", "host":"-" } `,
 		want{event.FieldStatus: "200", event.FieldPeer: "192.0.2.7", event.FieldUser: "", event.FieldConsumer: "", event.FieldHost: ""})

@@ -36,6 +36,8 @@ const (
 	slotUser
 	slotConsumer
 	slotKeyID
+	slotToken
+	slotSession
 	slotLogin
 	slotRoute
 	slotCount
@@ -136,6 +138,8 @@ func builtin() map[string]target {
 		"event.duration":                      {slot: slotDuration, rank: rankGood, unit: nano},
 		"api.consumer.id":                     {slot: slotConsumer, rank: rankGood},
 		"api.key.id":                          {slot: slotKeyID, rank: rankGood},
+		"http.request.header.authorization":   {slot: slotToken, rank: rankGood},
+		"session.id":                          {slot: slotSession, rank: rankGood},
 
 		// The loggers of Kong and APISIX, and Caddy, nest.
 		"request.method":                  {slot: slotMethod, rank: rankFair},
@@ -149,6 +153,8 @@ func builtin() map[string]target {
 		"request.headers.host":            {slot: slotHost, rank: rankPoor},
 		"request.headers.user-agent":      {slot: slotAgent, rank: rankFair},
 		"request.headers.User-Agent":      {slot: slotAgent, rank: rankFair},
+		"request.headers.authorization":   {slot: slotToken, rank: rankFair},
+		"request.headers.Authorization":   {slot: slotToken, rank: rankFair},
 		"request.headers.referer":         {slot: slotReferer, rank: rankFair},
 		"request.headers.Referer":         {slot: slotReferer, rank: rankFair},
 		"request.headers.x-forwarded-for": {slot: slotForwarded, rank: rankFair},
@@ -229,6 +235,11 @@ func builtin() map[string]target {
 		"authenticated_entity.id": {slot: slotKeyID, rank: rankFair},
 		"api_key_id":              {slot: slotKeyID, rank: rankBest},
 		"apikey_id":               {slot: slotKeyID, rank: rankGood},
+		"authorization":           {slot: slotToken, rank: rankGood},
+		"http_authorization":      {slot: slotToken, rank: rankBest},
+		"session_id":              {slot: slotSession, rank: rankBest},
+		"sessionid":               {slot: slotSession, rank: rankGood},
+		"cookie_session":          {slot: slotSession, rank: rankFair},
 		"login_name":              {slot: slotLogin, rank: rankBest},
 		"login":                   {slot: slotLogin, rank: rankPoor},
 		"auth.account":            {slot: slotLogin, rank: rankGood},
@@ -260,6 +271,8 @@ func fieldSlots() map[event.Field]target {
 		event.FieldUser:           {slot: slotUser},
 		event.FieldConsumer:       {slot: slotConsumer},
 		event.FieldKeyID:          {slot: slotKeyID},
+		event.FieldTokenHash:      {slot: slotToken},
+		event.FieldSession:        {slot: slotSession},
 		event.FieldAccount:        {slot: slotLogin},
 		event.FieldRoute:          {slot: slotRoute},
 	}

@@ -1,0 +1,80 @@
+package event
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// HashToken appends what stands for a credential that a client sent, such as the value of
+// its Authorization header: "token:" and 16 hexadecimal digits of its SHA-256. It
+// tells credentials apart and cannot be turned back, as long as they are no short words.
+func HashToken(dst []byte, credential string) []byte { return appendHash(dst, "token:", credential) }
+
+// HashSession does the same for the id of a session.
+func HashSession(dst []byte, id string) []byte { return appendHash(dst, "session:", id) }
+
+func appendHash(dst []byte, kind, s string) []byte {
+	dst = append(dst, kind...)
+	from := len(dst)
+	dst = append(dst, s...)
+	sum := sha256.Sum256(dst[from:])
+	return hex.AppendEncode(dst[:from], sum[:8])
+}
+
+// defaultPrincipals is who acts where nothing else is said. A user comes before
+// a token, as tokens are renewed and users stay.
+var defaultPrincipals = []Field{FieldKeyID, FieldConsumer, FieldUser, FieldTokenHash, FieldSession}
+
+// PrincipalFields returns the fields that can say who acts, in the order in which they do by default.
+func PrincipalFields() []Field { return slices.Clone(defaultPrincipals) }
+
+// checkPrincipals refuses fields that cannot say who acts.
+func checkPrincipals(fields []Field) error {
+	for i, f := range fields {
+		if !slices.Contains(defaultPrincipals, f) {
+			var names []string
+			for _, f := range defaultPrincipals {
+				names = append(names, f.String())
+			}
+			return fmt.Errorf("%s cannot say who acts; write some of %s", f, strings.Join(names, ", "))
+		}
+		if slices.Contains(fields[:i], f) {
+			return fmt.Errorf("%s is there twice", f)
+		}
+	}
+	return nil
+}
+
+// principal returns who acts by the first of the fields that is there. A name, token or session
+// that was just refused, or is only tried, is nobody's.
+func (d *Deriver) principal(ev *Event) string {
+	believed := ev.Status != 401 && ev.Status != 403 && !ev.Login
+	for _, f := range d.principals {
+		s := ""
+		switch f {
+		case FieldKeyID:
+			s = ev.KeyID
+		case FieldConsumer:
+			s = ev.ConsumerID
+		case FieldUser:
+			if believed || ev.UserVerified {
+				s = ev.User
+			}
+		case FieldTokenHash:
+			if believed {
+				s = ev.TokenHash
+			}
+		case FieldSession:
+			if believed {
+				s = ev.SessionHash
+			}
+		}
+		if s != "" {
+			return s
+		}
+	}
+	return ""
+}
