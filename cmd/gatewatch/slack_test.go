@@ -56,7 +56,7 @@ func (l *lockedBuffer) String() string {
 
 // TestWholeLifeInSlack runs the daemon on a log that is being attacked, and reads
 // the channel as its members do: it opens, is acknowledged by a button, grows, is
-// silenced by a button, is over, and begins again.
+// silenced by a button, is over, and begins again; another is over and reopened.
 func TestWholeLifeInSlack(t *testing.T) {
 	slack := fakeslack.New(t)
 	slack.SetClock(time.Now())
@@ -74,7 +74,7 @@ func TestWholeLifeInSlack(t *testing.T) {
 sources: [{files: [access.log], begin: start, poll: 5ms}]
 rules: {builtin: false, paths: [rules.yml]}
 api: {listen: "unix:api.sock"}
-incidents: {resolve_after: 2s, group_interval: 1s}
+incidents: {resolve_after: 5s, group_interval: 1s}
 receivers:
   - name: chat
     slack:
@@ -193,13 +193,25 @@ receivers:
 	}
 	lines := strings.SplitAfter(strings.TrimSpace(string(f)), "\n")
 	other := strings.ReplaceAll(strings.Join(lines[len(lines)-4:], "")+"\n", "192.0.2.7", "192.0.2.8")
-	out, err := os.OpenFile(log, os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
+	again := func() {
+		t.Helper()
+		out, err := os.OpenFile(log, os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = out.WriteString(other)
+		_ = out.Close()
 	}
-	_, _ = out.WriteString(other)
-	_ = out.Close()
+	again()
 	sees("another", func() bool { return len(slack.Top()) == 2 && strings.Contains(slack.Top()[1].Reading(), "192.0.2.8") })
+	second := func(prefix string) func() bool {
+		return func() bool { return len(slack.Top()) == 2 && strings.HasPrefix(slack.Top()[1].Text, prefix) }
+	}
+	sees("that is over too", second("✅ Resolved: HIGH"))
+	// More of the same time, written late: it was not over, and its message says so.
+	again()
+	sees("it is open again", second("🟠 HIGH"))
+	sees("why", said("**It has begun again**"))
 	for _, w := range slack.Whispers() {
 		t.Errorf("a whisper: %s", w.Text)
 	}
