@@ -121,8 +121,8 @@ func (a *Analyzer) query(q string) (suspect bool) {
 			p, rest = p+"&"+rest, ""
 		}
 		n++
-		name, value, _ := strings.Cut(p, "=")
-		if m := look(name); m&(strange|percent) != 0 || len(name) >= 4 && vocabulary.find(bytesOf(name))&(aboutCode|aboutObjects|aboutHosts) != 0 {
+		name, value, pair := strings.Cut(p, "=")
+		if m := look(name); m&(strange|percent) != 0 || !pair && suspectRaw(name, m) || len(name) >= 4 && vocabulary.find(bytesOf(name))&(aboutCode|aboutObjects|aboutHosts) != 0 {
 			suspect = true
 			a.where, a.name = InQuery, name
 			a.judge(name, true)
@@ -209,6 +209,9 @@ func (a *Analyzer) judge(s string, plus bool) {
 	sub := subject{where: a.where, name: a.name, raw: bytesOf(s), once: a.once, full: a.full, how: how}
 	sub.mask = look(sub.full) | look(sub.once)
 	a.probe(&sub)
+	if a.where == InPath && odderPath(s, sub.once) {
+		a.hit(Encoding, sub.full)
+	}
 	if how&spelled != 0 && (a.where == InPath || a.where == InQuery) || how&(needless|longer) != 0 && a.where != InPath || sub.mask&control != 0 && oddControl(sub.once) {
 		a.hit(Encoding, sub.full)
 	}
@@ -262,6 +265,18 @@ func (a *Analyzer) windows(s *subject) {
 			return
 		}
 	}
+}
+
+// odderPath reports whether a path is spelled so that what stands before a server and
+// the server read two paths: a dot as %2e where a segment begins, which every
+// client writes as it is, or a parameter of a segment that has no name, /a;/b.
+func odderPath(raw string, once []byte) bool {
+	for i := 0; i+3 < len(raw); i++ {
+		if raw[i] == '/' && raw[i+1] == '%' && raw[i+2] == '2' && raw[i+3]|0x20 == 'e' {
+			return true
+		}
+	}
+	return has(once, ";/")
 }
 
 // oddControl reports whether there are control characters that no text has.

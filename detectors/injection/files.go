@@ -223,6 +223,9 @@ func included(t []byte, where Where) bool {
 	if !knownFile(t) {
 		return false
 	}
+	if where == InQuery && bytes.HasSuffix(t, []byte("/web.config")) && bytes.IndexByte(t, ' ') < 0 {
+		return true
+	}
 	for _, f := range [...]string{
 		"etc/passwd", "etc/shadow", "etc/group", "etc/hosts", "etc/issue", "proc/self/", "boot.ini", "win.ini", "windows/system32", "windows\\system32", "winnt/system32", "winnt\\system32", "cmd.exe", "web-inf/", ".ssh/id_", "etc/sudoers",
 		".bash_history", ".htpasswd", "wp-config.php", "global.asa", "etc/crontab", "var/log/", "repair/sam", "config/sam", "system32/config", ".git/config", "etc/php", "httpd.conf", "php.ini", "my.cnf", "etc/apache",

@@ -67,6 +67,10 @@ func TestShapes(t *testing.T) {
 	}{
 		{Command, "/cgi-bin/x", "-s"},
 		{Command, "/x.exe", "/c+dir"},
+		{Traversal, "/internal.sws", "../../../../Windows/win.ini"},
+		{Encoding, "/iojs/%2e/x", ""},
+		{Encoding, "/actuator;/env", ""},
+		{Inclusion, "/a", "sort=.%2Fweb.config"},
 		{SSRF, "/http://169.254.169.254/v1/metadata", ""},
 		{SSRF, "/https://192.168.0.1/", ""},
 		{Probe, "/orders/5'/items", ""},
