@@ -116,7 +116,6 @@ type Engine struct {
 	value   counted  // for asking values: a local would be allocated
 	touch   touch    // the record at work: a local would be allocated
 	ahead   []uint32 // see Apply
-	last    []uint32 // by kind: the entity that lookUp found last
 	touched uint32   // keeps the loads of lookUp from being optimised away
 	upper   upper
 }
@@ -253,7 +252,7 @@ func (e *Engine) setPlan(plan *observation.Plan) {
 	}
 	e.markReach = make([]int64, len(plan.Kinds))
 	e.choosy = make([]bool, len(plan.Kinds))
-	e.rated, e.last = make([]uint32, len(plan.Kinds)), make([]uint32, len(plan.Kinds))
+	e.rated = make([]uint32, len(plan.Kinds))
 	for i := range plan.Rules {
 		if r := &e.rules[i]; r.choosy {
 			e.choosy[r.Kind] = true
@@ -322,9 +321,36 @@ func (e *Engine) Apply(run Run, out *Findings) {
 
 // lookUp fills e.ahead with the entities of the records' observations, 0 for
 // those that are not there, in the order in which judge meets them.
+//
+// It goes over them several times, each time only as far as memory that has to be waited
+// for: loops as short as these wait for many places at once.
 func (e *Engine) lookUp(b *observation.Batch, from, to int) {
 	ahead := e.ahead[:0]
 	var touch uint32
+	first, last := -1, 0
+	for i := from; i < to; i++ {
+		if r := &b.Records[i]; r.Count > 0 {
+			if first < 0 {
+				first = int(r.First)
+			}
+			last = int(r.First + r.Count)
+		}
+	}
+	if first < 0 {
+		return
+	}
+	obs := b.Obs[first:last]
+	for j := range obs {
+		if s := e.slots[observation.Slot(obs[j].Hash)]; s != nil {
+			ahead = append(ahead, s.table.guess(obs[j].Hash))
+		}
+	}
+	for _, id := range ahead {
+		if id != 0 {
+			touch += uint32(e.entities.at(id).hash)
+		}
+	}
+	next := 0
 	for i := from; i < to; i++ {
 		obs := b.Of(&b.Records[i])
 		for j := range obs {
@@ -333,13 +359,12 @@ func (e *Engine) lookUp(b *observation.Batch, from, to int) {
 			if s == nil {
 				continue
 			}
-			last := &e.last[o.Kind]
-			id := *last
+			id := ahead[next]
 			if id == 0 || !e.is(e.entities.at(id), o) {
 				id = e.find(s, o)
-				*last = id
+				ahead[next] = id
 			}
-			ahead = append(ahead, id)
+			next++
 			if id == 0 {
 				continue
 			}

@@ -24,6 +24,14 @@ func tag(hash uint64) uint32 { return uint32(hash) }
 // first is where a search begins. The slot number is the top byte, so it uses other bits.
 func (t *table) first(hash uint64) int { return int(uint32(hash)) & (len(t.at) - 1) }
 
+// guess is the entity at the place where a search begins, 0 for none: mostly the right one.
+func (t *table) guess(hash uint64) uint32 {
+	if t.n == 0 {
+		return 0
+	}
+	return t.at[t.first(hash)].id
+}
+
 func (t *table) after(i int) int { return (i + 1) & (len(t.at) - 1) }
 
 // full reports whether the next insert makes the table anew.
