@@ -79,12 +79,14 @@ type tortured struct {
 	crash
 	rng  *rand.Rand
 	told map[string]int64 // truncations in place by log, as all lives said
+	said []string         // all that the lives said, for when something is wrong
 }
 
 // truncations takes down of how many truncations one life of the program said
 // that lines may be lost.
 func (o *tortured) truncations(p *exec.Cmd) map[string]int64 {
 	n := map[string]int64{}
+	o.said = append(o.said, p.Stderr.(*bytes.Buffer).String())
 	for line := range strings.SplitSeq(p.Stderr.(*bytes.Buffer).String(), "\n") {
 		if strings.Contains(line, "truncated in place") || strings.Contains(line, "reason="+file.SkippedTruncated) {
 			for _, name := range tortureLogs {
@@ -102,6 +104,13 @@ func (o *tortured) truncations(p *exec.Cmd) map[string]int64 {
 
 func (o *tortured) run(watch string) {
 	t := o.t
+	defer func() {
+		if t.Failed() {
+			for life, text := range o.said {
+				t.Logf("life %d said\n%s", life, text)
+			}
+		}
+	}()
 	logs := filepath.Join(o.dir, "logs")
 	o.check(os.Mkdir(logs, 0o700))
 	o.socket = filepath.Join(o.dir, "api.sock")

@@ -143,11 +143,12 @@ func (r *runner) later(list []member, index int) ([]member, error) {
 	return out, nil
 }
 
-// seen reports whether m is a generation that this run has read.
+// seen reports whether m is a generation that this run has read, or a copy of
+// one: compressed, or what copytruncate left of a file that was read further.
 func (r *runner) seen(m member) (bool, error) {
 	for _, g := range r.ended {
-		if g.id != m.id || g.print.n == 0 {
-			continue // an empty one says nothing about a file that reuses its inode
+		if g.id != m.id && g.print.n < maxFingerprint || g.print.n == 0 {
+			continue // too little to tell a copy from a file that begins alike
 		}
 		o, err := openMember(m)
 		if err != nil {
@@ -477,7 +478,8 @@ func (r *runner) truncated(now time.Time) error {
 	}
 	var o *opened
 	for range enoughMisses {
-		if o, err = find(r.g, read, nil, list, ""); err == nil {
+		// By the last whole line: what was read last may end inside one.
+		if o, err = find(r.g, r.off, nil, list, ""); err == nil {
 			break
 		}
 		if list, err = r.source.rotations(); err != nil {

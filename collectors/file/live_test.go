@@ -524,6 +524,45 @@ func TestResumeTruncatedWhileStopped(t *testing.T) {
 	}
 }
 
+// TestCopyShorterThanRead: the copy lacks a line that was read before the file
+// was truncated. Nothing is read twice.
+func TestCopyShorterThanRead(t *testing.T) {
+	path := logPath(t)
+	w := newWriter(t, path)
+	l := start(t, one(t, quick(Options{Paths: []string{path}, Begin: Start})), collectors.Position{})
+	text := strings.Repeat("a line of the first life, of which there is a copy\n", 40)
+	w.write(text)
+	l.wants(text)
+	write(t, path+".1", text)
+	w.write("read, and in no copy\n")
+	l.wants(text + "read, and in no copy\n")
+	if err := os.Truncate(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	w.write("the second life\n")
+	l.wants(text + "read, and in no copy\nthe second life\n")
+	if n := l.skipped(SkippedTruncated); n != 1 {
+		t.Errorf("truncated %d times, want 1", n)
+	}
+}
+
+// TestTruncatedInsideALine: a file is truncated when what was read last ends
+// inside a line, of which the copy has the rest.
+func TestTruncatedInsideALine(t *testing.T) {
+	path := logPath(t)
+	w := newWriter(t, path)
+	l := start(t, one(t, quick(Options{Paths: []string{path}, Begin: Start})), collectors.Position{})
+	w.write("a whole line to begin with\nthe first half, ")
+	l.wants("a whole line to begin with\n")
+	l.state(collectors.Idle)
+	write(t, path+".1", "a whole line to begin with\nthe first half, and the second\nthe last line\n")
+	if err := os.Truncate(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	w.write("the second life\n")
+	l.wants("a whole line to begin with\nthe first half, and the second\nthe last line\nthe second life\n")
+}
+
 // TestTruncationsWhileStopped: each truncation is counted once, also those
 // that are seen only by the copies that they left.
 func TestTruncationsWhileStopped(t *testing.T) {
