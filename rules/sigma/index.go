@@ -78,6 +78,7 @@ type atomInfo struct {
 type step struct {
 	kind  stepKind
 	input uint16
+	in    *input // nil of a request
 	// request: inputs of the target, its parts and the URL, noInput where
 	// nobody asks.
 	target, path, query, url uint16
@@ -145,9 +146,9 @@ func (x *Index) lay(b *builder, triggers [][]uint32) {
 		switch {
 		case len(in.patterns) == 0: // another field is compared with it, nothing is looked up
 		case in.src.kind() == event.KindNumber:
-			x.steps = append(x.steps, step{kind: stepNumber, input: id})
+			x.steps = append(x.steps, step{kind: stepNumber, input: id, in: in})
 		case in.src.kind() == event.KindAddress:
-			x.steps = append(x.steps, step{kind: stepAddress, input: id})
+			x.steps = append(x.steps, step{kind: stepAddress, input: id, in: in})
 		case in.src == fieldSource(event.FieldTarget):
 			request.target = id
 		case in.src == fieldSource(event.FieldPath):
@@ -157,7 +158,7 @@ func (x *Index) lay(b *builder, triggers [][]uint32) {
 		case in.src == srcURL:
 			request.url = id
 		default:
-			x.steps = append(x.steps, step{kind: stepText, input: id})
+			x.steps = append(x.steps, step{kind: stepText, input: id, in: in})
 		}
 	}
 	if request.target != noInput || request.path != noInput || request.query != noInput || request.url != noInput {

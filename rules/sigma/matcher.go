@@ -43,6 +43,16 @@ type Matcher struct {
 	values   []byte
 
 	missing []uint64 // per plan rule
+	count   countedValue
+}
+
+// countedValue is the value of this event that was counted last.
+type countedValue struct {
+	epoch uint32
+	of    int32 // index into Index.values
+	ok    bool
+	hash  uint64
+	value string
 }
 
 // partial is which clauses of a pattern were seen in the forms of a text.
@@ -102,6 +112,7 @@ func (m *Matcher) begin() {
 		}
 		clear(m.forms)
 		clear(m.entities)
+		m.count = countedValue{}
 		m.epoch = 1
 	}
 	m.buf = m.buf[:0]

@@ -120,7 +120,13 @@ func (m *Matcher) sink(ev *event.Event, b *observation.Batch, s *sink) {
 			n, ok = ev.Number(m.x.values[s.value][0])
 			h.number = float64(n)
 		} else {
-			h.hash, h.value, ok = m.counted(ev, b, m.x.values[s.value])
+			// Rules that count the same mostly come one after another.
+			c := &m.count
+			if c.epoch != m.epoch || c.of != s.value {
+				c.epoch, c.of = m.epoch, s.value
+				c.hash, c.value, c.ok = m.counted(ev, b, m.x.values[s.value])
+			}
+			h.hash, h.value, ok = c.hash, c.value, c.ok
 		}
 		if !ok {
 			m.miss(s.rule)

@@ -6,7 +6,7 @@ import (
 
 // look finds the atoms that are true for one step's values.
 func (m *Matcher) look(ev *event.Event, s *step) {
-	in := m.x.inputs[min(int(s.input), len(m.x.inputs)-1)]
+	in := s.in
 	switch s.kind {
 	case stepNumber:
 		n, ok := m.number(ev, in.src)
