@@ -46,13 +46,20 @@ id: 22222222-0000-4000-8000-000000000002
 correlation: {type: event_count, rules: [line], group-by: [client.address], timespan: 6h, condition: {gte: 1}}
 level: low
 gatewatch: {family: address}
+---
+title: Lines of a life
+id: 22222222-0000-4000-8000-000000000003
+correlation: {type: event_count, rules: [line], group-by: [http.request.header.referer], timespan: 6h, condition: {gte: 50}}
+level: low
+gatewatch: {family: life}
 `
 
 // TestTorture has another process write numbered lines to logs that are
 // rotated in every way there is, while the real program is killed at random
 // and started again. Each line is counted twice, by its block and by its
-// address: none may be lost and none doubled but those that copytruncate hid,
-// and each rotation that may have hidden some is counted and said.
+// address, and those of copytruncate once more by the life of the file that
+// they are in: none may be lost and none doubled but those that copytruncate
+// hid, and each rotation that may have hidden some is counted and said.
 func TestTorture(t *testing.T) {
 	if dir := os.Getenv("GATEWATCH_TORTURE_WRITER"); dir != "" {
 		if err := tortureWriter(dir, *tortureRate, filepath.Join(filepath.Dir(dir), "api.sock")); err != nil {
@@ -258,9 +265,9 @@ func (o *tortured) awaitTortured(logs map[string]written, dir string) {
 // judgeTortured compares what was counted with what was written.
 func (o *tortured) judgeTortured(logs map[string]written, dir string) {
 	t := o.t
-	blocks, addresses := map[string]int64{}, map[string]int64{}
+	blocks, addresses, lives := map[string]int64{}, map[string]int64{}, map[string]int64{}
 	for _, i := range o.list() {
-		if i.Group["client.address"] == "*" || i.Group["user_agent.original"] == "*" {
+		if i.Group["client.address"] == "*" || i.Group["user_agent.original"] == "*" || i.Group["http.request.header.referer"] == "*" {
 			t.Fatalf("there were more groups than incidents can be told apart: %v", i.Group)
 		}
 		for _, r := range i.Rules {
@@ -269,6 +276,8 @@ func (o *tortured) judgeTortured(logs map[string]written, dir string) {
 				blocks[i.Group["user_agent.original"]] += r.Count
 			case "Lines of an address":
 				addresses[i.Group["client.address"]] += r.Count
+			case "Lines of a life":
+				lives[i.Group["http.request.header.referer"]] += r.Count
 			}
 		}
 	}
@@ -277,7 +286,6 @@ func (o *tortured) judgeTortured(logs map[string]written, dir string) {
 		if w.Lines == 0 || w.Rotations == 0 {
 			t.Errorf("%s: %d lines, %d rotations", name, w.Lines, w.Rotations)
 		}
-		hidden := int64(0)
 		for b := int64(0); b*blockLines < w.Lines; b++ {
 			key := fmt.Sprintf("%s-%d", name, b)
 			want := min(blockLines, w.Lines-b*blockLines)
@@ -287,19 +295,47 @@ func (o *tortured) judgeTortured(logs map[string]written, dir string) {
 			least := want
 			if w.Visible != nil {
 				least = w.Visible[key]
-				hidden += want - least
 			}
 			if got := blocks[key]; got < least || got > want {
 				t.Errorf("%s: %d lines were counted, %d written, %d to be seen", key, got, want, least)
 			}
 		}
+		hidden := map[int64]int64{} // lines by address
+		for _, l := range w.Lives {
+			for n := l.Hidden; n < l.End; n++ {
+				hidden[n%numberClients]++
+			}
+		}
+		var missing, hid int64
 		for a := range int64(numberClients) {
 			want := (w.Lines - a + numberClients - 1) / numberClients
 			key := fmt.Sprintf("10.%d.0.%d", number, a)
-			if got := addresses[key]; got != want && w.Visible == nil || got > want || got < want-hidden {
-				t.Errorf("%s, %s: %d lines were counted, %d written", name, key, got, want)
+			got := addresses[key]
+			if got < want-hidden[a] || got > want {
+				t.Errorf("%s, %s: %d lines were counted, %d written, %d of them hidden", name, key, got, want, hidden[a])
 			}
+			missing += want - got
+			hid += hidden[a]
 		}
-		t.Logf("%s: %d lines, %d rotations, %d lines were hidden by copytruncate", name, w.Lines, w.Rotations, hidden)
+		o.judgeLives(name, w, lives)
+		t.Logf("%s: %d lines, %d rotations, %d lines were hidden by copytruncate, %d are missing", name, w.Lines, w.Rotations, hid, missing)
+	}
+}
+
+// judgeLives compares what was counted of each life of a log: all that its copy
+// holds must be there. Where one is wrong, all are told.
+func (o *tortured) judgeLives(name string, w written, lives map[string]int64) {
+	bad := false
+	var all strings.Builder
+	for i, l := range w.Lives {
+		got := lives[lifeTag(name, i)]
+		wrong := l.Hidden-l.First >= leastBlock && got < l.Hidden-l.First || got > l.End-l.First
+		if bad = bad || wrong; wrong {
+			o.t.Errorf("%s: of lines %d to %d %d were counted; %d are in the copy, %d came after it", name, l.First, l.End-1, got, l.Hidden-l.First, l.End-l.Hidden)
+		}
+		fmt.Fprintf(&all, "\nlife %d to %s: lines %d to %d, hidden from %d on, %d counted", i, l.Ended.Format("15:04:05.000"), l.First, l.End-1, l.Hidden, got)
+	}
+	if bad {
+		o.t.Logf("%s:%s", name, all.String())
 	}
 }

@@ -39,7 +39,19 @@ type written struct {
 	Rotations    int
 	Hiding       int              // copytruncate: rotations that hid lines from every reader
 	Visible      map[string]int64 // copytruncate: lines by block that a reader could have seen
+	Lives        []life           // copytruncate
 }
+
+// life is what was in a log from one truncation to the next: the lines from
+// First on, of which no reader need have seen those from Hidden to End, that
+// were written after the copy.
+type life struct {
+	First, Hidden, End int64
+	Ended              time.Time
+}
+
+// lifeTag is the referer of the lines of a life, by which they are counted too.
+func lifeTag(name string, n int) string { return fmt.Sprintf("%s-life-%d", name, n) }
 
 // tortureWriter is the other process of TestTorture: it writes numbered lines
 // to a log in each style until its input ends, and prints a line at each
@@ -65,7 +77,7 @@ func tortureWriter(dir string, rate int, socket string) error {
 	wg.Wait()
 	out := map[string]written{}
 	for _, s := range styles {
-		out[s.name] = written{Lines: s.n, Bytes: s.bytes.Load(), Rotations: s.rotations, Hiding: s.hiding, Visible: s.visible}
+		out[s.name] = written{Lines: s.n, Bytes: s.bytes.Load(), Rotations: s.rotations, Hiding: s.hiding, Visible: s.visible, Lives: s.lives}
 	}
 	b, err := json.Marshal(out)
 	fmt.Printf("%s\n", b)
@@ -91,6 +103,7 @@ type style struct {
 	rotations int
 	hiding    int
 	visible   map[string]int64
+	lives     []life
 }
 
 func must(err error) {
@@ -110,10 +123,13 @@ func openAppend(path string) *os.File {
 // lines makes the next n lines.
 func (s *style) lines(n int) []byte {
 	var b bytes.Buffer
-	now := time.Now().UTC().Format("02/Jan/2006:15:04:05 -0700")
+	now, referer := time.Now().UTC().Format("02/Jan/2006:15:04:05 -0700"), "-"
+	if s.visible != nil {
+		referer = lifeTag(s.name, len(s.lives))
+	}
 	for range n {
-		fmt.Fprintf(&b, "10.%d.0.%d - - [%s] \"GET /n/%09d HTTP/1.1\" 200 12 \"-\" \"%s-%d\"\n",
-			s.number, s.n%numberClients, now, s.n, s.name, s.n/blockLines)
+		fmt.Fprintf(&b, "10.%d.0.%d - - [%s] \"GET /n/%09d HTTP/1.1\" 200 12 \"%s\" \"%s-%d\"\n",
+			s.number, s.n%numberClients, now, s.n, referer, s.name, s.n/blockLines)
 		s.n++
 	}
 	return b.Bytes()
@@ -285,7 +301,9 @@ func compress(path, ext string) {
 	must(os.Remove(path))
 }
 
-// copied copies and truncates, with lines in between that no copy holds.
+// copied copies and truncates, with lines in between that no copy holds. It
+// buffers as many servers do, so that what is in the file ends inside a line;
+// only when it is copied, and when it is truncated, does it end with one.
 func (s *style) copied() {
 	f := s.open()
 	s.visible = map[string]int64{}
@@ -296,18 +314,39 @@ func (s *style) copied() {
 			}
 		}
 	}
-	s.loop(func() { s.write(f, s.lines(s.due())) }, func() {
+	var buf []byte
+	flush := func() {
+		s.write(f, buf)
+		buf = nil
+	}
+	var first int64
+	end := func(hidden int64) {
+		s.lives = append(s.lives, life{First: first, Hidden: hidden, End: s.n, Ended: time.Now()})
+		first = s.n
+	}
+	s.write(f, s.lines(1)) // nobody can tell a truncation of what was always empty
+	s.loop(func() {
+		buf = append(buf, s.lines(s.due())...)
+		n := len(buf) - s.rng.IntN(min(len(buf), 60))
+		s.write(f, buf[:n])
+		buf = append([]byte(nil), buf[n:]...)
+	}, func() {
+		flush()
 		s.shift()
 		data, err := os.ReadFile(s.path)
 		must(err)
 		must(os.WriteFile(s.path+".1", data, 0o600))
 		see(data)
+		hidden := s.n
 		if s.rng.IntN(2) == 0 {
 			s.write(f, s.lines(s.rng.IntN(20)+1))
 			s.hiding++
 		}
 		must(os.Truncate(s.path, 0))
+		end(hidden)
 	})
+	flush()
+	end(s.n)
 	data, err := os.ReadFile(s.path)
 	must(err)
 	see(data)

@@ -69,7 +69,14 @@ func (r *runner) open(now time.Time) (bool, error) {
 	// another. The same inode with the content in a copy is copytruncate. A
 	// compressed one says nothing: inodes are used again.
 	r.inPlace = r.g.copied || at != nil && at != live && !at.packed && live != nil && identify(live.fi) == r.g.id
-	if at != nil && (!r.over || at == live) {
+	short := false
+	if at == nil {
+		if at, err = r.shortCopy(list); err != nil {
+			return false, err
+		}
+		short = at != nil
+	}
+	if at != nil && !short && (!r.over || at == live) {
 		used = at == live
 		r.after = 0
 		if at != live {
@@ -83,7 +90,7 @@ func (r *runner) open(now time.Time) (bool, error) {
 		if live == nil && len(list) == 0 {
 			return false, nil // not there yet, or its file system is not
 		}
-		r.lose(live)
+		r.lose(live, short)
 	}
 	index := -1
 	if at != nil {
@@ -109,16 +116,31 @@ func (r *runner) open(now time.Time) (bool, error) {
 	return true, r.begins(live, newest(list), r.source.name)
 }
 
-// lose gives up the generation of a saved position.
-func (r *runner) lose(live *opened) {
+// shortCopy looks for a copy of g that ends before what was read of g: it was
+// made before the last lines came, and the file was truncated after. It holds
+// nothing that was not read, but what comes after it is unread.
+func (r *runner) shortCopy(list []member) (*opened, error) {
+	at, err := find(r.g, 0, nil, list, "")
+	if at == nil || !at.packed && at.fi.Size() < r.off {
+		return at, err
+	}
+	at.close()
+	return nil, nil
+}
+
+// lose gives up the generation of a saved position. copied says that there is
+// a copy of what was read of it.
+func (r *runner) lose(live *opened, copied bool) {
+	if r.over = true; r.cutShort {
+		return // counted when it was seen
+	}
 	reason := SkippedLost
-	if live != nil && identify(live.fi) == r.g.id && live.fi.Size() < r.off {
-		reason = SkippedTruncated
+	if copied || live != nil && identify(live.fi) == r.g.id && live.fi.Size() < r.off {
+		reason, r.cutShort = SkippedTruncated, true
 	}
 	r.log.Warn("the file that was being read is gone, what was unread in it is lost",
 		keyOther, r.g.path, keyReason, reason)
 	r.skip(reason, 1)
-	r.over = true
 }
 
 // later returns the rotations that come after generation g, oldest first.
@@ -357,7 +379,8 @@ func earlier(a, b time.Time) time.Time {
 // attach reads g from o, at off.
 func (r *runner) attach(o *opened) error {
 	var src io.ReaderAt
-	r.src, r.done = nil, o.packed
+	// Whoever copied a file that was truncated since has ended the copy.
+	r.src, r.done = nil, o.packed || r.cutShort && !o.live
 	if o.packed {
 		z, err := packed.NewReader(io.NewSectionReader(o.f, 0, 1<<62))
 		if err == nil {
@@ -469,40 +492,47 @@ const truncatedText = "file was truncated in place; lines written just before ma
 func (r *runner) truncated(now time.Time) error {
 	r.skip(SkippedTruncated, 1)
 	tail := append([]byte(nil), r.src.tail[:r.src.n]...)
-	read := r.src.next
+	read, midLine := r.src.next, r.cut.Skipping()
 	r.leave()
 	r.cutShort = true
-	list, err := r.source.rotations()
-	if err != nil {
-		return nil // without a copy, then
-	}
-	var o *opened
-	for range enoughMisses {
-		// By the last whole line: what was read last may end inside one.
-		if o, err = find(r.g, r.off, nil, list, ""); err == nil {
-			break
-		}
-		if list, err = r.source.rotations(); err != nil {
-			break
-		}
-	}
-	if o != nil && !o.packed {
-		back := make([]byte, len(tail))
-		if n, _ := o.f.ReadAt(back, read-int64(len(back))); !bytes.Equal(back[:n], tail) {
-			o.close()
-			o = nil
-		}
-	}
+	o, err := r.copyOf(read, tail)
 	r.log.Warn(truncatedText, keyCopy, o != nil)
-	if o == nil {
+	switch {
+	case errors.Is(err, errAgain):
+		r.over, r.midLine = false, midLine // it is looked for until nothing moves
+		return nil
+	case o == nil:
 		return nil
 	}
-	r.over = false
+	r.over, r.midLine = false, midLine
 	if err := r.attach(o); err != nil {
-		r.over = true
+		r.over, r.midLine = true, false
 		return nil
 	}
 	r.detached, r.more = true, true
-	r.done = true // whoever made the copy truncated the file after it was whole
 	return nil
+}
+
+// copyOf looks for a copy of g in which all is as it was read, up to offset
+// read: that may be inside a line, which the copy has the rest of. tail is what
+// was read last. It answers errAgain while files are renamed.
+func (r *runner) copyOf(read int64, tail []byte) (o *opened, err error) {
+	for range enoughMisses {
+		var list []member
+		if list, err = r.source.rotations(); err != nil {
+			return nil, err
+		}
+		if o, err = find(r.g, 0, nil, list, ""); err == nil {
+			break
+		}
+	}
+	if o == nil || o.packed {
+		return o, err
+	}
+	back := make([]byte, len(tail))
+	if n, _ := o.f.ReadAt(back, read-int64(len(back))); !bytes.Equal(back[:n], tail) {
+		o.close()
+		return nil, nil
+	}
+	return o, nil
 }

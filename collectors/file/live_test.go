@@ -506,6 +506,104 @@ func TestCopyTruncate(t *testing.T) {
 	}
 }
 
+// drained waits until all that was written before was read, whole lines or not.
+func (l *live) drained() {
+	l.t.Helper()
+	written := time.Now()
+	l.until("all to be read", func(_ *taken, last collectors.Item) bool {
+		return last.State == collectors.Idle && last.At.After(written)
+	})
+}
+
+// copyTo is the first half of copytruncate. The copy holds more than the file
+// did when the reader looked.
+func copyTo(t *testing.T, path, more string) {
+	t.Helper()
+	for i := 8; i > 0; i-- {
+		rename(t, fmt.Sprintf("%s.%d", path, i), fmt.Sprintf("%s.%d", path, i+1))
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, path+".1", string(data)+more)
+}
+
+// TestCopyTruncateInLine: the reader was inside a line, as with every server
+// that buffers, when the file was copied and truncated. The rest of that line
+// and all after it is in the copy.
+func TestCopyTruncateInLine(t *testing.T) {
+	path := logPath(t)
+	w := newWriter(t, path)
+	l := start(t, one(t, quick(Options{Paths: []string{path}, Begin: Start})), collectors.Position{})
+	want := ""
+	for i := range 4 {
+		text := fmt.Sprintf("a line of life %d\nthe first half of ", i)
+		w.write(text)
+		l.drained()
+		last := fmt.Sprintf("a line\nlast words %d\n", i)
+		want += text + last
+		copyTo(t, path, last)
+		if err := os.Truncate(path, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.write("end\n")
+	l.wants(want + "end\n")
+	if n := l.skipped(SkippedTruncated); n != 4 {
+		t.Errorf("truncated %d times, want 4", n)
+	}
+}
+
+// TestReadBehindCopy: what was written after the copy was made, but read before
+// the truncation, is not lost; and nothing of the copy is read again, though it
+// ends before what was read: neither while the reader runs nor where it was
+// stopped before the truncation, whether or not the file has outgrown what was
+// read when it comes back.
+func TestReadBehindCopy(t *testing.T) {
+	for _, tt := range []struct {
+		name             string
+		stopped, outgrow bool
+	}{{"running", false, false}, {"stopped", true, false}, {"stopped, outgrown", true, true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := logPath(t)
+			w := newWriter(t, path)
+			s := one(t, quick(Options{Paths: []string{path}, Begin: Start}))
+			l := start(t, s, collectors.Position{})
+			// More than a fingerprint covers: shorter copies cannot be told.
+			first, hidden := strings.Repeat("a line of the first life\n", 50), "in no copy\n"
+			w.write(first)
+			l.wants(first)
+			copyTo(t, path, "")
+			w.write(hidden)
+			l.wants(first + hidden)
+			from := collectors.Position{}
+			if tt.stopped {
+				l.stop()
+				from = l.end()
+			}
+			if err := os.Truncate(path, 0); err != nil {
+				t.Fatal(err)
+			}
+			want := "the second life\n"
+			if tt.outgrow {
+				want += strings.Repeat("which is longer than the first one was\n", 50)
+			}
+			w.write(want)
+			if tt.stopped {
+				l = start(t, one(t, quick(Options{Paths: []string{path}, Begin: Start})), from)
+			} else {
+				want = first + hidden + want
+			}
+			w.write("end\n")
+			l.wants(want + "end\n")
+			if n := l.skipped(SkippedTruncated); n != 1 || len(l.taken.skipped) != 1 {
+				t.Errorf("skipped %v, want one truncation", l.taken.skipped)
+			}
+		})
+	}
+}
+
 func TestResumeTruncatedWhileStopped(t *testing.T) {
 	path := logPath(t)
 	w := newWriter(t, path)
@@ -522,45 +620,6 @@ func TestResumeTruncatedWhileStopped(t *testing.T) {
 	if again.skipped(SkippedTruncated) != 1 || again.at(0).Offset != 23 {
 		t.Errorf("skipped %v, at %+v", again.taken.skipped, again.at(0))
 	}
-}
-
-// TestCopyShorterThanRead: the copy lacks a line that was read before the file
-// was truncated. Nothing is read twice.
-func TestCopyShorterThanRead(t *testing.T) {
-	path := logPath(t)
-	w := newWriter(t, path)
-	l := start(t, one(t, quick(Options{Paths: []string{path}, Begin: Start})), collectors.Position{})
-	text := strings.Repeat("a line of the first life, of which there is a copy\n", 40)
-	w.write(text)
-	l.wants(text)
-	write(t, path+".1", text)
-	w.write("read, and in no copy\n")
-	l.wants(text + "read, and in no copy\n")
-	if err := os.Truncate(path, 0); err != nil {
-		t.Fatal(err)
-	}
-	w.write("the second life\n")
-	l.wants(text + "read, and in no copy\nthe second life\n")
-	if n := l.skipped(SkippedTruncated); n != 1 {
-		t.Errorf("truncated %d times, want 1", n)
-	}
-}
-
-// TestTruncatedInsideALine: a file is truncated when what was read last ends
-// inside a line, of which the copy has the rest.
-func TestTruncatedInsideALine(t *testing.T) {
-	path := logPath(t)
-	w := newWriter(t, path)
-	l := start(t, one(t, quick(Options{Paths: []string{path}, Begin: Start})), collectors.Position{})
-	w.write("a whole line to begin with\nthe first half, ")
-	l.wants("a whole line to begin with\n")
-	l.state(collectors.Idle)
-	write(t, path+".1", "a whole line to begin with\nthe first half, and the second\nthe last line\n")
-	if err := os.Truncate(path, 0); err != nil {
-		t.Fatal(err)
-	}
-	w.write("the second life\n")
-	l.wants("a whole line to begin with\nthe first half, and the second\nthe last line\nthe second life\n")
 }
 
 // TestTruncationsWhileStopped: each truncation is counted once, also those

@@ -338,7 +338,7 @@ func (r *runner) drain(edge bool) error {
 
 // block emits b, which has offsets in the content of g.
 func (r *runner) block(b *lines.Buffer) error {
-	r.grow()
+	r.grow(&b.Block)
 	if r.file.packed {
 		r.source.end.Store(r.g.base + r.cut.Read() + r.beyond)
 	}
@@ -348,14 +348,27 @@ func (r *runner) block(b *lines.Buffer) error {
 	return r.send(collectors.Item{Block: &b.Block})
 }
 
-// grow makes the fingerprint cover more of a file that was short before.
-func (r *runner) grow() {
+// grow makes the fingerprint cover more of a file that was short before. b is
+// what was read last.
+func (r *runner) grow(b *collectors.Block) {
 	if r.g.print.n >= maxFingerprint || r.src == nil || r.cut.Read() <= int64(r.g.print.n) {
 		return
 	}
-	head, err := readHead(io.NewSectionReader(r.file.f, 0, min(r.cut.Read(), maxFingerprint)))
-	if err != nil || !r.g.print.holds(head) {
-		return // truncated just now: the next read says so
+	// The file may be truncated and begun anew at any time: the fingerprint is
+	// of what was read, or of what was there while that still was.
+	head := b.Data
+	if b.Offset > 0 || len(head) < maxFingerprint {
+		var err error
+		head, err = readHead(io.NewSectionReader(r.file.f, 0, min(r.cut.Read(), maxFingerprint)))
+		if err != nil || r.src.check() != nil {
+			head = nil // the next read says so
+		}
+	}
+	if head == nil && b.Offset == 0 {
+		head = b.Data
+	}
+	if len(head) <= r.g.print.n || !r.g.print.holds(head) {
+		return
 	}
 	r.g.print = printOf(head)
 	r.remember()
