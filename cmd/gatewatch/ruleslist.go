@@ -93,7 +93,10 @@ func (a *app) rulesList(ctx context.Context, cl *client, live bool, rulePaths []
 	if live {
 		columns = append(columns, column{title: "FIRED", max: 9, right: true}, column{title: "INCIDENTS", max: 9, right: true}, column{title: "NOT TOLD", max: 8, right: true})
 	}
-	columns = append(columns, column{title: "ID", max: 36}, column{title: "TITLE"})
+	if !live { // with the numbers there is no room for both, and titles are what people know
+		columns = append(columns, column{title: "ID", max: 36})
+	}
+	columns = append(columns, column{title: "TITLE"})
 	return failed(writeTable(a.stdout, columns, rows))
 }
 
@@ -139,7 +142,10 @@ func (r *listedRule) row(live bool) []string {
 			cells = append(cells, thousands(int64(l.Firings)), thousands(int64(l.Incidents)), "")
 		}
 	}
-	return append(cells, escape(r.ID), title)
+	if !live {
+		cells = append(cells, escape(r.ID))
+	}
+	return append(cells, title)
 }
 
 func listRules(set *ruleSet) []listedRule {

@@ -30,9 +30,11 @@ type Trace struct {
 	shares  []observation.Share // by rule
 	unusual map[windowKey]int64 // when a baseline last said so
 	nearest map[*observation.Rule]Count
-	missing []uint64 // as the matcher counted before the event
-	events  int
-	reach   int64 // the longest timespan
+	// What a baseline expected of a window when it last said so.
+	expected map[windowKey]float64
+	missing  []uint64 // as the matcher counted before the event
+	events   int
+	reach    int64 // the longest timespan
 }
 
 type windowKey struct {
@@ -51,7 +53,7 @@ const sweepEvery = 1 << 16
 // New returns a trace of the correlations of an index.
 func New(index *sigma.Index) *Trace {
 	plan := index.Plan()
-	t := &Trace{plan: plan, shares: plan.Shares(), names: map[string]string{}, own: map[string]bool{}, engine: detectors.New(plan, detectors.Options{}), windows: map[windowKey]*window{}, marks: map[entityKey]int64{}, unusual: map[windowKey]int64{}, nearest: map[*observation.Rule]Count{}}
+	t := &Trace{plan: plan, shares: plan.Shares(), names: map[string]string{}, own: map[string]bool{}, engine: detectors.New(plan, detectors.Options{}), windows: map[windowKey]*window{}, marks: map[entityKey]int64{}, unusual: map[windowKey]int64{}, expected: map[windowKey]float64{}, nearest: map[*observation.Rule]Count{}}
 	if detectors.Chained(plan) {
 		t.upper = detectors.New(plan, detectors.Options{})
 	}
@@ -304,9 +306,9 @@ func (t *Trace) fired(out []Count) []Count {
 				out = append(out, Count{Rule: r, Group: group, Time: f.Key.Time, Number: findingNumber(f), Left: true})
 				at = len(out) - 1
 			}
-			out[at].Fired, out[at].True, out[at].Expected = out[at].Fired || f.Fired, true, f.Expected
+			out[at].Fired, out[at].True = out[at].Fired || f.Fired, true
 			if r.Type == observation.RateAnomaly {
-				out[at].Number = f.Value
+				t.compare(&out[at], f)
 				t.unusual[windowKey{f.Rule, strings.Clone(f.Values)}] = f.Key.Time
 			}
 		}
@@ -315,6 +317,19 @@ func (t *Trace) fired(out []Count) []Count {
 		}
 	}
 	return out
+}
+
+// compare says what was seen and expected: what the finding says, or, where it
+// tells of a single event, what the last one of the window did that says it.
+func (t *Trace) compare(c *Count, f *observation.Finding) {
+	key := windowKey{f.Rule, f.Values}
+	if f.Span == 0 {
+		c.Number, c.Expected = float64(f.Number), t.expected[key]
+		return
+	}
+	c.Number, c.Expected = f.Value, f.Expected
+	key.values = strings.Clone(key.values)
+	t.expected[key] = f.Expected
 }
 
 func findingNumber(f *observation.Finding) float64 {

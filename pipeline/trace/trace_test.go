@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"gatewatch/event"
@@ -196,5 +197,46 @@ func TestClock(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%s: want %s, got %s", c.name, c.want, got)
 		}
+	}
+}
+
+func TestBaseline(t *testing.T) {
+	set, problems := sigma.Parse([]sigma.Document{{File: "a.yml", Data: []byte(`
+title: Any
+name: any
+logsource: {category: webserver}
+detection: {sel: {sc-status: 200}, condition: sel}
+---
+title: More
+correlation: {type: rate_anomaly, rules: [any], timespan: 1m, condition: {factor: 3, min_count: 20}}
+`)}})
+	x, more := set.Compile(sigma.CompileOptions{})
+	if len(problems)+len(more) > 0 {
+		t.Fatal(problems, more)
+	}
+	tr, m := New(x), x.NewMatcher()
+	var fired, last Count
+	for s := range int64(20*60 + 60) {
+		n := 1
+		if s >= 20*60 {
+			n = 10
+		}
+		for range n {
+			ev := event.Event{Time: (1_790_000_000/3600*3600 + s) * 1e9, Status: 200, Client: netip.MustParseAddr("192.0.2.7")}
+			for _, c := range tr.Event(&ev, m, ev.Time/1e9, false) {
+				if last = c; c.Fired {
+					fired = c
+				}
+			}
+		}
+	}
+	if !fired.True || fired.Expected < 50 || fired.Expected > 70 {
+		t.Errorf("600 a minute instead of 60: got %+v", fired)
+	}
+	if !last.True || last.Number < 600 {
+		t.Errorf("at the end of the minute: got %+v", last)
+	}
+	if words := last.Told(); !strings.Contains(words, "were expected") {
+		t.Errorf("told as %q", words)
 	}
 }
