@@ -368,8 +368,9 @@ func (c *kafkaRun) stop(p *exec.Cmd) {
 	c.judgeLog()
 }
 
-func (c *kafkaRun) replayTopic() []*alerting.Incident {
-	out, err := exec.Command(c.binary, "replay", "--config", c.config, "-q", "-o", "jsonl", "kafka:///"+c.topic).Output()
+func (c *kafkaRun) replayTopic(args ...string) []*alerting.Incident {
+	args = append([]string{"replay", "--config", c.config, "-q", "-o", "jsonl", "kafka:///" + c.topic}, args...)
+	out, err := exec.Command(c.binary, args...).Output()
 	c.check(err)
 	incidents, err := traffictest.Decode(string(out))
 	c.check(err)

@@ -3,6 +3,7 @@ package kafkatest
 import (
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -10,8 +11,8 @@ import (
 
 // Group is what a cluster knows of a consumer group.
 type Group struct {
-	State   string // Empty, PreparingRebalance, CompletingRebalance, Stable, Dead
-	Members []Member
+	State   string   // Empty, PreparingRebalance, CompletingRebalance, Stable, Dead
+	Members []Member // by ID
 }
 
 // Member is one member of a group.
@@ -49,6 +50,7 @@ func (c *Cluster) Group(name string) Group {
 			}
 			out.Members = append(out.Members, member)
 		}
+		slices.SortFunc(out.Members, func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
 		return true
 	})
 	return out
