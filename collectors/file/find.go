@@ -61,6 +61,9 @@ func (o *opened) holds(g *generation, off int64) bool {
 	if !same && g.print.n < minFingerprint || !g.print.holds(o.head) {
 		return false
 	}
+	if o.packed && g.print.n == 0 && len(o.head) > 0 {
+		return false // the inode of an empty file was used again
+	}
 	if o.packed {
 		return true // how long its content is shows when it is read
 	}

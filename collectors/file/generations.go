@@ -65,6 +65,15 @@ func (r *runner) open(now time.Time) (bool, error) {
 		r.misses++
 		return false, errAgain
 	}
+	if reused, err := r.inodeReused(at, list); err != nil || reused {
+		if at != live {
+			at.close()
+		}
+		if err != nil {
+			return false, err
+		}
+		at, r.over = nil, true // it was empty, or what it held is gone
+	}
 	// Rotated by rename and create, a file keeps its inode and the next has
 	// another. The same inode with the content in a copy is copytruncate. A
 	// compressed one says nothing: inodes are used again.
@@ -114,6 +123,35 @@ func (r *runner) open(now time.Time) (bool, error) {
 	}
 	used, r.after = true, 0
 	return true, r.begins(live, newest(list), r.source.name)
+}
+
+// inodeReused reports whether at, which was found by its inode alone, is a file
+// that was made after g was removed: g was empty when it was last looked at, and
+// rotations that are unread were there before at.
+func (r *runner) inodeReused(at *opened, list []member) (bool, error) {
+	if at == nil || r.g.print.n > 0 || len(at.head) == 0 || !at.live && at.index < 0 {
+		return false, nil
+	}
+	later, err := r.later(list, -1)
+	for _, m := range later {
+		if !at.live {
+			if slices.ContainsFunc(list[:at.index], func(o member) bool { return o.id == m.id }) {
+				return true, err
+			}
+			continue
+		}
+		// What is plain may be a copy of g itself: see overtaken.
+		o, err := openMember(m)
+		if err != nil {
+			return false, err
+		}
+		packed := o.packed && len(o.head) > 0
+		o.close()
+		if packed {
+			return true, nil
+		}
+	}
+	return false, err
 }
 
 // shortCopy looks for a copy of g that ends before what was read of g: it was

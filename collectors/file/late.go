@@ -159,8 +159,34 @@ func (r *runner) findLate(w *late) {
 	if err != nil || o == nil {
 		return
 	}
+	if w.print.n == 0 && len(o.head) > 0 && !r.older(o, list) {
+		o.close()
+		return
+	}
 	w.file = o
 	r.source.c.open.Add(1)
+}
+
+// older reports whether o, which was found by the inode of a file that was
+// empty, can be that file: it is a rotation from before what is being read, and
+// none that is known for what it holds.
+func (r *runner) older(o *opened, list []member) bool {
+	id := identify(o.fi)
+	known := func(g *generation) bool { return g.id == id && g.print.n > 0 && o.holds(g, 0) }
+	if known(r.g) || slices.ContainsFunc(r.ended, func(g generation) bool { return known(&g) }) ||
+		slices.ContainsFunc(r.late, func(w late) bool { return known(&w.generation) }) {
+		return false
+	}
+	if o.index < 0 {
+		return true // where a symbolic link led
+	}
+	for i, m := range list {
+		if m.id == r.g.id || r.g.path == m.path {
+			return o.index < i
+		}
+	}
+	live, err := os.Stat(r.source.name)
+	return err == nil && identify(live) == r.g.id && !r.over
 }
 
 // detour emits the unread lines of a generation that was left, between two

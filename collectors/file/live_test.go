@@ -622,6 +622,76 @@ func TestResumeTruncatedWhileStopped(t *testing.T) {
 	}
 }
 
+// TestEmptyFileInodeReused: a file that was empty when gatewatch was stopped
+// was removed, and another has its inode by now. Writing
+// to it stands for that.
+func TestEmptyFileInodeReused(t *testing.T) {
+	text := func(what string) string { return strings.Repeat(what+"\n", 60) }
+	t.Run("the path", func(t *testing.T) {
+		path := logPath(t)
+		w := newWriter(t, path)
+		var pos collectors.Position
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		_ = one(t, quick(Options{Paths: []string{path}})).Run(ctx, pos, func(it collectors.Item) error {
+			if it.Block != nil {
+				pos = collectors.Position{Offset: it.Block.Offset, Line: it.Block.Line - 1, Origin: it.Block.Origin}
+				cancel()
+			}
+			return nil
+		})
+		write(t, path+".1.gz", text("a line that was rotated and compressed"))
+		w.write(text("a line of the file with the inode"))
+		l := start(t, one(t, quick(Options{Paths: []string{path}})), pos)
+		l.wants(text("a line that was rotated and compressed") + text("a line of the file with the inode"))
+		if len(l.taken.skipped) > 0 {
+			t.Errorf("skipped %v", l.taken.skipped)
+		}
+	})
+	t.Run("a late one", func(t *testing.T) {
+		path := logPath(t)
+		newWriter(t, path)
+		l := start(t, one(t, quick(Options{Paths: []string{path}, Begin: Start})), collectors.Position{})
+		l.drained()
+		shift(t, path)
+		w := newWriter(t, path)
+		w.write(text("a line of the second file"))
+		l.wants(text("a line of the second file"))
+		l.stop()
+		// The compressed copy of what was read has the inode of the empty file.
+		empty, err := os.OpenFile(path+".1", os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		packed, err := os.ReadFile(packedFile(t, text("a line of the second file")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := empty.Write(packed); err != nil {
+			t.Fatal(err)
+		}
+		if err := empty.Close(); err != nil {
+			t.Fatal(err)
+		}
+		rename(t, path+".1", path+".2.gz")
+		rename(t, path, path+".1")
+		w = newWriter(t, path)
+		w.write("the third file\n")
+		again := start(t, l.s, l.end())
+		again.wants("the third file\n")
+		again.drained()
+		again.wants("the third file\n")
+	})
+}
+
+// packedFile makes a compressed file somewhere else.
+func packedFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "x.gz")
+	write(t, path, text)
+	return path
+}
+
 // TestTruncationsWhileStopped: each truncation is counted once, also those
 // that are seen only by the copies that they left.
 func TestTruncationsWhileStopped(t *testing.T) {
