@@ -358,12 +358,6 @@ func (e *Engine) putWindow(b []byte, s *slot, w *window, base int64) []byte {
 		b = e.putBaseline(b, w)
 	case shapeHabit:
 		b = e.putHabit(b, w)
-	case shapeIDs:
-		var x walked
-		if w.side != 0 {
-			x = *e.walks.at(w.side)
-		}
-		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(x.at)), x.last)
 	}
 	return b
 }

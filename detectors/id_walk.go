@@ -16,14 +16,7 @@ type idWalk struct{}
 type walked struct {
 	up, down uint32    // ids that are above, below the one before, by the step at most
 	answers  [4]uint32 // by observation.Answer
-	// Of a walk that leads, see observation.Walk.Leads: the number that was asked for
-	// last, whether the window holds it or not, and when; 0 for none.
-	last uint64
-	at   uint32
 }
-
-// nodeFollows is the bit of node.counted of an id that followed the one asked for before it.
-const nodeFollows = windowBehind
 
 func (idWalk) takes(*rule, *observation.Hit) bool { return true }
 
@@ -37,9 +30,6 @@ func (s idWalk) add(e *Engine, v view, t *touch, h *observation.Hit, _ uint32) u
 		e.room(v)
 	}
 	id := e.newNode(t)
-	if t.follows {
-		e.nodes.at(id).counted = nodeFollows
-	}
 	valueCount{}.set(e, v, id, value)
 	s.count(e, v, id, 1)
 	s.pair(e, v, v.w.tail, id, 1)
@@ -50,52 +40,34 @@ func (s idWalk) add(e *Engine, v view, t *touch, h *observation.Hit, _ uint32) u
 	return id
 }
 
-// begins reports whether a window has to be there for the hit.
+// begins reports whether a window that holds nothing begins with the hit.
 func (idWalk) begins(k *observation.Walk, h *observation.Hit, status int32) bool {
 	if k.Leads() {
-		_, number := observation.IDNumber(h.Value)
-		return number
+		n, number := observation.IDNumber(h.Value)
+		return number && observation.MayLead(n)
 	}
 	return k.Begins(observation.AnswerOf(status))
 }
 
 // enters reports whether the hit enters the window of its entity: one that holds ids, or
-// one that begins with it. It says in t.follows whether the id follows the one before.
+// one that begins with it.
 func (s idWalk) enters(e *Engine, t *touch, r *rule, h *observation.Hit) bool {
-	k, now := r.Walk, t.rec.Window
-	begins := s.begins(k, h, t.rec.Card.Status)
+	if s.begins(r.Walk, h, t.rec.Card.Status) {
+		return true
+	}
 	wid := e.findWindow(t.id, t.ent, h.Rule)
-	if t.follows = false; wid == 0 {
-		if !begins || !k.Leads() {
-			return begins
-		}
-		wid = e.windowOf(t.id, t.ent, h.Rule)
+	if wid == 0 {
+		return false
 	}
 	v := view{s: t.s, ent: t.ent, id: wid, w: e.window(wid), r: r}
-	e.expire(v, now)
-	if !k.Leads() {
-		return begins || v.w.head != 0
-	}
-	w := e.walked(v.w)
-	if n, ok := observation.IDNumber(h.Value); ok {
-		if int64(w.at) > max(now-r.Timespan, 0) {
-			up, down := k.Follow(w.last, n)
-			t.follows = k.Order.Of(up, down) > 0
-		}
-		w.last, w.at = n, stamp(now)
-	} else {
-		w.at = 0
-	}
-	return t.follows || v.w.head != 0
+	e.expire(v, t.rec.Window)
+	return v.w.head != 0
 }
 
 // begin lets go the first entries with which no window begins.
 func (s idWalk) begin(e *Engine, v view) {
-	k := v.r.Walk
-	leads := k.Leads()
 	for id := v.w.head; id != 0; id = v.w.head {
-		nd := e.nodes.at(id)
-		if leads && nd.counted&nodeFollows != 0 || !leads && k.Begins(observation.AnswerOf(e.cards.entries[nd.card].value.Status)) {
+		if s.bears(e, v.r.Walk, e.nodes.at(id)) {
 			return
 		}
 		e.dropHead(v)
@@ -103,9 +75,18 @@ func (s idWalk) begin(e *Engine, v view) {
 	e.emptied(v)
 }
 
-// expects reports whether the next id may still follow the last one, at a time.
-func (e *Engine) expects(w *window, r *rule, now int64) bool {
-	return w.side != 0 && int64(e.walks.at(w.side).at) > max(now-r.Timespan, 0)
+// bears reports whether a window may begin with an entry, given the one behind it.
+func (idWalk) bears(e *Engine, k *observation.Walk, nd *node) bool {
+	if !k.Leads() {
+		return k.Begins(observation.AnswerOf(e.cards.entries[nd.card].value.Status))
+	}
+	x, number := e.idOf(nd)
+	if nd.next == 0 || !number {
+		return number && observation.MayLead(x)
+	}
+	y, both := e.idOf(e.nodes.at(nd.next))
+	up, down := k.Follow(x, y)
+	return both && k.Order.Of(up, down) > 0
 }
 
 func (s idWalk) enter(e *Engine, v view, id uint32, h *observation.Hit) {
@@ -124,19 +105,9 @@ func (s idWalk) leave(e *Engine, v view, id uint32) {
 	valueCount{}.leave(e, v, id)
 }
 
-// clear leaves what was asked for last to a walk that leads.
-func (s idWalk) clear(e *Engine, v view) {
-	if v.r.Walk.Leads() {
-		return
-	}
-	s.drop(e, v.w)
-}
-
-func (idWalk) drop(e *Engine, w *window) {
-	if w.side != 0 {
-		e.walks.release(w.side)
-		w.side = 0
-	}
+func (idWalk) clear(e *Engine, v view) {
+	e.walks.release(v.w.side)
+	v.w.side = 0
 }
 
 // walked returns what the window knows of its ids.
@@ -158,8 +129,8 @@ func (idWalk) pair(e *Engine, v view, a, b, n uint32) {
 	if a == 0 || b == 0 || !v.r.Walk.Follows() {
 		return
 	}
-	x, ok := e.idOf(a)
-	y, both := e.idOf(b)
+	x, ok := e.idOf(e.nodes.at(a))
+	y, both := e.idOf(e.nodes.at(b))
 	if !ok || !both {
 		return
 	}
@@ -180,8 +151,8 @@ func idKey(h *observation.Hit) uint64 {
 }
 
 // idOf returns the id of an entry, if it is a number.
-func (e *Engine) idOf(id uint32) (uint64, bool) {
-	key := e.values.entries[e.nodes.at(id).what].value.hash
+func (e *Engine) idOf(nd *node) (uint64, bool) {
+	key := e.values.entries[nd.what].value.hash
 	return key >> 1, key&1 != 0
 }
 
@@ -225,4 +196,4 @@ func (idWalk) size(*node) uint32 { return 1 }
 
 func (idWalk) tell(*Engine, *node, *observation.Item) {}
 
-func (idWalk) shape() shape { return shapeIDs }
+func (idWalk) shape() shape { return shapeValues }

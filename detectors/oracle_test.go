@@ -28,7 +28,6 @@ type seen struct {
 	steps   uint64
 	status  int32
 	counted bool
-	follows bool // of an id, the one asked for before it
 }
 
 // oracle judges one rule over one entity by keeping everything and counting
@@ -117,7 +116,17 @@ func (o *oracle) begin(in []int) []int {
 	}
 	for len(in) > 0 {
 		first := &o.all[in[0]]
-		if k.Leads() && first.follows || !k.Leads() && k.Begins(observation.AnswerOf(first.status)) {
+		id, err := strconv.Atoi(first.value)
+		ok := k.Begins(observation.AnswerOf(first.status))
+		if k.Leads() && len(in) == 1 {
+			ok = err == nil && observation.MayLead(uint64(id))
+		} else if k.Leads() {
+			next, err2 := strconv.Atoi(o.all[in[1]].value)
+			distance := next - id
+			ok = err == nil && err2 == nil && distance != 0 && (k.Step == 0 || max(distance, -distance) <= int(k.Step)) &&
+				(k.Order != observation.Ascending || distance > 0) && (k.Order != observation.Descending || distance < 0)
+		}
+		if ok {
 			break
 		}
 		o.gone[in[0]] = true
@@ -306,14 +315,6 @@ func (o *oracle) observe(at int64, h *observation.Hit, status int32, rule uint32
 	_, emptyHas := o.compared(at, nil)
 	empty := emptyHas && !o.rule.Type.Steps() && o.rule.Holds(0)
 	o.all = append(o.all, seen{at: at, n: int64(h.N), value: h.Value, number: h.Number, steps: h.Steps, status: status})
-	if n := len(o.all); o.rule.Type == observation.IDWalk && n > 1 && o.all[n-2].at > at-o.rule.Timespan {
-		k := o.rule.Walk
-		id, err := strconv.Atoi(h.Value)
-		before, err2 := strconv.Atoi(o.all[n-2].value)
-		distance := id - before
-		o.all[n-1].follows = err == nil && err2 == nil && distance != 0 && (k.Step == 0 || max(distance, -distance) <= int(k.Step)) &&
-			(k.Order != observation.Ascending || distance > 0) && (k.Order != observation.Descending || distance < 0)
-	}
 	in, capped := o.window(at)
 	switch is := o.holds(at, in); {
 	case !is:

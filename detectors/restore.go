@@ -29,8 +29,6 @@ type loadedWindow struct {
 	steps       [][stageSteps][2]uint32
 	learned     *learned
 	habit       *habit
-	last        uint64 // of an IDWalk: what was asked for last,
-	asked       uint32 // and when
 }
 
 // loadWindow reads a window and appends what is to be kept of it to found: the
@@ -89,8 +87,6 @@ func (e *Engine) loadWindow(r *reader, m *Mapping, cards []observation.Card, fou
 		l.learned = r.learned()
 	case shapeHabit:
 		l.habit = r.habit()
-	case shapeIDs:
-		l.asked, l.last = r.uint32(), r.uvarint()
 	}
 	if r.err != nil {
 		return cards, found
@@ -128,7 +124,7 @@ func (e *Engine) loadedFor(leader uint32, members []mappedRule, l loadedWindow) 
 		l.learned = &own
 	}
 	for i := range l.nodes {
-		l.nodes[i].counted = translate(l.nodes[i].counted) | l.nodes[i].counted&nodeFollows
+		l.nodes[i].counted = translate(l.nodes[i].counted)
 	}
 	return l
 }
@@ -243,10 +239,6 @@ func (e *Engine) restore(s *slot, id uint32, ent *entity, l *loadedWindow) bool 
 		}
 		r.typ.enter(e, v, nid, &nd.hit)
 		e.append(w, nid)
-	}
-	if r.choosy && l.asked != 0 {
-		x := e.walked(w)
-		x.last, x.at = l.last, l.asked
 	}
 	if r.Type.Steps() && w.head != 0 {
 		e.restoreStages(v, l.steps)

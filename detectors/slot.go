@@ -240,9 +240,6 @@ func (e *Engine) score(s *slot, ent *entity) uint8 {
 			best = max(best, habitWorth(s, ent))
 			continue
 		}
-		if v.r.choosy && e.expects(w, v.r, s.now) {
-			best = max(best, 1)
-		}
 		if n := e.unexpired(w, v.r, s.now); n > 0 {
 			best = max(best, e.nearNumber(v, n))
 		}

@@ -80,14 +80,13 @@ const (
 	shapeSteps                // bits; and the window has times of its steps
 	shapeMembers              // what a client sent; and the window has a baseline
 	shapeHabit                // the window has no entries but a habit
-	shapeIDs                  // as shapeValues; and the window has what was asked for last
 	shapes
 )
 
 // putShape appends what a finding would tell of the entry.
 func putShape(b []byte, s shape, e *Engine, r *rule, nd *node) []byte {
 	switch s {
-	case shapeValues, shapeIDs:
+	case shapeValues:
 		v := &e.values.entries[nd.what].value
 		b = binary.LittleEndian.AppendUint64(b, v.hash)
 		return observation.AppendText(b, v.text)
@@ -108,7 +107,7 @@ func putShape(b []byte, s shape, e *Engine, r *rule, nd *node) []byte {
 // readShape reads what putShape wrote.
 func readShape(r *reader, s shape, h *observation.Hit) {
 	switch s {
-	case shapeValues, shapeIDs:
+	case shapeValues:
 		h.Hash, h.Value = r.uint64(), r.text()
 	case shapeNumbers:
 		h.Number = math.Float64frombits(r.uint64())
@@ -138,6 +137,4 @@ type touch struct {
 	s   *slot
 	id  uint32 // of the entity
 	ent *entity
-
-	follows bool // of an id, see idWalk.enters
 }

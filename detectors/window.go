@@ -321,9 +321,6 @@ func (e *Engine) dropWindow(s *slot, ent *entity, wid uint32) {
 		e.dropNode(v, w.head)
 	}
 	e.emptied(v)
-	if v.r.choosy {
-		idWalk{}.drop(e, w)
-	}
 	if wid&ownWindow != 0 {
 		*w = window{}
 		return

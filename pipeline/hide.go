@@ -135,14 +135,19 @@ func ipv4(s string) bool {
 // entity hides the values of o, which becomes another entity by that.
 func (h *hider) entity(b *observation.Batch, o *observation.Observation) {
 	fields := h.kinds[o.Kind]
+	kind := &h.plan.Kinds[o.Kind]
 	needed := false
-	for _, t := range fields {
+	for i, t := range fields {
+		if t == secrets {
+			v, ok := kind.Field(o.Values, i)
+			needed = needed || ok && !ipv4(v)
+			continue
+		}
 		needed = needed || t != leave
 	}
 	if !needed {
 		return
 	}
-	kind := &h.plan.Kinds[o.Kind]
 	h.buf = h.buf[:0]
 	for i, t := range fields {
 		v, ok := kind.Field(o.Values, i)

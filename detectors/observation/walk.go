@@ -27,9 +27,18 @@ func (w *Walk) Begins(a Answer) bool {
 	return !w.refusals() || a == Denied && w.Denied+w.Refused > 0 || a == Missing && w.Missing+w.Refused > 0
 }
 
-// Leads reports whether a window begins with an id that follows the one asked for
-// before it: where the walk asks for order or step and for no refusals.
+// Leads reports whether a window begins with an id that the next one follows: where
+// the walk asks for order or step and for no refusals. Its first id is moreover one of which
+// MayLead is true.
 func (w *Walk) Leads() bool { return w.Follows() && !w.refusals() }
+
+// MayLead is true of one number in eight, without a pattern, so that whoever walks
+// comes to one soon and hardly anybody else does.
+func MayLead(id uint64) bool {
+	x := (id + 1) * 0x9E3779B97F4A7C15
+	x ^= x >> 32
+	return x*0xD6E8FEB86659FD93>>61 == 0
+}
 
 // Choosy reports whether there are ids with which a window does not begin.
 func (w *Walk) Choosy() bool { return w.Follows() || w.refusals() }

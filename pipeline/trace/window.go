@@ -13,7 +13,6 @@ type window struct {
 	entries []windowEntry
 	first   int // what lies before has expired
 	counts  map[uint64]int
-	asked   windowEntry // of ids: the last, whether the window holds it or not
 }
 
 // most is how many entries a window keeps: as many as the rule is judged by, or
@@ -34,7 +33,6 @@ type windowEntry struct {
 	id      uint64
 	numeric bool
 	answer  observation.Answer
-	follows bool // the one asked for before it
 }
 
 // expire lets go what has left the window at a time.
@@ -70,11 +68,6 @@ func (w *window) add(r *observation.Rule, now int64, h *observation.Hit, status 
 		e := windowEntry{at: now, hash: h.Hash, number: h.Number, steps: h.Steps, answer: observation.AnswerOf(status)}
 		if r.Type == observation.IDWalk {
 			e.id, e.numeric = observation.IDNumber(h.Value)
-			if last := &w.asked; e.numeric && last.numeric && last.at > now-r.Timespan {
-				up, down := r.Walk.Follow(last.id, e.id)
-				e.follows = r.Walk.Order.Of(up, down) > 0
-			}
-			w.asked = e
 		}
 		w.entries = append(w.entries, e)
 		w.counts[h.Hash]++
@@ -91,7 +84,16 @@ func (w *window) add(r *observation.Rule, now int64, h *observation.Hit, status 
 // begin lets go the first ids with which a walk does not begin.
 func (w *window) begin(k *observation.Walk) {
 	for w.first < len(w.entries) {
-		if e := &w.entries[w.first]; k.Leads() && e.follows || !k.Leads() && k.Begins(e.answer) {
+		e := &w.entries[w.first]
+		ok := k.Begins(e.answer)
+		if k.Leads() && w.first+1 == len(w.entries) {
+			ok = e.numeric && observation.MayLead(e.id)
+		} else if k.Leads() {
+			next := &w.entries[w.first+1]
+			up, down := k.Follow(e.id, next.id)
+			ok = e.numeric && next.numeric && k.Order.Of(up, down) > 0
+		}
+		if ok {
 			return
 		}
 		w.drop()
