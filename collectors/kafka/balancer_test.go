@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -45,6 +46,43 @@ func TestBalancer(t *testing.T) {
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("%s, %s (-want +got):\n%s", c.name, b.ProtocolName(), diff)
+			}
+		}
+	}
+}
+
+// TestBalancerOrder: a member that joins again under another id has the partitions
+// that it had, in any order of members.
+func TestBalancerOrder(t *testing.T) {
+	partitions := make([]kafka.Partition, 7)
+	for i := range partitions {
+		partitions[i] = kafka.Partition{Topic: "t", ID: i}
+	}
+	instances := []string{"host1:a.db", "host2:a.db", "host3:a.db"}
+	for _, b := range balancers("host1:a.db", 1) {
+		var first map[string][]int
+		for round := range 6 {
+			var members []kafka.GroupMember
+			names := map[string]string{}
+			for i := range instances {
+				instance := instances[(i+round)%len(instances)]
+				data, err := balancers(instance, int64(round))[0].UserData()
+				if err != nil {
+					t.Fatal(err)
+				}
+				id := fmt.Sprintf("member-%d", (i*round+round)%5+10*i) // another one each time
+				names[id] = instance
+				members = append(members, kafka.GroupMember{ID: id, Topics: []string{"t"}, UserData: data})
+			}
+			got := map[string][]int{}
+			for id, topics := range b.AssignGroups(members, partitions) {
+				got[names[id]] = topics["t"]
+			}
+			if round == 0 {
+				first = got
+			}
+			if diff := cmp.Diff(first, got); diff != "" || len(got) != len(instances) {
+				t.Errorf("%s, round %d (-first +now):\n%s", b.ProtocolName(), round, diff)
 			}
 		}
 	}
