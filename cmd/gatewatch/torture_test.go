@@ -111,8 +111,14 @@ func (o *tortured) truncations(p *exec.Cmd) map[string]int64 {
 
 func (o *tortured) run(watch string) {
 	t := o.t
+	var p *exec.Cmd
 	defer func() {
 		if t.Failed() {
+			if p != nil && p.ProcessState == nil { // the test broke off: this life has not been asked yet
+				_ = p.Process.Kill()
+				_ = p.Wait()
+				o.truncations(p)
+			}
 			for life, text := range o.said {
 				t.Logf("life %d said\n%s", life, text)
 			}
@@ -148,7 +154,7 @@ log: {level: warn}
 		}
 		o.check(os.WriteFile(path, nil, 0o600))
 	}
-	p := o.start("", 0)
+	p = o.start("", 0)
 	o.poll("the logs are seen", func() (bool, string) {
 		s, err := o.status()
 		return err == nil && len(s.Sources) == len(tortureLogs) && s.Checkpoint.Total > 4, fmt.Sprint(err)
@@ -243,6 +249,12 @@ log: {level: warn}
 func (o *tortured) awaitTortured(logs map[string]written, dir string) {
 	var last int64
 	var still time.Time
+	settled := false
+	defer func() {
+		if !settled {
+			o.judgeTortured(logs, dir) // which lines it is that are not there
+		}
+	}()
 	o.poll("everything is read", func() (bool, string) {
 		s, err := o.status()
 		if err != nil {
@@ -258,7 +270,8 @@ func (o *tortured) awaitTortured(logs map[string]written, dir string) {
 		if sum != last {
 			last, still = sum, time.Now()
 		}
-		return done && time.Since(still) > 2*time.Second, state
+		settled = done && time.Since(still) > 2*time.Second
+		return settled, state
 	})
 }
 
