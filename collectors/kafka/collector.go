@@ -213,6 +213,7 @@ func (c *Collector) watchStalls(stop <-chan struct{}) {
 		now := c.opts.Now()
 		for _, p := range c.all() {
 			if since := p.state.waiting.Load(); since != 0 && now.Sub(time.Unix(0, since)) >= c.opts.Stall {
+				p.count(eventUntaken)
 				p.voice.warn("records wait and nobody takes them; another source may hold the merge", "since", time.Unix(0, since).UTC())
 			}
 		}

@@ -131,6 +131,8 @@ func suite(t *testing.T, k *kafkatest.Cluster) {
 			t.Errorf("committed %d, want 12, behind the last control record", got)
 		}
 	})
+	t.Run("stands still", func(t *testing.T) { standsStill(t, k) })
+	t.Run("nobody takes", func(t *testing.T) { untaken(t, k) })
 	t.Run("unknown topic", func(t *testing.T) { unknown(t, k) })
 	t.Run("pattern", func(t *testing.T) { pattern(t, k) })
 	t.Run("more partitions", func(t *testing.T) {
@@ -507,6 +509,49 @@ func odd(t *testing.T, k *kafkatest.Cluster) {
 			t.Errorf("skipped %v, want %v; %d read, want 10", skipped, want, l.total())
 		}
 	})
+}
+
+// standsStill: a transaction that is not ended keeps records from readers. It is said,
+// once in a while, and over when the transaction is.
+func standsStill(t *testing.T, k *kafkatest.Cluster) {
+	k, topic, o := setup(t, k, 1)
+	o.Stall = 100 * time.Millisecond
+	end := k.OpenTransaction(kafkatest.Lines(topic, 0, "a", "b")...)
+	l := newLedger()
+	d := sit(t, l, positions{}, o)
+	await(t, "it is said often", func() bool { return d.c.Counts()["stalled"] >= 3 })
+	if text := strings.Join(d.c.Trouble(), " "); !strings.Contains(text, name(topic, 0)+" stands still at offset 0") || !strings.Contains(text, "a transaction is open since offset 0") {
+		t.Errorf("trouble: %q", text)
+	}
+	if n := strings.Count(d.book.String(), "partition stands still"); n != 1 {
+		t.Errorf("%d log lines about it, want 1", n)
+	}
+	end(true)
+	await(t, "all read", func() bool { return l.total() == 2 })
+	await(t, "there is no trouble", func() bool { return len(d.c.Trouble()) == 0 })
+	d.leave()
+}
+
+// untaken: records that the merge does not take are reported.
+func untaken(t *testing.T, k *kafkatest.Cluster) {
+	k, topic, o := setup(t, k, 1)
+	o.Stall = 100 * time.Millisecond
+	fill(k, topic, 1, 0, 3000, kafkatest.None)
+	l := newLedger()
+	d := sit(t, l, positions{}, o, func(d *desk) { d.freeze = true })
+	await(t, "it is said often", func() bool { return d.c.Counts()["untaken"] >= 3 })
+	if text := strings.Join(d.c.Trouble(), " "); !strings.Contains(text, name(topic, 0)+" has records that nobody takes since") {
+		t.Errorf("trouble: %q", text)
+	}
+	if n := strings.Count(d.book.String(), "records wait and nobody takes them"); n != 1 {
+		t.Errorf("%d log lines about it, want 1", n)
+	}
+	d.mu.Lock()
+	d.freeze = false
+	d.mu.Unlock()
+	await(t, "all read", func() bool { return l.total() == 3000 })
+	await(t, "there is no trouble", func() bool { return len(d.c.Trouble()) == 0 })
+	d.leave()
 }
 
 // unknown: a topic that is not there is said and taken up once it is, while

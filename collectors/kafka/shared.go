@@ -41,6 +41,7 @@ const (
 	eventCommit       = "commit"
 	eventCommitFailed = "commit_failed"
 	eventStalled      = "stalled"
+	eventUntaken      = "untaken"
 	eventLetterLost   = "dead_letter_failed"
 )
 

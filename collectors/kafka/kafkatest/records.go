@@ -97,16 +97,27 @@ func (c *Cluster) ProduceWith(codec Codec, records ...Record) {
 // the log, for nobody who reads only what is committed.
 func (c *Cluster) Transaction(commit bool, records ...Record) {
 	c.t.Helper()
+	c.OpenTransaction(records...)(commit)
+}
+
+// OpenTransaction writes records in a transaction that is open until end is called,
+// which is at the end of the test at the latest.
+func (c *Cluster) OpenTransaction(records ...Record) (end func(commit bool)) {
+	c.t.Helper()
 	cl := c.client(None.option(), kgo.TransactionalID(c.t.Name()+time.Now().String()), kgo.ProducerLinger(5*time.Millisecond))
-	defer cl.Close()
+	c.t.Cleanup(cl.Close)
 	if err := cl.BeginTransaction(); err != nil {
 		c.t.Fatalf("kafkatest: begin a transaction: %v", err)
 	}
 	c.send(cl, records)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := cl.EndTransaction(ctx, kgo.TransactionEndTry(commit)); err != nil {
-		c.t.Fatalf("kafkatest: end a transaction: %v", err)
+	return func(commit bool) {
+		c.t.Helper()
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := cl.EndTransaction(ctx, kgo.TransactionEndTry(commit)); err != nil {
+			c.t.Fatalf("kafkatest: end a transaction: %v", err)
+		}
+		cl.Close()
 	}
 }
 
