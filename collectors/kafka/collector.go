@@ -37,6 +37,7 @@ type Collector struct {
 	held       map[*partition]bool // assigned now or in the generation before; of the goroutine of Watch
 	trouble    map[string]string   // by what it is about
 	sizes      map[string]int      // partitions of each topic
+	lost       time.Time           // when a dead letter was lost last
 }
 
 var (
@@ -148,10 +149,12 @@ func (c *Collector) Trouble() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var out []string
-	for _, t := range c.trouble {
-		out = append(out, t)
-	}
 	now := c.opts.Now()
+	for what, t := range c.trouble {
+		if what != lettersTrouble || now.Sub(c.lost) < lostFor {
+			out = append(out, t)
+		}
+	}
 	for _, numbers := range c.partitions {
 		for _, p := range numbers {
 			if t := p.state.trouble.Load(); t != nil {
@@ -233,6 +236,9 @@ func (c *Collector) all() []*partition {
 	slices.SortFunc(out, func(a, b *partition) int { return strings.Compare(a.rank, b.rank) })
 	return out
 }
+
+// lettersTrouble is what trouble with dead letters is about.
+const lettersTrouble = "letters"
 
 // about sets what is wrong with something, "" for nothing.
 func (c *Collector) about(what, text string) {

@@ -34,6 +34,10 @@ type DeadLetters struct {
 // up a checkpoint.
 const restAfter = 15 * time.Second
 
+// lostFor is for how long a loss makes a collector unready. What is put aside next
+// says whether it works again, and nothing may be for days.
+const lostFor = 5 * time.Minute
+
 var errResting = errors.New("it failed a moment ago")
 
 // The headers of a dead letter in a topic. Topic, partition and offset are
@@ -203,10 +207,15 @@ func (c *Collector) PutAside(ctx context.Context, rejects []collectors.Reject) (
 	lost, err := c.opts.DeadLetters.store(ctx, all)
 	if err != nil {
 		c.count(eventLetterLost)
-		c.about("letters", fmt.Sprintf("what cannot be read is not put aside: %v", err))
+		if !errors.Is(err, errResting) { // else what was wrong is said already
+			c.about(lettersTrouble, fmt.Sprintf("what cannot be read is not put aside: %v", err))
+		}
+		c.mu.Lock()
+		c.lost = c.opts.Now()
+		c.mu.Unlock()
 		c.letters.warn("what could not be read was not put aside", "records", lost, "error", err)
 	} else if len(all) > 0 {
-		c.about("letters", "")
+		c.about(lettersTrouble, "")
 		c.letters.well("what cannot be read is put aside again")
 	}
 	return lost + len(rejects) - len(all)

@@ -2,9 +2,12 @@ package kafka_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -148,6 +151,7 @@ func suite(t *testing.T, k *kafkatest.Cluster) {
 		same(t, k, topic, l)
 	})
 	t.Run("dead letters", func(t *testing.T) { letters(t, k) })
+	t.Run("dead letters lost", func(t *testing.T) { lostLetters(t, k) })
 	t.Run("evidence", func(t *testing.T) { evidence(t, k) })
 }
 
@@ -650,6 +654,100 @@ func letters(t *testing.T, k *kafkatest.Cluster) {
 	} {
 		if got := r.Header(header); got != want {
 			t.Errorf("%s is %q, want %q", header, got, want)
+		}
+	}
+}
+
+// lostLetters: a dead-letter topic that is not there holds nothing up. It is said, and not
+// for ever: nothing may have to be put aside for days.
+func lostLetters(t *testing.T, k *kafkatest.Cluster) {
+	k, topic, o := setup(t, k, 1)
+	var err error
+	if o.DeadLetters, err = kafka.DeadLetterTopic(o.Cluster, topic+".nowhere"); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := o.DeadLetters.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	var later atomic.Int64
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	l := newLedger()
+	d := sit(t, l, positions{}, o)
+	fill(k, topic, 1, 0, 10, kafkatest.None)
+	await(t, "all read", func() bool { return l.total() == 10 })
+	reject := []collectors.Reject{{Source: name(topic, 0), Offset: collectors.LogicalOffset(2), Reason: "bad_json", Value: []byte("{")}}
+	for range 2 { // the second one soon after is not tried
+		if lost := d.c.PutAside(t.Context(), reject); lost != 1 {
+			t.Errorf("%d lost, want 1", lost)
+		}
+	}
+	if text := strings.Join(d.c.Trouble(), " "); !strings.Contains(text, "not put aside") || !strings.Contains(text, topic+".nowhere") {
+		t.Errorf("trouble: %q", text)
+	}
+	if n := d.c.Counts()["dead_letter_failed"]; n != 2 {
+		t.Errorf("counts: %v", d.c.Counts())
+	}
+	fill(k, topic, 1, 10, 10, kafkatest.None)
+	await(t, "reading goes on", func() bool { return l.total() == 20 })
+	later.Store(int64(6 * time.Minute))
+	if text := d.c.Trouble(); len(text) != 0 {
+		t.Errorf("trouble, long after: %q", text)
+	}
+	d.leave()
+}
+
+// TestDeadLetterFile writes rejects to a file that is set aside when it is long.
+func TestDeadLetterFile(t *testing.T) {
+	k, topic, o := setup(t, kafkatest.Start(t, kafkatest.Options{}), 1)
+	path := filepath.Join(t.TempDir(), "dead.jsonl")
+	o.DeadLetters = kafka.DeadLetterFile(path, 300)
+	l := newLedger()
+	d := sit(t, l, positions{}, o)
+	fill(k, topic, 1, 0, 3, kafkatest.None)
+	await(t, "all read", func() bool { return l.total() == 3 })
+	for i := range 4 {
+		value := []byte("{")
+		if i == 3 {
+			value = []byte{0xff, 0xfe}
+		}
+		lost := d.c.PutAside(t.Context(), []collectors.Reject{{
+			Source: name(topic, 0), Offset: collectors.LogicalOffset(int64(i)) + 1, Reason: "bad_json", Key: []byte("k"), Value: value, Time: 1_795_413_600_123_000_000,
+		}})
+		if lost != 0 {
+			t.Errorf("%d lost", lost)
+		}
+	}
+	d.leave()
+	var got []map[string]any
+	for _, p := range []string{path + ".1", path} {
+		b, err := os.ReadFile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(b)) {
+			var x map[string]any
+			if err := json.Unmarshal([]byte(line), &x); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, x)
+		}
+	}
+	if len(got) != 4 {
+		t.Fatalf("%d dead letters in both files, want 4: %v", len(got), got)
+	}
+	for i, x := range got {
+		want := map[string]any{
+			"time": "2026-11-23T06:00:00.123Z", "source": name(topic, 0), "topic": topic, "partition": 0.0, "offset": float64(i), "line": 2.0,
+			"reason": "bad_json", "key": "k", "text": "{",
+		}
+		if i == 3 {
+			delete(want, "text")
+			want["bytes"] = "//4="
+		}
+		if diff := cmp.Diff(want, x); diff != "" {
+			t.Errorf("letter %d (-want +got):\n%s", i, diff)
 		}
 	}
 }
