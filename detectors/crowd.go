@@ -222,12 +222,17 @@ func (e *Engine) forgetMembers(v view, m *model) {
 	}
 }
 
-// memberOf returns the sender of the record's client, with the observation in it.
+// memberOf returns the sender of the record's client, with the observation in it; nil
+// where there is no room for it. Nobody has to go for a newcomer while there is no more
+// than expected: what one bucket brings is told apart when it matters.
 func (e *Engine) memberOf(v view, m *model, t *touch, h *observation.Hit) *sender {
 	client := e.memberIn(t.ent, &t.rec.Card)
-	x := e.member(v.id, client)
+	x := e.memberHint(v.id, client, t.member)
 	if x == nil {
-		e.roomForMember(v, m, t)
+		if v.w.total >= v.r.keep && m.sum <= m.up[0] {
+			return nil
+		}
+		e.roomForMember(v, m)
 		id := e.nodeOf(t, 0) // the sender knows the client
 		x = e.enterMember(v, id, client)
 		x.at, x.first = m.at, m.at
@@ -240,11 +245,21 @@ func (e *Engine) memberOf(v view, m *model, t *touch, h *observation.Hit) *sende
 	return x
 }
 
+// memberHint is member, given where it probably is.
+func (e *Engine) memberHint(window uint32, c memberAddr, at uint32) *sender {
+	if at != 0 {
+		if x := e.senders.at(at); x.client == c && x.window == window && x.node != 0 {
+			return x
+		}
+	}
+	return e.member(window, c)
+}
+
 // roomForMember makes room for one more member. Members stand in the window in the order
 // in which they came. The first of them goes, unless it sent several events in this
 // bucket: it is then put behind the others, so who sends a lot stays. That is a
 // clock, as in Corbato: A paging experiment with the Multics system (1968).
-func (e *Engine) roomForMember(v view, m *model, t *touch) {
+func (e *Engine) roomForMember(v view, m *model) {
 	for tries := 0; v.w.total >= v.r.keep; tries++ {
 		id := v.w.head
 		nd := e.nodes.at(id)
@@ -331,17 +346,14 @@ func (e *Engine) member(window uint32, c memberAddr) *sender {
 	}
 }
 
-// memberAhead looks at where the member of a record is, some time before it is needed.
+// memberAhead finds, some time before it is needed, where the member of a record
+// probably is, 0 for nowhere.
 func (e *Engine) memberAhead(id uint32, ent *entity, rule uint32, c *observation.Card) uint32 {
 	wid := e.findWindow(id, ent, rule)
 	if wid == 0 {
 		return 0
 	}
-	at := e.byMember.get(e.memberKey(wid, e.memberIn(ent, c)))
-	if at == 0 {
-		return 0
-	}
-	return e.senders.at(at).at
+	return e.byMember.get(e.memberKey(wid, e.memberIn(ent, c)))
 }
 
 // enterMember makes a member of a node.

@@ -113,10 +113,10 @@ type Engine struct {
 	enc     encoder
 	stats   Stats
 	victims []victim
-	value   counted  // for asking values: a local would be allocated
-	touch   touch    // the record at work: a local would be allocated
-	ahead   []uint32 // see Apply
-	touched uint32   // keeps the loads of lookUp from being optimised away
+	value   counted // for asking values: a local would be allocated
+	touch   touch   // the record at work: a local would be allocated
+	ahead   []ahead // see Apply
+	touched uint32  // keeps the loads of lookUp from being optimised away
 	upper   upper
 }
 
@@ -319,13 +319,18 @@ func (e *Engine) Apply(run Run, out *Findings) {
 	}
 }
 
-// lookUp fills e.ahead with the entities of the records' observations, 0 for
-// those that are not there, in the order in which judge meets them.
+// ahead is what lookUp found for an observation.
+type ahead struct {
+	id     uint32 // of the entity, 0 for none
+	member uint32 // of its baseline: the sender of the record's client, 0 for none
+}
+
+// lookUp fills e.ahead for the records' observations, in the order in which judge meets them.
 //
 // It goes over them several times, each time only as far as memory that has to be waited
 // for: loops as short as these wait for many places at once.
 func (e *Engine) lookUp(b *observation.Batch, from, to int) {
-	ahead := e.ahead[:0]
+	found := e.ahead[:0]
 	var touch uint32
 	first, last := -1, 0
 	for i := from; i < to; i++ {
@@ -342,12 +347,12 @@ func (e *Engine) lookUp(b *observation.Batch, from, to int) {
 	obs := b.Obs[first:last]
 	for j := range obs {
 		if s := e.slots[observation.Slot(obs[j].Hash)]; s != nil {
-			ahead = append(ahead, s.table.guess(obs[j].Hash))
+			found = append(found, ahead{id: s.table.guess(obs[j].Hash)})
 		}
 	}
-	for _, id := range ahead {
-		if id != 0 {
-			touch += uint32(e.entities.at(id).hash)
+	for _, a := range found {
+		if a.id != 0 {
+			touch += uint32(e.entities.at(a.id).hash)
 		}
 	}
 	next := 0
@@ -359,18 +364,17 @@ func (e *Engine) lookUp(b *observation.Batch, from, to int) {
 			if s == nil {
 				continue
 			}
-			id := ahead[next]
-			if id == 0 || !e.is(e.entities.at(id), o) {
-				id = e.find(s, o)
-				ahead[next] = id
+			a := &found[next]
+			if a.id == 0 || !e.is(e.entities.at(a.id), o) {
+				a.id = e.find(s, o)
 			}
 			next++
-			if id == 0 {
+			if a.id == 0 {
 				continue
 			}
-			ent := e.entities.at(id)
+			ent := e.entities.at(a.id)
 			if rule := e.rated[o.Kind]; rule != 0 {
-				touch += e.memberAhead(id, ent, rule-1, &b.Records[i].Card)
+				a.member = e.memberAhead(a.id, ent, rule-1, &b.Records[i].Card)
 				continue
 			}
 			if w := &ent.own; w.head != 0 {
@@ -378,7 +382,20 @@ func (e *Engine) lookUp(b *observation.Batch, from, to int) {
 			}
 		}
 	}
-	e.ahead, e.touched = ahead, touch
+	for _, a := range found {
+		switch {
+		case a.member != 0:
+			touch += e.senders.at(a.member).at
+		case a.id != 0:
+			// What comes to the head when that expires.
+			if head := e.entities.at(a.id).own.head; head != 0 {
+				if id := e.nodes.at(head).next; id != 0 {
+					touch += e.nodes.at(id).time
+				}
+			}
+		}
+	}
+	e.ahead, e.touched = found, touch
 }
 
 func (e *Engine) judge(run Run, from, to int, out *Findings) {
@@ -403,9 +420,10 @@ func (e *Engine) judge(run Run, from, to int, out *Findings) {
 			if s == nil {
 				continue
 			}
-			id := e.ahead[next]
+			a := e.ahead[next]
 			next++
-			e.observe(s, t, o, id, b.HitsOf(o), out)
+			t.member = a.member
+			e.observe(s, t, o, a.id, b.HitsOf(o), out)
 		}
 		e.unlook(t)
 	}

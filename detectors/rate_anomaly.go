@@ -121,8 +121,11 @@ func (e *Engine) rate(t *touch, v view, h *observation.Hit, out *Findings) {
 	x := e.memberOf(v, &m, t, h)
 	e.armBaseline(v, &m, t.id, t.ent.hash)
 	told := v.w.fired &^ windowBehind
-	if told != 0 {
+	switch {
+	case told != 0 && x != nil:
 		told &= m.all | e.nodes.at(x.node).counted
+	case told != 0:
+		told &= m.all
 	}
 	for b := told; b != 0; b &= b - 1 {
 		it := observation.Item{Time: t.rec.Window, N: h.N, Ref: t.ref, Card: t.rec.Card, Number: h.Number}

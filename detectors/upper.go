@@ -111,7 +111,7 @@ func (e *Engine) feedUp(f observation.Finding, out *Findings) {
 		e.upperHit(r.Kind, values, hit)
 	}
 	t := &e.touch
-	t.rec, t.key, t.ref = &rec, f.Key, last.Ref
+	t.rec, t.key, t.ref, t.member = &rec, f.Key, last.Ref, 0
 	for i := range u.batch.Obs {
 		o := &u.batch.Obs[i]
 		// The values outlive the batch in findings that are told of later.
