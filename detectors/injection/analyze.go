@@ -108,11 +108,8 @@ func (a *Analyzer) query(q string) (suspect bool) {
 		suspect = true
 	}
 	foreign := a.request.Referer != "" && elsewhere(a.request.Referer, a.request.Host)
-	if !foreign && look(q)&(strange|percent) == 0 && vocabulary.find(bytesOf(q)) == 0 && !strings.Contains(q, "=/") {
-		// No ampersand, so it is one parameter.
-		if _, value, _ := strings.Cut(q, "="); !packedText(bytesOf(value)) {
-			return suspect
-		}
+	if !foreign && plainQuery(q) {
+		return suspect
 	}
 	rest, n, split := q, 0, false
 	for rest != "" {
@@ -150,6 +147,29 @@ func (a *Analyzer) query(q string) (suspect bool) {
 		a.whole = false
 	}
 	return suspect
+}
+
+// plainQuery reports whether nothing in a query can be an attack: what makes a
+// parameter suspect is looked for in all of them at once. It may be false of some of which
+// the parameters are not suspect, never the other way round.
+func plainQuery(q string) bool {
+	m := look(q)
+	if m&(strange&^pipe|percent) != 0 || m&pipe != 0 && strings.IndexByte(q, '|') >= 0 || vocabulary.find(bytesOf(q)) != 0 {
+		return false
+	}
+	if m&pipe == 0 { // no ampersand, so it is one parameter
+		_, value, _ := strings.Cut(q, "=")
+		return !strings.Contains(q, "=/") && !packedText(bytesOf(value))
+	}
+	for n := 1; q != ""; n++ {
+		var p string
+		p, q, _ = strings.Cut(q, "&")
+		_, value, pair := strings.Cut(p, "=")
+		if !pair || n > maxParams || value != "" && value[0] == '/' || strings.IndexByte(value, '=') >= 0 || packedText(bytesOf(value)) {
+			return false
+		}
+	}
+	return true
 }
 
 // arguments reports whether a query is the arguments of a program. CGI hands

@@ -74,16 +74,11 @@ func Cut(s string, n int) string {
 
 // Sum sets c.Digest. Whoever fills a card calls it last.
 func (c *Card) Sum() {
-	var d xxhash.Digest
-	d.Reset()
-	_, _ = d.WriteString(c.Principal)
-	_, _ = d.Write([]byte{0})
-	_, _ = d.WriteString(c.Account)
-	_, _ = d.Write([]byte{0, byte(c.Status), byte(c.Status >> 8), c.Outcome})
-	_, _ = d.WriteString(c.Method)
-	_, _ = d.Write([]byte{0})
-	_, _ = d.WriteString(c.Route)
-	c.Digest = d.Sum64()
+	var buf [2*MaxAccount + MaxRoute + 64]byte // longer ones are allocated
+	b := append(append(buf[:0], c.Principal...), 0)
+	b = append(append(b, c.Account...), 0, byte(c.Status), byte(c.Status>>8), c.Outcome)
+	b = append(append(b, c.Method...), 0)
+	c.Digest = xxhash.Sum64(append(b, c.Route...))
 }
 
 // Same reports whether c and o are equal but for Client and Bytes.
