@@ -86,6 +86,9 @@ func BenchmarkBench(b *testing.B) {
 // TestOrdinaryAllocates: a request that never came before and holds no attack
 // allocates nothing.
 func TestOrdinaryAllocates(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
 	for _, path := range []string{"../../rules/sigma/testdata/ordinary.log.gz", "../../rules/sigma/testdata/bench.log.gz"} {
 		a := New()
 		list := slices.DeleteFunc(readRequests(t, path), func(r Request) bool { return a.Analyze(&r) != 0 })

@@ -163,6 +163,9 @@ func linear(t *testing.T, name string, cost func(text string) time.Duration) {
 
 // TestLinear: what a request costs grows with its length.
 func TestLinear(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector takes its time")
+	}
 	if testing.Short() {
 		t.Skip("measures time")
 	}
@@ -178,6 +181,9 @@ func TestLinear(t *testing.T) {
 // windows, and what decoding costs. A request is cut before it is that long; here
 // nothing is.
 func TestLinearEach(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector takes its time")
+	}
 	if testing.Short() {
 		t.Skip("measures time")
 	}
