@@ -10,6 +10,7 @@ package escape
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -39,6 +40,9 @@ func fit(dst []byte, s string, limit int, f unit) []byte {
 				dst = appendMark(dst, len(s)-from)
 			}
 			return dst
+		}
+		if from >= 0 && i >= 3 && strings.EqualFold(s[i-3:i], "www") {
+			continue // with the dots of the mark it would look like a link
 		}
 		if from < 0 || len(dst)-start+markLen(len(s)-i) <= limit {
 			keep = len(dst)

@@ -298,6 +298,8 @@ func FuzzEscape(f *testing.F) {
 			f.Add(p.Text, 40)
 		}
 	}
+	f.Add("0000000"+strings.Repeat("\x83", 27)+"  00", 0) // folded at two blanks
+	f.Add("<#C0wwwwwwwwwwwwwwwwwww12AB3CD|general>", 40)  // a cut behind www
 	all := destinations()
 	f.Fuzz(func(t *testing.T, s string, limit int) {
 		if len(s) > 4096 {

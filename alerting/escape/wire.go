@@ -51,12 +51,13 @@ const (
 
 // Header makes s the value of an unstructured mail header such as Subject,
 // folded into lines that end with CRLF and a blank but for the last. used is
-// how much of the first line is taken by the name. What is not ASCII, or would
-// be taken for an encoded word, is written as encoded words. The limit holds
+// how much of the first line is taken by the name. What is not ASCII, would
+// be taken for an encoded word, or is long and has blanks side by side, is written as encoded words. The limit holds
 // for the text before it is encoded.
 func Header(s string, used, limit int) string {
 	s = Text(s, limit)
-	plain := !strings.Contains(s, "=?")
+	// A line that is folded at several blanks loses some of them with many readers.
+	plain := !strings.Contains(s, "=?") && (used+len(s) <= maxLine || !strings.Contains(s, "  "))
 	for i := 0; i < len(s) && plain; i++ {
 		plain = s[i] < utf8.RuneSelf
 	}
