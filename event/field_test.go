@@ -59,6 +59,9 @@ func TestFill(t *testing.T) {
 		var e Event
 		e.Reset()
 		value := "203.0.113.7"
+		if f == FieldTokenHash || f == FieldSession {
+			value = "0a1b2c3d4e5f60718293"
+		}
 		if !e.Fill(f, value) {
 			t.Errorf("%s takes no value", f)
 		}

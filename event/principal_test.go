@@ -42,7 +42,7 @@ func TestPrincipal(t *testing.T) {
 }
 
 func TestHashToken(t *testing.T) {
-	const secret = "Bearer abcdef"
+	const secret = "Bearer abcdef0123456789ABCDEF"
 	one := string(HashToken(nil, secret))
 	if !strings.HasPrefix(one, "token:") || len(one) != len("token:")+16 || strings.Contains(one, "abcdef") {
 		t.Errorf("got %q", one)
@@ -52,6 +52,19 @@ func TestHashToken(t *testing.T) {
 	}
 	if again := string(HashToken([]byte("x"), secret)); again != "x"+one {
 		t.Errorf("got %q behind an x", again)
+	}
+	for _, none := range []string{
+		"", "REDACTED", "Bearer ***", "Bearer eyJhbGciOiJIUzI1NiJ9...", "[REDACTED_BY_GATEWAY]", "Bearer ****************1a2b", "Bearer 1111111111111111111111",
+		"Basic YWxhZGRpbjpvcGVuc2VzYW1lMTIz", "basic YWxhZGRpbjpvcGVuc2VzYW1lMTIz", "Bearer abcdef",
+	} {
+		if got := HashToken(nil, none); len(got) > 0 {
+			t.Errorf("%q tells no client, got %q", none, got)
+		}
+	}
+	for _, none := range []string{"", "1234", "-", "xxxxxxxxxxxxxxxxxxxxxxxx"} {
+		if got := HashSession(nil, none); len(got) > 0 {
+			t.Errorf("%q tells no client, got %q", none, got)
+		}
 	}
 	if session := string(HashSession(nil, secret)); session[8:] != one[6:] || !strings.HasPrefix(session, "session:") {
 		t.Errorf("got %q", session)

@@ -87,9 +87,10 @@ func TestJSONShapes(t *testing.T) {
 			event.FieldConsumer: "shop", event.FieldKeyID: "k1", event.FieldDurationMS: "2500",
 		})
 	// What tells clients apart is hashed before anything sees it.
-	f(`{`+now+`"status":200,"authorization":"Bearer abc","session_id":"abc"}`, want{
-		event.FieldTokenHash: string(event.HashToken(nil, "Bearer abc")), event.FieldSession: string(event.HashSession(nil, "abc")),
+	f(`{`+now+`"status":200,"authorization":"Bearer 0a1b2c3d4e5f60718293","session_id":"1a2b3c4d5e6f70819203"}`, want{
+		event.FieldTokenHash: string(event.HashToken(nil, "Bearer 0a1b2c3d4e5f60718293")), event.FieldSession: string(event.HashSession(nil, "1a2b3c4d5e6f70819203")),
 	})
+	f(`{`+now+`"status":200,"authorization":"REDACTED","session_id":"***"}`, want{event.FieldTokenHash: "", event.FieldSession: ""})
 	// Repairs and oddities.
 	f(` { "t" : , `+now+` "status" : 200 , "client":-, "user":null, "consumer":"(not set)", "host":"-" } `,
 		want{event.FieldStatus: "200", event.FieldPeer: "192.0.2.7", event.FieldUser: "", event.FieldConsumer: "", event.FieldHost: ""})
