@@ -231,6 +231,23 @@ func TestLoadForReading(t *testing.T) {
 	}
 }
 
+// TestPrincipal: an order of one's own, nobody but the client, and the default.
+func TestPrincipal(t *testing.T) {
+	for text, want := range map[string][]event.Field{
+		"principal: [session.id, user.name]": {event.FieldSession, event.FieldUser},
+		"principal: []":                      {},
+		"ipv6_group: 64":                     nil,
+	} {
+		c, err := Parse("gatewatch.yaml", t.TempDir(), []byte(text+"\n"), testEnv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, c.Derive().Principals); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", text, diff)
+		}
+	}
+}
+
 // TestTabs: the commonest mistake of YAML has its way out in the message.
 func TestTabs(t *testing.T) {
 	_, err := Parse("gatewatch.yaml", t.TempDir(), []byte("sources:\n\t- files: [x]\n"), testEnv)

@@ -9,7 +9,7 @@ import (
 )
 
 // HashToken appends what stands for a token that a client sent in the value of its
-// Authorization header: "token:" and 16 hexadecimal digits of the SHA-256 of the value. It appends
+// Authorization header: "token-" and 16 hexadecimal digits of the SHA-256 of the value. It appends
 // nothing for what tells no client: see telling; and nothing for Basic, since a password
 // could be guessed from its hash.
 func HashToken(dst []byte, value string) []byte {
@@ -20,15 +20,15 @@ func HashToken(dst []byte, value string) []byte {
 	if strings.EqualFold(scheme, "Basic") || !telling(token) {
 		return dst
 	}
-	return appendHash(dst, "token:", value)
+	return appendHash(dst, "token-", value)
 }
 
-// HashSession does the same for the id of a session, with "session:" in front.
+// HashSession does the same for the id of a session, with "session-" in front.
 func HashSession(dst []byte, id string) []byte {
 	if !telling(id) {
 		return dst
 	}
-	return appendHash(dst, "session:", id)
+	return appendHash(dst, "session-", id)
 }
 
 const leastToken = 16
@@ -88,9 +88,11 @@ func checkPrincipals(fields []Field) error {
 }
 
 // principal returns who acts by the first of the fields that is there. A name, token or session
-// that was just refused, or is only tried, is nobody's.
+// that was just refused, or is only tried, is nobody's. A 403 refuses the name that
+// comes with a password, but of a token or session it says that it was taken and may not do this.
 func (d *Deriver) principal(ev *Event) string {
-	believed := ev.Status != 401 && ev.Status != 403 && !ev.Login
+	taken := ev.Status != 401 && !ev.Login
+	believed := taken && ev.Status != 403
 	for _, f := range d.principals {
 		s := ""
 		switch f {
@@ -103,11 +105,11 @@ func (d *Deriver) principal(ev *Event) string {
 				s = ev.User
 			}
 		case FieldTokenHash:
-			if believed {
+			if taken {
 				s = ev.TokenHash
 			}
 		case FieldSession:
-			if believed {
+			if taken {
 				s = ev.SessionHash
 			}
 		}
