@@ -32,6 +32,10 @@ const (
 	prefix = `{"key":"`
 	// pipeWait bounds a write to a pipe that nobody reads.
 	pipeWait = 5 * time.Second
+	// lockWait bounds the wait for another writer, and lockLook is how often it
+	// is looked whether that one has finished; a line takes it far less.
+	lockWait = 5 * time.Second
+	lockLook = time.Millisecond
 )
 
 // Config is the configuration. Name and Path are required.
@@ -52,6 +56,8 @@ type Config struct {
 type Receiver struct {
 	c   Config
 	now func() time.Time
+	// wait bounds the wait for another writer.
+	wait time.Duration
 
 	mu     sync.Mutex
 	f      *os.File // nil until the first line
@@ -78,7 +84,7 @@ func New(c Config) (*Receiver, error) {
 	if info, err := os.Stat(c.Path); err == nil && info.IsDir() {
 		return nil, fmt.Errorf("file %s: %s is a folder; write the path of a file", c.Name, c.Path)
 	}
-	return &Receiver{c: c, now: time.Now}, nil
+	return &Receiver{c: c, now: time.Now, wait: lockWait}, nil
 }
 
 // Name returns the receiver's name.
@@ -135,16 +141,14 @@ func (r *Receiver) Notify(ctx context.Context, n alerting.Notification) alerting
 }
 
 func (r *Receiver) append(text []byte, n alerting.Notification) error {
-	if err := r.reopen(); err != nil {
+	unlock, err := r.take()
+	if err != nil {
 		return err
 	}
+	defer func() { unlock() }()
 	if !r.plain {
 		_ = r.f.SetWriteDeadline(time.Now().Add(pipeWait)) // a device may not have one
 		_, err := r.f.Write(text)
-		return err
-	}
-	size, err := r.f.Seek(0, io.SeekEnd)
-	if err != nil {
 		return err
 	}
 	if n.Repeat {
@@ -152,11 +156,24 @@ func (r *Receiver) append(text []byte, n alerting.Notification) error {
 			return err
 		}
 	}
+	size, err := r.f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
 	if size > 0 && (size+int64(len(text)) > r.c.MaxSize || r.c.MaxAge > 0 && r.now().Sub(r.began) >= r.c.MaxAge) {
 		if err := r.rotate(); err != nil {
 			return fmt.Errorf("rotate: %w", err)
 		}
-		size = 0
+		unlock()
+		r.shut()
+		if unlock, err = r.take(); err != nil {
+			unlock = func() {}
+			return fmt.Errorf("rotate: %w", err)
+		}
+		// Another writer may have been quicker to write to the new file.
+		if size, err = r.f.Seek(0, io.SeekEnd); err != nil {
+			return err
+		}
 	}
 	if size == 0 {
 		r.began = r.now()
@@ -171,14 +188,90 @@ func (r *Receiver) append(text []byte, n alerting.Notification) error {
 	return r.f.Sync()
 }
 
-// reopen opens the file, also when somebody else moved it away.
-func (r *Receiver) reopen() error {
+// take opens the file if that has to be done and locks it against other writers:
+// what looks like half a line may be one that another is writing, and what is
+// taken away behind a failed write must not be another's line.
+func (r *Receiver) take() (unlock func(), err error) {
+	for range 100 { // each time another writer rotated between opening and locking
+		opened, err := r.reopen()
+		if err != nil {
+			return nil, err
+		}
+		if !r.plain {
+			return func() {}, nil
+		}
+		unlock, err := lock(r.f, r.wait)
+		if err != nil {
+			return nil, err
+		}
+		if !r.current() {
+			unlock()
+			r.shut()
+			continue
+		}
+		if err := r.whole(opened); err != nil {
+			unlock()
+			return nil, err
+		}
+		return unlock, nil
+	}
+	return nil, errors.New("the file is replaced again and again; let only one program rotate it")
+}
+
+// whole sees to it that what is written next begins a line, and that the name of
+// a file just opened is durable.
+func (r *Receiver) whole(opened bool) error {
+	info, err := r.f.Stat()
+	if err != nil {
+		return err
+	}
+	if opened {
+		return cmp.Or(r.mend(info), syncDir(filepath.Dir(r.c.Path)))
+	}
+	if info.Size() == 0 {
+		return nil
+	}
+	var last [1]byte
+	if _, err := r.f.ReadAt(last[:], info.Size()-1); err != nil || last[0] == '\n' {
+		return err
+	}
+	return r.mend(info) // another writer died
+}
+
+// lock locks f against others that lock it, also in other processes. Where files
+// cannot be locked it does without.
+func lock(f *os.File, wait time.Duration) (unlock func(), err error) {
+	fd := int(f.Fd()) //nolint:gosec // a descriptor is small
+	for end := time.Now().Add(wait); ; {
+		err := syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case err == nil:
+			return func() { _ = syscall.Flock(fd, syscall.LOCK_UN) }, nil
+		case !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR):
+			return func() {}, nil
+		case time.Now().After(end):
+			return nil, fmt.Errorf("another program has kept it locked for %s", wait)
+		}
+		time.Sleep(lockLook)
+	}
+}
+
+// current tells whether the open file is still the one of that name.
+func (r *Receiver) current() bool {
+	now, err := os.Stat(r.c.Path)
+	if err != nil {
+		return false
+	}
+	ours, err := r.f.Stat()
+	return err == nil && (!r.plain || os.SameFile(now, ours))
+}
+
+// reopen opens the file, also when somebody else moved it away, and tells whether
+// it did.
+func (r *Receiver) reopen() (opened bool, err error) {
 	if r.f != nil {
-		now, err := os.Stat(r.c.Path)
-		if err == nil {
-			if ours, err := r.f.Stat(); err == nil && (!r.plain || os.SameFile(now, ours)) {
-				return nil
-			}
+		if r.current() {
+			return false, nil
 		}
 		r.shut()
 	}
@@ -189,22 +282,15 @@ func (r *Receiver) reopen() error {
 		f, err = os.OpenFile(r.c.Path, os.O_WRONLY|os.O_APPEND|syscall.O_NONBLOCK, 0)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	info, err := f.Stat()
 	if err != nil {
 		_ = f.Close()
-		return err
+		return false, err
 	}
 	r.f, r.plain = f, info.Mode().IsRegular()
-	if !r.plain {
-		return nil
-	}
-	if err := r.mend(info); err != nil {
-		r.shut()
-		return err
-	}
-	return syncDir(filepath.Dir(r.c.Path))
+	return true, nil
 }
 
 // mend takes half a line from the end, or ends a line that is not ours, and
@@ -291,10 +377,9 @@ func search(f *os.File, want []byte) (bool, error) {
 
 func (r *Receiver) rotated(i int) string { return r.c.Path + "." + strconv.Itoa(i) }
 
-// rotate moves each kept file one further and begins a new one. The oldest is
-// replaced by the one before it.
+// rotate moves the file and each kept one further. The oldest is replaced by the
+// one before it.
 func (r *Receiver) rotate() error {
-	r.shut()
 	for i := r.c.Keep - 1; i >= 1; i-- {
 		if err := os.Rename(r.rotated(i), r.rotated(i+1)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -303,7 +388,7 @@ func (r *Receiver) rotate() error {
 	if err := os.Rename(r.c.Path, r.rotated(1)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return r.reopen()
+	return nil
 }
 
 // syncDir makes names in a folder durable.

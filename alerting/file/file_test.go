@@ -207,33 +207,79 @@ func TestRepeats(t *testing.T) {
 	}
 }
 
-// TestTwoWriters: the receivers before and after a reload write to one file.
+// TestTwoWriters: the receivers before and after a reload write to one file, and
+// both rotate it.
 func TestTwoWriters(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "incidents.jsonl")
-	var wg sync.WaitGroup
-	const each = 50
-	for w := range 2 {
-		r := receiver(t, path, func(c *Config) { c.MaxSize, c.Keep, c.NoSync = 1<<20, 3, true })
-		for part := range 2 {
-			wg.Go(func() {
-				for i := range each {
-					if res := r.Notify(t.Context(), note(t, w*1000+part*100+i)); res.Err != nil {
-						t.Error(res.Err)
-					}
+	for name, size := range map[string]int64{"one file": 1 << 20, "rotated": 16 << 10} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "incidents.jsonl")
+			var wg sync.WaitGroup
+			const each, keep = 50, 100
+			for w := range 2 {
+				r := receiver(t, path, func(c *Config) { c.MaxSize, c.Keep, c.NoSync = size, keep, true })
+				for part := range 2 {
+					wg.Go(func() {
+						for i := range each {
+							if res := r.Notify(t.Context(), note(t, w*1000+part*100+i)); res.Err != nil {
+								t.Error(res.Err)
+							}
+						}
+					})
 				}
-			})
+			}
+			wg.Wait()
+			files, err := filepath.Glob(path + "*")
+			if err != nil || (len(files) > 5) != (name == "rotated") || len(files) > keep {
+				t.Fatalf("%d files, %v", len(files), err)
+			}
+			seen := map[string]bool{}
+			for _, f := range files {
+				for _, k := range keys(t, f) {
+					if seen[k] {
+						t.Errorf("%s is there twice", k)
+					}
+					seen[k] = true
+				}
+			}
+			if len(seen) != 4*each {
+				t.Errorf("%d lines, want %d", len(seen), 4*each)
+			}
+		})
+	}
+}
+
+// TestAnotherIsWriting: half a line is taken away only when nobody is writing it.
+func TestAnotherIsWriting(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "incidents.jsonl")
+	other, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	write := func(s string) {
+		t.Helper()
+		if _, err := other.WriteString(s); err != nil {
+			t.Fatal(err)
 		}
 	}
-	wg.Wait()
-	seen := map[string]bool{}
-	for _, k := range keys(t, path) {
-		if seen[k] {
-			t.Errorf("%s is there twice", k)
-		}
-		seen[k] = true
+	unlock, err := lock(other, 0)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if len(seen) != 4*each {
-		t.Errorf("%d lines, want %d", len(seen), 4*each)
+	write(`{"key":"a/1",`)
+	r := receiver(t, path, nil)
+	r.wait = 0
+	if res := r.Notify(t.Context(), note(t, 1)); res.Err == nil || !res.Retry || !strings.Contains(res.Err.Error(), "another program") {
+		t.Errorf("while another writes: %+v", res)
+	}
+	write("\"x\":1}\n")
+	unlock()
+	send(t, r, note(t, 1))
+	// That one dies within its next line.
+	write(`{"key":"b/1",`)
+	send(t, r, note(t, 2))
+	if diff := cmp.Diff([]string{"a/1", "0000000000000001/1", "0000000000000002/1"}, keys(t, path)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
