@@ -47,33 +47,47 @@ const (
 // sender is a client of a baseline; its node says when it was last seen.
 type sender struct {
 	events [memberSpan]uint32 // of the running bucket and those before it, by number
-	sums   [memberSpan]float32
-	at     uint32  // number of the bucket that was last written
-	first  uint32  // number of the first bucket
-	usual  float32 // what it sends in a bucket
+	at     uint32             // number of the bucket that was last written
+	first  uint32             // number of the first bucket
+	usual  float32            // what it sends in a bucket
 	client memberAddr
-	key    uint64 // in Engine.byMember
 	window uint32
 	node   uint32
+	sums   uint32 // index into Engine.sums where a field is added up, 0 where events are counted
+}
+
+// sums are what a field adds up to in the buckets of sender.events.
+type sums [memberSpan]float32
+
+// sumOf is what came in the place of a bucket.
+func (e *Engine) sumOf(x *sender, place uint32) float64 {
+	if x.sums == 0 {
+		return float64(x.events[place])
+	}
+	return float64(e.sums.at(x.sums)[place])
 }
 
 // to brings a member to a bucket: what is older than memberSpan is forgotten.
-func (x *sender) to(bucket uint32) {
+func (e *Engine) to(x *sender, bucket uint32) {
 	for n := 0; x.at < bucket; n++ {
 		if n == memberSpan {
 			x.at = bucket
 			return
 		}
 		x.at++
-		x.events[x.at%memberSpan], x.sums[x.at%memberSpan] = 0, 0
+		place := x.at % memberSpan
+		x.events[place] = 0
+		if x.sums != 0 {
+			e.sums.at(x.sums)[place] = 0
+		}
 	}
 }
 
 // sent is what came in the last n buckets up to the one that the member is at.
-func (x *sender) sent(n uint32) (events uint32, sum float64) {
+func (e *Engine) sent(x *sender, n uint32) (events uint32, sum float64) {
 	for i := range n {
 		at := (x.at + memberSpan - i) % memberSpan
-		events, sum = events+x.events[at], sum+float64(x.sums[at])
+		events, sum = events+x.events[at], sum+e.sumOf(x, at)
 	}
 	return events, sum
 }
@@ -105,8 +119,8 @@ func (e *Engine) standOut(v view, m *model, over uint32) *cohort {
 	for id := v.w.head; id != 0; id = e.nodes.at(id).next {
 		nd := e.nodes.at(id)
 		x := e.senders.at(nd.what)
-		x.to(m.at)
-		events, sum := x.sent(over)
+		e.to(x, m.at)
+		events, sum := e.sent(x, over)
 		if events == 0 {
 			continue
 		}
@@ -148,7 +162,7 @@ func (e *Engine) standOut(v view, m *model, over uint32) *cohort {
 	for id := v.w.head; id != 0; id = e.nodes.at(id).next {
 		nd := e.nodes.at(id)
 		x := e.senders.at(nd.what)
-		events, sum := x.sent(over)
+		events, sum := e.sent(x, over)
 		if bin := crowdBin(sum, m.unit); events == 0 || bin < low || bin > high || x.client == (memberAddr{}) {
 			continue
 		}
@@ -181,12 +195,12 @@ func (e *Engine) learnMembers(v view, m *model, hold bool) {
 		x := e.senders.at(nd.what)
 		sum := 0.0
 		if x.at+memberSpan > m.at { // else it sent nothing in any of these buckets
-			x.to(m.at)
-			if _, sums := x.sent(memberSpan); sums > 0 {
+			e.to(x, m.at)
+			if _, sums := e.sent(x, memberSpan); sums > 0 {
 				long[crowdBin(sums, m.unit)] += sums
 				allLong += sums
 			}
-			if sum = float64(x.sums[m.at%memberSpan]); sum > 0 {
+			if sum = e.sumOf(x, m.at%memberSpan); sum > 0 {
 				now[crowdBin(sum, m.unit)] += sum
 				all += sum
 			}
@@ -237,11 +251,13 @@ func (e *Engine) memberOf(v view, m *model, t *touch, h *observation.Hit) *sende
 		x = e.enterMember(v, id, client)
 		x.at, x.first = m.at, m.at
 		e.append(v.w, id)
-	} else if x.to(m.at); x.events[m.at%memberSpan] == 0 {
+	} else if e.to(x, m.at); x.events[m.at%memberSpan] == 0 {
 		e.of(x.node, t)
 	}
 	x.events[m.at%memberSpan] += h.N
-	x.sums[m.at%memberSpan] += float32(amount(v.r, h))
+	if x.sums != 0 {
+		e.sums.at(x.sums)[m.at%memberSpan] += float32(h.Number)
+	}
 	return x
 }
 
@@ -285,8 +301,7 @@ func (e *Engine) of(id uint32, t *touch) {
 		e.cards.release(nd.card)
 		nd.card = card
 	}
-	nd.time = stamp(t.rec.Window)
-	nd.line, nd.length, nd.source, nd.offset = uint32(min(t.ref.Line, 1<<32-1)), t.ref.Length, uint16(t.ref.Source), t.ref.Offset
+	e.describe(nd, t)
 }
 
 // memberAddr is the address of a member, 0 where the log or the group does not
@@ -325,25 +340,30 @@ func memberAddrOf(a netip.Addr) memberAddr {
 	return memberAddr{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])}
 }
 
-// memberKey is where a member is found, or, if another one is there, behind it. It depends
-// on a seed of the process, so that nobody can choose addresses that meet.
-func (e *Engine) memberKey(window uint32, c memberAddr) uint64 {
+// memberHash is by what a member is found. It depends on a seed of the process, so that
+// nobody can choose addresses that meet.
+func (e *Engine) memberHash(window uint32, c memberAddr) uint64 {
 	high, low := bits.Mul64(c.high^e.seeds[0], c.low^e.seeds[1])
 	high, low = bits.Mul64(high^low^e.seeds[2], uint64(window)*0x9E3779B97F4A7C15)
-	return max(high^low, 1)
+	return high ^ low
 }
 
 // member finds a member of a window, nil if it has none such.
 func (e *Engine) member(window uint32, c memberAddr) *sender {
-	for key := e.memberKey(window, c); ; key++ {
-		at := e.byMember.get(key)
-		if at == 0 {
-			return nil
+	t := &e.byMember
+	if t.n == 0 {
+		return nil
+	}
+	hash := e.memberHash(window, c)
+	for i := t.first(hash); t.at[i].id != 0; i = t.after(i) {
+		if t.at[i].tag != tag(hash) {
+			continue
 		}
-		if x := e.senders.at(at); x.client == c && x.window == window {
+		if x := e.senders.at(t.at[i].id); x.client == c && x.window == window {
 			return x
 		}
 	}
+	return nil
 }
 
 // memberAhead finds, some time before it is needed, where the member of a record
@@ -353,20 +373,29 @@ func (e *Engine) memberAhead(id uint32, ent *entity, rule uint32, c *observation
 	if wid == 0 {
 		return 0
 	}
-	return e.byMember.get(e.memberKey(wid, e.memberIn(ent, c)))
+	return e.byMember.guess(e.memberHash(wid, e.memberIn(ent, c)))
 }
 
 // enterMember makes a member of a node.
 func (e *Engine) enterMember(v view, id uint32, c memberAddr) *sender {
 	at := e.senders.alloc()
-	key := e.memberKey(v.id, c)
-	for e.byMember.get(key) != 0 {
-		key++
-	}
-	e.byMember.put(key, at)
+	e.byMember.insert(e.memberHash(v.id, c), at)
 	e.nodes.at(id).what = at
 	v.w.total++
 	x := e.senders.at(at)
-	*x = sender{client: c, key: key, window: v.id, node: id}
+	*x = sender{client: c, window: v.id, node: id}
+	if v.r.ValueField != "" {
+		x.sums = e.sums.alloc()
+	}
 	return x
+}
+
+// dropMember forgets a member.
+func (e *Engine) dropMember(at uint32) {
+	x := e.senders.at(at)
+	e.byMember.remove(e.memberHash(x.window, x.client), at)
+	if x.sums != 0 {
+		e.sums.release(x.sums)
+	}
+	e.senders.release(at)
 }

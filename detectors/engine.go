@@ -92,8 +92,9 @@ type Engine struct {
 	baselines arena[baseline]
 	days      arena[day]
 	senders   arena[sender]
-	byMember  pairTable // senders, by window and client
-	seeds     [3]uint64 // of memberKey
+	sums      arena[sums]
+	byMember  table     // senders, by memberHash
+	seeds     [3]uint64 // of memberHash
 	cohort    cohort    // scratch: who stands out in the window at work
 	crowds    []bool    // by kind: see observation.Kind.Crowd
 	choosy    []bool    // by kind: has a rule that is
@@ -352,7 +353,8 @@ func (e *Engine) lookUp(b *observation.Batch, from, to int) {
 	}
 	for _, a := range found {
 		if a.id != 0 {
-			touch += uint32(e.entities.at(a.id).hash)
+			ent := e.entities.at(a.id) // its beginning and its end, which are of two lines of cache
+			touch += uint32(ent.hash) + ent.own.head
 		}
 	}
 	next := 0
@@ -385,7 +387,8 @@ func (e *Engine) lookUp(b *observation.Batch, from, to int) {
 	for _, a := range found {
 		switch {
 		case a.member != 0:
-			touch += e.senders.at(a.member).at
+			x := e.senders.at(a.member)
+			touch += x.at + x.node
 		case a.id != 0:
 			// What comes to the head when that expires.
 			if head := e.entities.at(a.id).own.head; head != 0 {
@@ -393,6 +396,11 @@ func (e *Engine) lookUp(b *observation.Batch, from, to int) {
 					touch += e.nodes.at(id).time
 				}
 			}
+		}
+	}
+	for _, a := range found {
+		if a.member != 0 {
+			touch += e.nodes.at(e.senders.at(a.member).node).card
 		}
 	}
 	e.ahead, e.touched = found, touch

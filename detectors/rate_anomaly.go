@@ -33,9 +33,7 @@ func (rateAnomaly) add(*Engine, view, *touch, *observation.Hit, uint32) uint32 {
 func (rateAnomaly) enter(*Engine, view, uint32, *observation.Hit) {} // see Engine.restoreBaseline
 
 func (rateAnomaly) leave(e *Engine, _ view, id uint32) {
-	at := e.nodes.at(id).what
-	e.byMember.remove(e.senders.at(at).key)
-	e.senders.release(at)
+	e.dropMember(e.nodes.at(id).what)
 }
 
 func (rateAnomaly) clear(e *Engine, v view) {
@@ -377,7 +375,7 @@ func (e *Engine) everybody(v view, m *model, out *Findings) []observation.Item {
 	n := 0
 	for id := v.w.head; id != 0; id = e.nodes.at(id).next {
 		x := e.senders.at(e.nodes.at(id).what)
-		if x.to(m.at); x.events[m.at%memberSpan] > 0 {
+		if e.to(x, m.at); x.events[m.at%memberSpan] > 0 {
 			n++
 		}
 	}
@@ -408,7 +406,7 @@ func (e *Engine) named(v view, m *model, bit, n uint32, out *Findings) []observa
 			continue
 		}
 		nd.counted |= bit
-		events, _ := e.senders.at(nd.what).sent(n)
+		events, _ := e.sent(e.senders.at(nd.what), n)
 		items = append(items, e.memberItem(v, nd, events))
 	}
 	return items

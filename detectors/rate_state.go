@@ -68,12 +68,10 @@ func (e *Engine) putBaseline(b []byte, w *window) []byte {
 
 // putSender appends what is known of a client. Of counts the sums are the
 // numbers of events and left out.
-func putSender(b []byte, x *sender) []byte {
+func (e *Engine) putSender(b []byte, x *sender) []byte {
 	same := byte(1)
-	for i := range x.sums {
-		if x.sums[i] != float32(x.events[i]) {
-			same = 0
-		}
+	if x.sums != 0 {
+		same = 0
 	}
 	b = append(b, same)
 	b = binary.AppendUvarint(b, uint64(x.at))
@@ -82,7 +80,7 @@ func putSender(b []byte, x *sender) []byte {
 	for i := range x.events {
 		b = binary.AppendUvarint(b, uint64(x.events[i]))
 		if same == 0 {
-			b = putFloat32(b, x.sums[i])
+			b = putFloat32(b, e.sums.at(x.sums)[i])
 		}
 	}
 	return b
@@ -110,18 +108,18 @@ func (r *reader) float32() float32 {
 	return f
 }
 
-func (r *reader) sender() (x sender) {
+func (r *reader) sender() (x sender, added sums) {
 	same := r.byte()
 	x.at = r.uint32()
 	x.first = x.at - min(r.uint32(), x.at)
 	x.usual = r.float32()
 	for i := range x.events {
 		x.events[i] = r.uint32()
-		if x.sums[i] = float32(x.events[i]); same == 0 {
-			x.sums[i] = r.float32()
+		if added[i] = float32(x.events[i]); same == 0 {
+			added[i] = r.float32()
 		}
 	}
-	return x
+	return x, added
 }
 
 // learned reads what putBaseline wrote.
@@ -179,7 +177,10 @@ func (e *Engine) restoreBaseline(v view, id uint32, l *loadedWindow) bool {
 		*e.nodes.at(nid) = kept
 		v.s.entries++
 		x := e.enterMember(v, nid, client)
-		x.events, x.sums, x.at, x.first, x.usual = nd.sender.events, nd.sender.sums, nd.sender.at, nd.sender.first, nd.sender.usual
+		x.events, x.at, x.first, x.usual = nd.sender.events, nd.sender.at, nd.sender.first, nd.sender.usual
+		if x.sums != 0 {
+			*e.sums.at(x.sums) = nd.sums
+		}
 		e.append(w, nid)
 	}
 	for w.total > v.r.keep {

@@ -15,6 +15,7 @@ type loadedNode struct {
 	client netip.Addr
 	hit    observation.Hit
 	sender sender
+	sums   sums
 }
 
 // loadedWindow is a window as it was read, for one of the leaders that its
@@ -71,7 +72,7 @@ func (e *Engine) loadWindow(r *reader, m *Mapping, cards []observation.Card, fou
 		cards, nd.card = r.card(cards)
 		nd.client = r.addr()
 		if l.shape == shapeMembers {
-			nd.sender = r.sender()
+			nd.sender, nd.sums = r.sender()
 		} else {
 			readShape(r, l.shape, &nd.hit)
 		}

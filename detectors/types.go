@@ -91,7 +91,7 @@ func putShape(b []byte, s shape, e *Engine, r *rule, nd *node) []byte {
 		b = binary.LittleEndian.AppendUint64(b, v.hash)
 		return observation.AppendText(b, v.text)
 	case shapeMembers:
-		return putSender(b, e.senders.at(nd.what))
+		return e.putSender(b, e.senders.at(nd.what))
 	case shapeNumbers, shapeSteps:
 		var it observation.Item
 		r.typ.tell(e, nd, &it)

@@ -77,6 +77,13 @@ func (e *Engine) hit(t *touch, h *observation.Hit, out *Findings) {
 		e.rate(t, v, h, out)
 		return
 	}
+	if h.N < r.least && r.Type == observation.EventCount && w.lone() && int64(w.headTime) <= now-r.reach {
+		e.renew(v, t, h)
+		if e.opts.Probe != nil {
+			e.probe(v, t)
+		}
+		return
+	}
 	e.expire(v, now)
 	if t.rec.Behind {
 		w.fired |= windowBehind
@@ -119,6 +126,36 @@ func (e *Engine) hit(t *touch, h *observation.Hit, out *Findings) {
 		e.report(out, v, t, before)
 	}
 	e.trim(v, now)
+}
+
+// lone reports whether all that there is in the window is one entry.
+func (w *window) lone() bool { return w.head != 0 && w.head == w.tail && w.fired|w.side == 0 }
+
+// renew makes of the one entry of a window, which has expired, that of an
+// observation. Most clients come so seldom that theirs is always this case.
+func (e *Engine) renew(v view, t *touch, h *observation.Hit) {
+	nd := e.nodes.at(v.w.head)
+	card, client := e.cardOf(t), e.clientIn(t)
+	if nd.card != card {
+		e.cards.retain(card)
+		e.cards.release(nd.card)
+	}
+	if nd.client != client {
+		e.clients.retain(client)
+		e.clients.release(nd.client)
+	}
+	e.describe(nd, t)
+	nd.what, nd.card, nd.client, nd.counted = h.N, card, client, 0
+	v.w.total, v.w.headTime, v.w.tailTime = h.N, nd.time, nd.time
+	if t.rec.Behind {
+		v.w.fired = windowBehind
+	}
+}
+
+// describe writes to an entry when the record at work was and where its text is.
+func (e *Engine) describe(nd *node, t *touch) {
+	nd.time = stamp(t.rec.Window)
+	nd.line, nd.length, nd.source, nd.offset = uint32(min(t.ref.Line, 1<<32-1)), t.ref.Length, uint16(t.ref.Source), t.ref.Offset
 }
 
 // truth returns the bits of the rules whose condition holds at now of what the

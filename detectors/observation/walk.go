@@ -32,13 +32,10 @@ func (w *Walk) Begins(a Answer) bool {
 // MayLead is true.
 func (w *Walk) Leads() bool { return w.Follows() && !w.refusals() }
 
-// MayLead is true of one number in eight, without a pattern, so that whoever walks
-// comes to one soon and hardly anybody else does.
-func MayLead(id uint64) bool {
-	x := (id + 1) * 0x9E3779B97F4A7C15
-	x ^= x >> 32
-	return x*0xD6E8FEB86659FD93>>61 == 0
-}
+// MayLead is true of one number in sixteen, spread so evenly that whoever walks in steps
+// of one to ten comes to one within sixty ids, and mostly within twenty: multiples of
+// the golden ratio leave no wide gaps (Knuth, The Art of Computer Programming, volume 3, 6.4).
+func MayLead(id uint64) bool { return id*0x9E3779B97F4A7C15>>60 == 0 }
 
 // Choosy reports whether there are ids with which a window does not begin.
 func (w *Walk) Choosy() bool { return w.Follows() || w.refusals() }
