@@ -33,6 +33,9 @@ type DeriveOptions struct {
 // Deriver fills the derived fields of events. Its results depend on the event
 // and the options alone. A Deriver belongs to one goroutine.
 type Deriver struct {
+	// Hold makes strings stay valid until Forget, for who works on several events at once.
+	Hold bool
+
 	trusted addrSet
 	logins  []loginRule
 	words   bool
@@ -96,12 +99,22 @@ func NewDeriver(o DeriveOptions) (*Deriver, error) {
 	return d, nil
 }
 
-// Derive fills Client, ClientSource, ClientGroup, Route, ObjectID, Login, Action,
+// Derive does what Identify and Classify do.
+func (d *Deriver) Derive(ev *Event, need FieldSet) {
+	d.Identify(ev, need)
+	d.Classify(ev, need)
+}
+
+// Identify fills Client, ClientSource, ClientGroup, Route, ObjectID, Login, Action,
 // Outcome, Account and Principal of ev. Principal stays empty where it would
 // be the client's address; Event.Text gives that. need names the derived
 // fields that some rule asks for: those whose making costs something and that
-// are not in it may be left empty. Strings are valid until the next call.
-func (d *Deriver) Derive(ev *Event, need FieldSet) {
+// are not in it may be left empty. Strings are valid until the next call, or
+// Forget where Hold is set.
+func (d *Deriver) Identify(ev *Event, need FieldSet) {
+	if !d.Hold {
+		d.Forget()
+	}
 	d.client(ev)
 	ev.ClientGroup = d.group(ev.Client)
 
@@ -120,6 +133,13 @@ func (d *Deriver) Derive(ev *Event, need FieldSet) {
 		ev.Account = ev.User
 	}
 	ev.Principal = d.principal(ev)
+}
+
+// Forget gives up the memory that strings of events are views into.
+func (d *Deriver) Forget() { d.path, d.route = d.path[:0], d.route[:0] }
+
+// Classify fills AttackClass, if need has it or the outcome.
+func (d *Deriver) Classify(ev *Event, need FieldSet) {
 	ev.AttackClass = ev.AttackClass[:0]
 	if d.attacks != nil && (need.Has(FieldAttackClass) || need.Has(FieldAttackOutcome)) {
 		ev.AttackClass = d.attacks(ev, ev.AttackClass)
@@ -147,10 +167,9 @@ func (d *Deriver) deriveRoute(ev *Event, path string, need FieldSet) {
 			return
 		}
 	}
-	var route []byte
-	route, ev.ObjectID = appendRoute(d.route[:0], path)
-	d.route = route
-	ev.Route = view(route)
+	from := len(d.route)
+	d.route, ev.ObjectID = appendRoute(d.route, path)
+	ev.Route = view(d.route[from:])
 }
 
 func (d *Deriver) deriveLogin(ev *Event, path string) {

@@ -297,13 +297,14 @@ func solidShape(w string, bits uint8) shape {
 
 // unreserved decodes those percent escapes that stand for letters, digits,
 // dashes, dots, underscores and tildes: they mean the same either way, and a
-// server sees no difference. Others stay. dst is used when there are any.
+// server sees no difference. Others stay. It is appended to dst when there are any.
 func unreserved(dst []byte, path string) ([]byte, string) {
 	i := strings.IndexByte(path, '%')
 	if i < 0 {
 		return dst, path
 	}
-	dst = append(dst[:0], path[:i]...)
+	from := len(dst)
+	dst = append(dst, path[:i]...)
 	for ; i < len(path); i++ {
 		c := path[i]
 		if c == '%' && i+2 < len(path) {
@@ -315,20 +316,20 @@ func unreserved(dst []byte, path string) ([]byte, string) {
 		}
 		dst = append(dst, c)
 	}
-	return dst, view(dst)
+	return dst, view(dst[from:])
 }
 
 // dotless takes "." and ".." out of a path as servers do before they route it
 // (RFC 3986, 5.2.4), and repeated slashes and matrix parameters where it has
 // any or is long. Without this /x1/../orders/7 and /x2/../orders/8 would be
-// requests of two routes, and enough padding would hide a login. dst is used
-// when there are any; path may be a view of it.
+// requests of two routes, and enough padding would hide a login. It is appended to dst
+// when there are any.
 func dotless(dst []byte, path string) ([]byte, string) {
 	if path == "" || path[0] != '/' || len(path) <= maxLoginPath && !strings.Contains(path, "/.") {
 		return dst, path
 	}
 	closed := path[len(path)-1] == '/'
-	dst = dst[:0] // never ahead of what was read, so path may be the same memory
+	from := len(dst)
 	for rest := path; rest != ""; {
 		var name string
 		if name, rest = nextSegment(rest); name == "" {
@@ -340,15 +341,15 @@ func dotless(dst []byte, path string) ([]byte, string) {
 		switch name {
 		case "", ".":
 		case "..":
-			dst = dst[:max(0, strings.LastIndexByte(view(dst), '/'))]
+			dst = dst[:from+max(0, strings.LastIndexByte(view(dst[from:]), '/'))]
 		default:
 			dst = append(append(dst, '/'), name...)
 		}
 	}
-	if len(dst) == 0 || closed {
+	if len(dst) == from || closed {
 		dst = append(dst, '/')
 	}
-	return dst, view(dst)
+	return dst, view(dst[from:])
 }
 
 func unhex2(a, b byte) (byte, bool) {

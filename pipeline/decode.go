@@ -72,7 +72,7 @@ type stateless struct {
 	matcher  *sigma.Matcher
 	decoders map[int]*format.Decoder // by input
 	inputs   []Input
-	event    event.Event
+	stage    stage
 	message  message
 	mask     *event.Masker
 	hide     *hider // nil where no field of a window needs it
@@ -91,9 +91,34 @@ func newStateless(s *setup, inputs []Input, mask *event.Masker) (*stateless, err
 		if t.decoders[i], err = format.New(inputs[i].Format); err != nil {
 			return nil, err
 		}
+		t.decoders[i].Hold = true
 	}
+	d.Hold = true
 	return t, nil
 }
+
+// stage holds the events that are worked on side by side. One kind of work is done
+// for all of them before the next: each kind has code and tables that fill the
+// processor's caches, and for one event at a time each would push out the
+// other's (BenchmarkReplay; Boncz et al., MonetDB/X100: Hyper-Pipelining Query Execution, 2005).
+type stage struct {
+	n      int
+	events [stageSize]event.Event
+	spots  [stageSize]spot
+	found  []uint32       // the detections that they match
+	ends   [stageSize]int // of each event's in found
+}
+
+const stageSize = 32
+
+// spot is where an event's text is.
+type spot struct {
+	start, end, line int64
+	length           int
+}
+
+// next returns the event to decode into.
+func (s *stage) next() *event.Event { return &s.events[s.n] }
 
 // decode fills w.batch with the observations of w's block.
 func (t *stateless) decode(w *work) {
@@ -103,8 +128,6 @@ func (t *stateless) decode(w *work) {
 		return
 	}
 	dec := t.decoders[w.lane.input]
-	b := w.batch
-	ev := &t.event
 	data, offset, line := block.Data, block.Offset, block.Line
 	for ; len(data) > 0; line++ {
 		n := bytes.IndexByte(data, '\n')
@@ -119,24 +142,58 @@ func (t *stateless) decode(w *work) {
 			continue
 		}
 		w.tally.lines++
-		if err := dec.Decode(text, ev); err != nil {
+		if err := dec.Decode(text, t.stage.next()); err != nil {
 			w.tally.unread(t.mask, unreadReason(err), text)
 			continue
 		}
-		t.observe(w, b, ev, start, offset, line, len(text))
+		t.push(w, dec, spot{start, offset, line, len(text)})
 	}
+	t.flush(w, dec)
 	w.lines, w.end = line-block.Line, offset
 	t.setup.rules.takeMissing(t.matcher)
 }
 
-func (t *stateless) observe(w *work, b *observation.Batch, ev *event.Event, start, end, line int64, length int) {
+// push takes in the event that was decoded into the stage's next place.
+func (t *stateless) push(w *work, dec *format.Decoder, at spot) {
+	s := &t.stage
 	w.tally.events++
-	w.tally.format(ev.Format)
-	t.deriver.Derive(ev, t.setup.needs)
+	w.tally.format(s.events[s.n].Format)
+	s.spots[s.n] = at
+	if s.n++; s.n == stageSize {
+		t.flush(w, dec)
+	}
+}
+
+// flush observes the events of the stage.
+func (t *stateless) flush(w *work, dec *format.Decoder) {
+	s := &t.stage
+	needs := t.setup.needs
+	for i := range s.events[:s.n] {
+		t.deriver.Identify(&s.events[i], needs)
+	}
+	for i := range s.events[:s.n] {
+		t.deriver.Classify(&s.events[i], needs)
+	}
+	s.found = s.found[:0]
+	for i := range s.events[:s.n] {
+		s.found = t.matcher.Find(s.found, &s.events[i])
+		s.ends[i] = len(s.found)
+	}
+	from := 0
+	for i, to := range s.ends[:s.n] {
+		t.observe(w.batch, &s.events[i], &s.spots[i], s.found[from:to])
+		from = to
+	}
+	s.n = 0
+	t.deriver.Forget()
+	dec.Forget()
+}
+
+func (t *stateless) observe(b *observation.Batch, ev *event.Event, at *spot, found []uint32) {
 	first := len(b.Obs)
-	t.matcher.Observe(ev, b)
+	t.matcher.Emit(found, ev, b)
 	b.Records = append(b.Records, observation.Record{
-		Time: eventSecond(ev.Time), Offset: start, End: end, Line: line, Length: uint32(length),
+		Time: eventSecond(ev.Time), Offset: at.start, End: at.end, Line: at.line, Length: uint32(at.length),
 		First: uint32(first), Count: uint32(len(b.Obs) - first),
 	})
 	r := &b.Records[len(b.Records)-1]

@@ -37,12 +37,19 @@ func (t *stateless) messages(w *work) {
 	topic, _ := w.lane.queue.Place()
 	for i := range block.Messages {
 		m := &block.Messages[i]
-		before := len(w.batch.Records)
+		before := w.tally.events
 		t.lines(w, m, o, topic)
-		if n := len(w.batch.Records); n > before {
-			w.batch.Records[n-1].End = collectors.LogicalOffset(m.Offset + 1)
+		if w.tally.events == before {
+			continue
+		}
+		end := collectors.LogicalOffset(m.Offset + 1)
+		if n := t.stage.n; n > 0 {
+			t.stage.spots[n-1].end = end
+		} else {
+			w.batch.Records[len(w.batch.Records)-1].End = end
 		}
 	}
+	t.flush(w, t.decoders[w.lane.input])
 	w.end = block.End
 	t.setup.rules.takeMissing(t.matcher)
 }
@@ -55,7 +62,6 @@ func (t *stateless) lines(w *work, m *collectors.Message, o *Messages, topic str
 		dec.Fallback = 0
 	}
 	most := cmp.Or(o.MaxLine, defaultMaxLine)
-	ev := &t.event
 	t.message.lines.Reset(m.Value)
 	start := collectors.LogicalOffset(m.Offset)
 	end := collectors.LogicalOffset(m.Offset + 1)
@@ -78,7 +84,9 @@ func (t *stateless) lines(w *work, m *collectors.Message, o *Messages, topic str
 			w.tally.keepReject(w, start, m, reasonTooLong, nil)
 			continue
 		}
-		if err := t.unwrap(dec, line, ev); err != nil {
+		ev := t.stage.next()
+		wrapped, err := t.unwrap(dec, line, ev)
+		if err != nil {
 			reason := unreadReason(err)
 			w.tally.unread(t.mask, reason, line)
 			w.tally.keepReject(w, start, m, reason, line)
@@ -89,16 +97,26 @@ func (t *stateless) lines(w *work, m *collectors.Message, o *Messages, topic str
 		}
 		ev.Destination = topic
 		fillFrom(ev, m.Headers, o.Headers)
-		t.observe(w, w.batch, ev, start, start+1, 0, len(line))
+		t.push(w, dec, spot{start, start + 1, 0, len(line)})
+		if wrapped || !within(line, m.Value) {
+			t.flush(w, dec) // what it is a view of is used for the next line
+		}
 	}
 }
 
-// unwrap decodes a line, or the one that is inside it. The error is that of
-// the outermost one that was tried.
-func (t *stateless) unwrap(dec *format.Decoder, line []byte, ev *event.Event) error {
+// within reports whether a line is a part of a message, not a copy.
+func within(line, message []byte) bool {
+	first := uintptr(unsafe.Pointer(unsafe.SliceData(message)))
+	at := uintptr(unsafe.Pointer(unsafe.SliceData(line)))
+	return at >= first && at < first+uintptr(len(message))
+}
+
+// unwrap decodes a line, or the one that is inside it: wrapped is true then. The error is
+// that of the outermost one that was tried.
+func (t *stateless) unwrap(dec *format.Decoder, line []byte, ev *event.Event) (wrapped bool, err error) {
 	first := dec.Decode(line, ev)
 	if first == nil {
-		return nil
+		return false, nil
 	}
 	for depth := range maxWrappers {
 		var ok bool
@@ -106,10 +124,10 @@ func (t *stateless) unwrap(dec *format.Decoder, line []byte, ev *event.Event) er
 			break
 		}
 		if dec.Decode(line, ev) == nil {
-			return nil
+			return true, nil
 		}
 	}
-	return first
+	return false, first
 }
 
 // fillFrom gives fields that the line does not have the values of headers. The

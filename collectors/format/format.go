@@ -67,6 +67,8 @@ type Decoder struct {
 	// Fallback is the time of an event whose line has none, in Unix nanoseconds;
 	// 0 leaves such a line unread. The owner may change it between two lines.
 	Fallback int64
+	// Hold makes events stay valid until Forget, for who works on several at once.
+	Hold bool
 
 	named   *row // nil for auto
 	clock   clock
@@ -96,8 +98,8 @@ func New(o Options) (*Decoder, error) {
 
 // Decode reads one line, without its line end, into ev, whatever ev held
 // before. Strings in ev are views into line, which must stay as it is, and
-// into the decoder: they are valid until the next Decode. The error is
-// ErrBlank or a *LineError; ev then holds Raw alone.
+// into the decoder: they are valid until the next Decode, or Forget where Hold is set.
+// The error is ErrBlank or a *LineError; ev then holds Raw alone.
 func (d *Decoder) Decode(line []byte, ev *event.Event) error {
 	ev.Reset()
 	if n := len(line); n > 0 && line[n-1] == '\r' {
@@ -108,11 +110,15 @@ func (d *Decoder) Decode(line []byte, ev *event.Event) error {
 	}
 	s := unsafe.String(&line[0], len(line))
 	ev.Raw = s
-	d.scratch = d.scratch[:0]
+	if !d.Hold {
+		d.Forget()
+	}
+	held := len(d.scratch)
 	f := d.decode(s, ev)
 	if f.reason == "" {
 		return nil
 	}
+	d.scratch = d.scratch[:held]
 	ev.Reset()
 	ev.Raw = s
 	if f.reason == blank {
@@ -120,6 +126,9 @@ func (d *Decoder) Decode(line []byte, ev *event.Event) error {
 	}
 	return &LineError{Column: min(f.column+1, len(line)), Reason: f.reason}
 }
+
+// Forget gives up the memory that events decoded so far are views into.
+func (d *Decoder) Forget() { d.scratch = d.scratch[:0] }
 
 const blank = "blank"
 
@@ -147,7 +156,6 @@ func (d *Decoder) decode(s string, ev *event.Event) fault {
 		if f = d.readJSON(body, ev); f.reason == reasonJSON && d.named == nil && quotesLate(body) {
 			ev.Reset()
 			ev.Raw = s
-			d.scratch = d.scratch[:0]
 			if d.readCLF(body, ev).reason == "" {
 				return fault{} // a virtual host that begins with a brace
 			}

@@ -25,6 +25,7 @@ type Matcher struct {
 	pending   []uint32 // patterns of which all clauses were seen in the forms of a text
 	candidate []uint32
 	matched   []uint32
+	one       []uint32 // what Observe found
 
 	regexes []regexRun // per Index.regexes
 	// For how many events a regular expression ran, for measuring, and the last one.
@@ -264,8 +265,22 @@ func (m *Matcher) Missing() []uint64 { return m.missing }
 // observation.Plan.Shares), both in the order of the plan.
 // It leaves b.Records alone.
 func (m *Matcher) Observe(ev *event.Event, b *observation.Batch) {
+	m.one = m.Find(m.one[:0], ev)
+	m.Emit(m.one, ev, b)
+}
+
+// Find appends the numbers of the detections that ev matches to dst, for Emit.
+// Observe is Find and Emit; who has several events does better to find for all of
+// them first.
+func (m *Matcher) Find(dst []uint32, ev *event.Event) []uint32 {
 	m.find(ev)
-	if len(m.matched) > 0 {
-		m.observe(ev, b)
+	return append(dst, m.matched...)
+}
+
+// Emit appends what ev contributes to b, given what Find found.
+func (m *Matcher) Emit(found []uint32, ev *event.Event, b *observation.Batch) {
+	if len(found) > 0 {
+		m.begin()
+		m.observe(found, ev, b)
 	}
 }

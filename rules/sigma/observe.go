@@ -33,10 +33,10 @@ type entity struct {
 	lo, hi  int // in Matcher.values
 }
 
-// observe turns m.matched into observations.
-func (m *Matcher) observe(ev *event.Event, b *observation.Batch) {
+// observe turns the detections that ev matches into observations.
+func (m *Matcher) observe(found []uint32, ev *event.Event, b *observation.Batch) {
 	m.hits, m.missed, m.values = m.hits[:0], m.missed[:0], m.values[:0]
-	for _, d := range m.matched {
+	for _, d := range found {
 		for i := range m.x.dets[d].sinks {
 			m.sink(ev, b, &m.x.dets[d].sinks[i])
 		}
