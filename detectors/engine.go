@@ -116,8 +116,10 @@ type Engine struct {
 	victims []victim
 	value   counted // for asking values: a local would be allocated
 	touch   touch   // the record at work: a local would be allocated
-	ahead   []ahead // see Apply
-	touched uint32  // keeps the loads of lookUp from being optimised away
+	ahead   []ahead // see Apply; the first found of them are of use
+	found   int
+	owned   [observation.Slots]uint8 // 1 for the slots that are there
+	touched uint32                   // keeps the loads of lookUp from being optimised away
 	upper   upper
 }
 
@@ -222,7 +224,7 @@ func New(plan *observation.Plan, o Options) *Engine {
 	e.mainCap = max(1, o.Keys-e.probationCap)
 	for i := range e.slots {
 		if o.Owns == nil || o.Owns(i) {
-			e.slots[i] = &slot{number: i}
+			e.slots[i], e.owned[i] = &slot{number: i}, 1
 		}
 	}
 	e.setPlan(plan)
@@ -320,72 +322,62 @@ func (e *Engine) Apply(run Run, out *Findings) {
 	}
 }
 
-// ahead is what lookUp found for an observation.
+// ahead is one of the engine's observations, and what lookUp found for it.
 type ahead struct {
-	id     uint32 // of the entity, 0 for none
-	member uint32 // of its baseline: the sender of the record's client, 0 for none
+	rec, obs uint32 // indexes into the batch
+	id       uint32 // of the entity, 0 for none
+	member   uint32 // of its baseline: the sender of the record's client, 0 for none
 }
 
-// lookUp fills e.ahead for the records' observations, in the order in which judge meets them.
+// lookUp fills e.ahead with the engine's observations of the records, in their order.
 //
 // It goes over them several times, each time only as far as memory that has to be waited
 // for: loops as short as these wait for many places at once.
 func (e *Engine) lookUp(b *observation.Batch, from, to int) {
-	found := e.ahead[:0]
-	var touch uint32
-	first, last := -1, 0
+	n := 0
 	for i := from; i < to; i++ {
-		if r := &b.Records[i]; r.Count > 0 {
-			if first < 0 {
-				first = int(r.First)
-			}
-			last = int(r.First + r.Count)
+		r := &b.Records[i]
+		if need := n + int(r.Count); need > len(e.ahead) {
+			e.ahead = append(e.ahead, make([]ahead, need)...)
+		}
+		for j := r.First; j < r.First+r.Count; j++ {
+			e.ahead[n] = ahead{rec: uint32(i), obs: j}
+			n += int(e.owned[observation.Slot(b.Obs[j].Hash)]) // no branch: which slot it is nobody can foretell
 		}
 	}
-	if first < 0 {
-		return
+	found := e.ahead[:n]
+	var touch uint32
+	for k := range found {
+		a := &found[k]
+		hash := b.Obs[a.obs].Hash
+		a.id = e.slots[observation.Slot(hash)].table.guess(hash)
 	}
-	obs := b.Obs[first:last]
-	for j := range obs {
-		if s := e.slots[observation.Slot(obs[j].Hash)]; s != nil {
-			found = append(found, ahead{id: s.table.guess(obs[j].Hash)})
-		}
-	}
-	for _, a := range found {
-		if a.id != 0 {
-			ent := e.entities.at(a.id) // its beginning and its end, which are of two lines of cache
+	for k := range found {
+		if id := found[k].id; id != 0 {
+			ent := e.entities.at(id) // its beginning and its end, which are of two lines of cache
 			touch += uint32(ent.hash) + ent.own.head
 		}
 	}
-	next := 0
-	for i := from; i < to; i++ {
-		obs := b.Of(&b.Records[i])
-		for j := range obs {
-			o := &obs[j]
-			s := e.slots[observation.Slot(o.Hash)]
-			if s == nil {
-				continue
-			}
-			a := &found[next]
-			if a.id == 0 || !e.is(e.entities.at(a.id), o) {
-				a.id = e.find(s, o)
-			}
-			next++
-			if a.id == 0 {
-				continue
-			}
-			ent := e.entities.at(a.id)
-			if rule := e.rated[o.Kind]; rule != 0 {
-				a.member = e.memberAhead(a.id, ent, rule-1, &b.Records[i].Card)
-				continue
-			}
-			if w := &ent.own; w.head != 0 {
-				touch += e.nodes.at(w.head).next + e.nodes.at(w.tail).prev
-			}
+	for k := range found {
+		a := &found[k]
+		o := &b.Obs[a.obs]
+		if a.id == 0 || !e.is(e.entities.at(a.id), o) {
+			a.id = e.find(e.slots[observation.Slot(o.Hash)], o)
+		}
+		if a.id == 0 {
+			continue
+		}
+		ent := e.entities.at(a.id)
+		if rule := e.rated[o.Kind]; rule != 0 {
+			a.member = e.memberAhead(a.id, ent, rule-1, &b.Records[a.rec].Card)
+			continue
+		}
+		if w := &ent.own; w.head != 0 {
+			touch += e.nodes.at(w.head).next + e.nodes.at(w.tail).prev
 		}
 	}
-	for _, a := range found {
-		switch {
+	for k := range found {
+		switch a := &found[k]; {
 		case a.member != 0:
 			x := e.senders.at(a.member)
 			touch += x.at + x.node
@@ -398,42 +390,42 @@ func (e *Engine) lookUp(b *observation.Batch, from, to int) {
 			}
 		}
 	}
-	for _, a := range found {
-		if a.member != 0 {
-			touch += e.nodes.at(e.senders.at(a.member).node).card
+	for k := range found {
+		if at := found[k].member; at != 0 {
+			touch += e.nodes.at(e.senders.at(at).node).card
 		}
 	}
-	e.ahead, e.touched = found, touch
+	e.found, e.touched = n, touch
 }
 
+// judge judges what lookUp found of the records.
 func (e *Engine) judge(run Run, from, to int, out *Findings) {
 	b := run.Batch
-	next := 0
-	for i := from; i < to; i++ {
+	t := &e.touch
+	for next := 0; next < e.found; {
+		i := e.ahead[next].rec
 		rec := &b.Records[i]
-		if rec.Count == 0 {
-			continue
-		}
 		if e.timers.due(rec.Window) {
 			e.Advance(rec.Window, out)
 		}
-		t := &e.touch
 		t.rec = rec
 		t.key = observation.Key{Time: rec.Window, Rank: run.Rank, Offset: rec.Offset}
 		t.ref = observation.Ref{Source: run.Source, Offset: rec.Offset, Line: rec.Line, Length: rec.Length}
-		obs := b.Of(rec)
-		for j := range obs {
-			o := &obs[j]
-			s := e.slots[observation.Slot(o.Hash)]
-			if s == nil {
-				continue
-			}
-			a := e.ahead[next]
-			next++
+		for ; next < e.found && e.ahead[next].rec == i; next++ {
+			a := &e.ahead[next]
+			o := &b.Obs[a.obs]
 			t.member = a.member
-			e.observe(s, t, o, a.id, b.HitsOf(o), out)
+			e.observe(e.slots[observation.Slot(o.Hash)], t, o, a.id, b.HitsOf(o), out)
 		}
 		e.unlook(t)
+	}
+	for i := to - 1; i >= from; i-- {
+		if rec := &b.Records[i]; rec.Count > 0 {
+			if e.timers.due(rec.Window) {
+				e.Advance(rec.Window, out)
+			}
+			return
+		}
 	}
 }
 
