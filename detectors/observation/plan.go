@@ -405,6 +405,7 @@ type Item struct {
 // they come from the card of the observation that caused it.
 var cardFields = map[string]func(*Card) (string, bool){
 	"client.address":            func(c *Card) (string, bool) { return c.Client.String(), c.Client.IsValid() },
+	"client.prefix":             clientPrefix,
 	"principal":                 func(c *Card) (string, bool) { return c.Principal, c.Principal != "" },
 	"auth.account":              func(c *Card) (string, bool) { return c.Account, c.Account != "" },
 	"http.request.method":       func(c *Card) (string, bool) { return c.Method, c.Method != "" },
@@ -435,6 +436,16 @@ const (
 	OutcomeSuccess = 1
 	OutcomeFailure = 2
 )
+
+// clientPrefix is the /24 of an IPv4 client and the /64 of an IPv6 one, as event.Event.Prefix gives it.
+func clientPrefix(c *Card) (string, bool) {
+	bits := 64
+	if c.Client.Is4() {
+		bits = 24
+	}
+	p, err := c.Client.Prefix(bits)
+	return p.String(), err == nil && p.IsValid()
+}
 
 // authFailed is 1 for a failed attempt to log in and 0 for a good one, so that
 // the mean over firings is the share of failures.
