@@ -37,6 +37,7 @@ const (
 	FieldClient
 	FieldClientPrefix
 	FieldClientSource
+	FieldClientClass
 	FieldUser
 	FieldUserVerified
 	FieldConsumer
@@ -100,6 +101,7 @@ var table = [fieldCount]row{
 	FieldClient:          {"client.address", KindAddress},
 	FieldClientPrefix:    {"client.prefix", KindText}, // /24 or /64
 	FieldClientSource:    {"client.address_source", KindText},
+	FieldClientClass:     {"client.class", KindText}, // none, browser, app, tool, bot or other, by the user agent
 	FieldUser:            {"user.name", KindText},
 	FieldUserVerified:    {"user.verified", KindText}, // "true" or "false"
 	FieldConsumer:        {"api.consumer.id", KindText},
@@ -225,6 +227,8 @@ func (e *Event) Text(f Field) (string, bool) {
 		s = e.RequestID
 	case FieldClientSource:
 		return e.ClientSource.String(), true
+	case FieldClientClass:
+		return e.ClientClass.String(), true
 	case FieldUser:
 		s = e.User
 	case FieldUserVerified:

@@ -153,7 +153,9 @@ func nearest(name string, names []string) []string {
 	})
 	var out []string
 	for _, f := range found[:min(3, len(found))] {
-		out = append(out, f.name)
+		if f.dist <= 2*found[0].dist { // else it is far less likely what was meant
+			out = append(out, f.name)
+		}
 	}
 	return out
 }

@@ -22,6 +22,8 @@ func closedValues(source string) []string {
 		return words(event.MalformedTLS, event.MalformedTruncated)
 	case event.FieldClientSource.String():
 		return words(event.ClientNone, event.ClientGateway)
+	case event.FieldClientClass.String():
+		return words(event.ClassNone, event.ClassOther)
 	case event.FieldMethod.String():
 		return methods()
 	default:
