@@ -29,7 +29,7 @@ func (c ClientClass) String() string {
 var (
 	botWords = []string{
 		"bot", "crawl", "spider", "slurp", "facebookexternalhit", "preview", "archiver", "embedly", "whatsapp/", "mediapartners-google",
-		"feedfetcher", "+http", "kube-probe", "prometheus", "blackbox", "uptime", "pingdom", "statuscake", "healthcheck", "health-check",
+		"feedfetcher", "kube-probe", "prometheus", "blackbox", "uptime", "pingdom", "statuscake", "healthcheck", "health-check",
 		"elb-health", "googlehc", "site24x7", "datadog", "nagios", "check_http", "zabbix", "checkly",
 	}
 	appWords = []string{
@@ -37,10 +37,10 @@ var (
 		"iphone", "ipad", "electron/",
 	}
 	toolWords = []string{
-		"curl/", "wget/", "python", "go-http-client", "java/", "apache-httpclient", "jersey/", "axios/", "node-fetch", "node.js", "undici", "got ",
+		"curl/", "wget/", "python", "go-http-client", "java/", "java-http-client", "apache-httpclient", "jersey/", "axios/", "node-fetch", "node.js", "undici",
 		"libwww", "lwp", "perl", "ruby", "faraday", "php/", "guzzle", "postman", "insomnia", "httpie/", "aiohttp/", "httpx", "scrapy/",
 		"powershell", "restsharp", "hey/", "k6/", "jmeter", "apachebench", "wrk", "vegeta", "locust", "sqlmap", "nikto", "nmap", "nuclei", "gobuster",
-		"fuzz", "dirbuster", "masscan", "zgrab", "reqwest", "rust", "dotnet", "http.rb", "unirest", "lua-resty", "grpc-",
+		"fuzz", "dirbuster", "masscan", "zgrab", "reqwest", "dotnet", "http.rb", "unirest", "lua-resty", "grpc-",
 	}
 )
 
@@ -61,12 +61,15 @@ func ClassOf(agent string) ClientClass {
 		}
 		return false
 	}
+	tool := has(toolWords)
 	switch {
 	case has(botWords) && (!strings.Contains(low, "cubot") || strings.Count(low, "bot") > 1): // Cubot makes telephones
 		return ClassBot
+	case strings.Contains(low, "+http") && !tool:
+		return ClassBot
 	case strings.HasPrefix(low, "mozilla/") || strings.HasPrefix(low, "opera/"):
 		return ClassBrowser
-	case has(toolWords):
+	case tool:
 		return ClassTool
 	case has(appWords):
 		return ClassApp
