@@ -361,7 +361,8 @@ func (e *Engine) lookUp(b *observation.Batch, from, to int) {
 	for k := range found {
 		a := &found[k]
 		o := &b.Obs[a.obs]
-		if a.id == 0 || !e.is(e.entities.at(a.id), o) {
+		// Whether it is the entity to the last byte is seen when it is judged.
+		if a.id == 0 || e.entities.at(a.id).hash != o.Hash {
 			a.id = e.find(e.slots[observation.Slot(o.Hash)], o)
 		}
 		if a.id == 0 {
