@@ -2,6 +2,7 @@ package detectors
 
 import (
 	"encoding/binary"
+	"math"
 	"math/bits"
 	"net/netip"
 
@@ -241,7 +242,11 @@ func (e *Engine) forgetMembers(v view, m *model) {
 // than expected: what one bucket brings is told apart when it matters.
 func (e *Engine) memberOf(v view, m *model, t *touch, h *observation.Hit) *sender {
 	client := e.memberIn(t.ent, &t.rec.Card)
-	x := e.memberHint(v.id, client, t.member)
+	hint := t.member
+	if v.w.rule != e.rated[v.ent.kind]-1 {
+		hint = 0 // it is of another window
+	}
+	x := e.memberHint(v.id, client, hint)
 	if x == nil {
 		if v.w.total >= v.r.keep && m.sum <= m.up[0] {
 			return nil
@@ -263,7 +268,12 @@ func (e *Engine) memberOf(v view, m *model, t *touch, h *observation.Hit) *sende
 
 // memberHint is member, given where it probably is.
 func (e *Engine) memberHint(window uint32, c memberAddr, at uint32) *sender {
-	if at != 0 {
+	switch {
+	case at == noMember:
+		if e.entered == e.enteredBefore {
+			return nil
+		}
+	case at != 0:
 		if x := e.senders.at(at); x.client == c && x.window == window && x.node != 0 {
 			return x
 		}
@@ -366,19 +376,27 @@ func (e *Engine) member(window uint32, c memberAddr) *sender {
 	return nil
 }
 
+// noMember says that there was none when it was looked up ahead. Windows hold so many and no
+// more, so at a busy site that is the answer for most clients.
+const noMember = math.MaxUint32
+
 // memberAhead finds, some time before it is needed, where the member of a record
-// probably is, 0 for nowhere.
+// probably is: noMember for nowhere, 0 where that has to be looked up.
 func (e *Engine) memberAhead(id uint32, ent *entity, rule uint32, c *observation.Card) uint32 {
 	wid := e.findWindow(id, ent, rule)
 	if wid == 0 {
 		return 0
 	}
-	return e.byMember.guess(e.memberHash(wid, e.memberIn(ent, c)))
+	if at := e.byMember.tagged(e.memberHash(wid, e.memberIn(ent, c))); at != 0 {
+		return at
+	}
+	return noMember
 }
 
 // enterMember makes a member of a node.
 func (e *Engine) enterMember(v view, id uint32, c memberAddr) *sender {
 	at := e.senders.alloc()
+	e.entered++
 	e.byMember.insert(e.memberHash(v.id, c), at)
 	e.nodes.at(id).what = at
 	v.w.total++

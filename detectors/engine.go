@@ -109,18 +109,19 @@ type Engine struct {
 
 	probationCap, mainCap, entriesCap int
 
-	epoch   uint8 // marks entities changed since the last cut
-	cutting bool  // entities with the other mark still have to be encoded
-	enc     encoder
-	stats   Stats
-	victims []victim
-	value   counted // for asking values: a local would be allocated
-	touch   touch   // the record at work: a local would be allocated
-	ahead   []ahead // see Apply; the first found of them are of use
-	found   int
-	owned   [observation.Slots]uint8 // 1 for the slots that are there
-	touched uint32                   // keeps the loads of lookUp from being optimised away
-	upper   upper
+	epoch                  uint8 // marks entities changed since the last cut
+	cutting                bool  // entities with the other mark still have to be encoded
+	enc                    encoder
+	stats                  Stats
+	victims                []victim
+	value                  counted // for asking values: a local would be allocated
+	touch                  touch   // the record at work: a local would be allocated
+	ahead                  []ahead // see Apply; the first found of them are of use
+	found                  int
+	entered, enteredBefore uint64                   // members so far, and when lookUp looked
+	owned                  [observation.Slots]uint8 // 1 for the slots that are there
+	touched                uint32                   // keeps the loads of lookUp from being optimised away
+	upper                  upper
 }
 
 // rule is what the hot path needs of an observation.Rule.
@@ -326,7 +327,7 @@ func (e *Engine) Apply(run Run, out *Findings) {
 type ahead struct {
 	rec, obs uint32 // indexes into the batch
 	id       uint32 // of the entity, 0 for none
-	member   uint32 // of its baseline: the sender of the record's client, 0 for none
+	member   uint32 // of its baseline, see memberAhead
 }
 
 // lookUp fills e.ahead with the engine's observations of the records, in their order.
@@ -379,6 +380,7 @@ func (e *Engine) lookUp(b *observation.Batch, from, to int) {
 	}
 	for k := range found {
 		switch a := &found[k]; {
+		case a.member == noMember:
 		case a.member != 0:
 			x := e.senders.at(a.member)
 			touch += x.at + x.node
@@ -392,11 +394,11 @@ func (e *Engine) lookUp(b *observation.Batch, from, to int) {
 		}
 	}
 	for k := range found {
-		if at := found[k].member; at != 0 {
+		if at := found[k].member; at != 0 && at != noMember {
 			touch += e.nodes.at(e.senders.at(at).node).card
 		}
 	}
-	e.found, e.touched = n, touch
+	e.found, e.touched, e.enteredBefore = n, touch, e.entered
 }
 
 // judge judges what lookUp found of the records.

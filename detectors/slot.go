@@ -32,6 +32,19 @@ func (t *table) guess(hash uint64) uint32 {
 	return t.at[t.first(hash)].id
 }
 
+// tagged returns the first with the hash's tag, 0 for none: nearly always what is looked for.
+func (t *table) tagged(hash uint64) uint32 {
+	if t.n == 0 {
+		return 0
+	}
+	for i := t.first(hash); t.at[i].id != 0; i = t.after(i) {
+		if t.at[i].tag == tag(hash) {
+			return t.at[i].id
+		}
+	}
+	return 0
+}
+
 func (t *table) after(i int) int { return (i + 1) & (len(t.at) - 1) }
 
 // full reports whether the next insert makes the table anew.

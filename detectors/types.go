@@ -137,6 +137,6 @@ type touch struct {
 	s   *slot
 	id  uint32 // of the entity
 	ent *entity
-	// member is a sender that lookUp found, 0 for none; what was judged since may have displaced it.
+	// member is what memberAhead found; what was judged since may have displaced it.
 	member uint32
 }
