@@ -48,6 +48,7 @@ const (
 	FieldMalformedReason
 	FieldRoute
 	FieldObjectID
+	FieldObjectSampled
 	FieldPrincipal
 	FieldAccount
 	FieldLogin
@@ -112,7 +113,8 @@ var table = [fieldCount]row{
 	FieldMalformedReason: {"request.malformed_reason", KindText},
 	FieldRoute:           {"http.route", KindText},
 	FieldObjectID:        {"api.object_id", KindText},
-	FieldPrincipal:       {"principal", KindText}, // key, consumer, user, token or session, else the client's address
+	FieldObjectSampled:   {"api.object_sampled", KindText}, // "true" for one object id in sixteen, the same ones always
+	FieldPrincipal:       {"principal", KindText},          // key, consumer, user, token or session, else the client's address
 	FieldAccount:         {"auth.account", KindText},
 	FieldLogin:           {"auth.login", KindText}, // "true" or "false"
 	FieldOutcome:         {"auth.outcome", KindText},
@@ -249,6 +251,8 @@ func (e *Event) Text(f Field) (string, bool) {
 		s = e.Route
 	case FieldObjectID:
 		s = e.ObjectID
+	case FieldObjectSampled:
+		return yes(Sampled(e.ObjectID)), e.ObjectID != ""
 	case FieldPrincipal:
 		if e.Principal == "" {
 			return e.Text(FieldClient)
@@ -296,6 +300,18 @@ func (e *Event) Texts(f Field) []string {
 		return e.AttackClass
 	}
 	return nil
+}
+
+// Sampled is true of one object id in sixteen, whatever they look like. What has to be
+// remembered of each object, such as who asked for it, can be remembered of these alone.
+// It is the FNV-1a hash (Fowler, Noll, Vo), mixed so that ids that follow each other differ.
+func Sampled(id string) bool {
+	h := uint32(2166136261)
+	for i := range len(id) {
+		h = (h ^ uint32(id[i])) * 16777619
+	}
+	h ^= h >> 15
+	return h*0x85EBCA6B>>28 == 0
 }
 
 // attackOutcome says what the answer tells of an attack: refused, passed by

@@ -1,7 +1,9 @@
 package event
 
 import (
+	"fmt"
 	"net/netip"
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -82,5 +84,30 @@ func TestFill(t *testing.T) {
 	var e Event
 	if e.Fill(FieldClient, "no address") || e.Fill(FieldStatus, "200") || e.Fill(FieldHost, "") {
 		t.Error("took what is no value of the field")
+	}
+}
+
+// TestSampled: one id in sixteen, also of ids that follow each other, and always the same.
+func TestSampled(t *testing.T) {
+	for name, id := range map[string]func(int) string{
+		"numbers":  strconv.Itoa,
+		"hundreds": func(i int) string { return strconv.Itoa(i * 100) },
+		"words":    func(i int) string { return fmt.Sprintf("order-%d-x", i) },
+		"hashes":   func(i int) string { return fmt.Sprintf("%016x", uint64(i+1)*0x9E3779B97F4A7C15) },
+	} {
+		n, gap, most := 0, 0, 0
+		const ids = 20_000
+		for i := range ids {
+			if gap++; Sampled(id(i)) {
+				n, gap = n+1, 0
+			}
+			most = max(most, gap)
+		}
+		if share := float64(n) / ids; share < 0.055 || share > 0.07 || most > 250 {
+			t.Errorf("%s: a share of %g, and at most %d in a row without one", name, share, most)
+		}
+	}
+	if !Sampled("1100") || Sampled("1200") {
+		t.Error("the sample is another one than before: what windows hold would be of other objects")
 	}
 }

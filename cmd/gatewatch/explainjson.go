@@ -177,7 +177,7 @@ func (e *explainer) appendEvent(b []byte, ev *event.Event) []byte {
 		b = append(b, f.String()...)
 		b = append(b, '"', ':')
 		switch {
-		case f.Kind() == event.KindNumber, f == event.FieldMalformed, f == event.FieldUserVerified, f == event.FieldLogin:
+		case f.Kind() == event.KindNumber, f == event.FieldMalformed, f == event.FieldUserVerified, f == event.FieldLogin, f == event.FieldObjectSampled:
 			b = append(b, text...) // digits, true or false
 		default:
 			b = appendJSONText(b, text)

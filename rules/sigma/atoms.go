@@ -222,7 +222,7 @@ func likelihood(src source, m *matcher) float64 {
 func (s source) small() bool {
 	switch s {
 	case srcVersion, fieldSource(event.FieldFormat), fieldSource(event.FieldScheme), fieldSource(event.FieldProtocol),
-		fieldSource(event.FieldClientSource), fieldSource(event.FieldClientClass), fieldSource(event.FieldUserVerified), fieldSource(event.FieldMalformed),
+		fieldSource(event.FieldClientSource), fieldSource(event.FieldClientClass), fieldSource(event.FieldObjectSampled), fieldSource(event.FieldUserVerified), fieldSource(event.FieldMalformed),
 		fieldSource(event.FieldMalformedReason), fieldSource(event.FieldLogin), fieldSource(event.FieldOutcome),
 		fieldSource(event.FieldHost):
 		return true

@@ -14,7 +14,7 @@ import (
 // closedValues returns all values of a field that has few, or nil.
 func closedValues(source string) []string {
 	switch source {
-	case event.FieldLogin.String(), event.FieldMalformed.String(), event.FieldUserVerified.String():
+	case event.FieldLogin.String(), event.FieldObjectSampled.String(), event.FieldMalformed.String(), event.FieldUserVerified.String():
 		return []string{"true", "false"}
 	case event.FieldOutcome.String():
 		return words(event.OutcomeNone, event.OutcomeUnknown)
