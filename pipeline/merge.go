@@ -67,7 +67,7 @@ func (m *merger) newRound() *round {
 	case r := <-m.p.spare:
 		return r
 	default:
-		return &round{results: make([]detectors.Findings, m.p.o.Workers)}
+		return &round{results: make([]detectors.Findings, len(m.p.owners))}
 	}
 }
 

@@ -73,7 +73,9 @@ type Options struct {
 	Mask  *event.Masker
 	Index *sigma.Index
 	Book  alerting.BookOptions
-	// Workers is the number of decoding goroutines and of slot owners.
+	// Workers is the number of decoding goroutines, of which half only help when the others
+	// fall behind; there are half as many slot owners. So where both kinds of work are
+	// equally much, each processor does one kind, with its code and tables in the caches.
 	// Default GOMAXPROCS.
 	Workers int
 	// Live follows sources until Run's context is done, by the wall clock where
@@ -156,6 +158,7 @@ type Pipeline struct {
 	outbox  *alerting.Outbox
 
 	jobs      chan *work
+	help      chan struct{} // jobs is full: a spare decoder takes one
 	batches   chan *observation.Batch
 	spare     chan *round
 	commits   chan *cut
@@ -193,14 +196,15 @@ func New(o Options) (*Pipeline, error) {
 	s := newSetup(o.Index, o.Derive, nil)
 	p := &Pipeline{
 		o: o, saved: map[string]savedPosition{}, byID: map[uint32]collectors.Source{}, sources: newRegistry(),
-		jobs:      make(chan *work, 2*o.Workers),
+		jobs:      make(chan *work, 2*half(o.Workers)),
+		help:      make(chan struct{}),
 		batches:   make(chan *observation.Batch, 64),
 		spare:     make(chan *round, 8),
 		commits:   make(chan *cut, 1),
 		queries:   make(chan func(*findingsStage)),
 		stageDone: make(chan struct{}),
 		ended:     make(chan struct{}),
-		stats:     make([]atomic.Pointer[detectors.Stats], o.Workers),
+		stats:     make([]atomic.Pointer[detectors.Stats], half(o.Workers)),
 		started:   o.Now(),
 	}
 	p.current.Store(s)
@@ -209,8 +213,8 @@ func New(o Options) (*Pipeline, error) {
 		return nil, err
 	}
 	track := o.DB != nil
-	for i := range o.Workers {
-		e := detectors.New(s.plan, detectors.Options{Owns: ownsSlot(i, o.Workers), Keys: o.Keys, Entries: o.Entries, Track: track, Probe: o.Probe})
+	for i := range half(o.Workers) {
+		e := detectors.New(s.plan, detectors.Options{Owns: ownsSlot(i, half(o.Workers)), Keys: o.Keys, Entries: o.Entries, Track: track, Probe: o.Probe})
 		p.owners = append(p.owners, &owner{number: i, engine: e, in: make(chan *round, 4)})
 	}
 	book := o.Book
@@ -308,8 +312,8 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	}
 
 	p.group, p.groupCtx = errgroup.WithContext(ctx)
-	for range p.o.Workers {
-		p.group.Go(func() error { return p.decodeLoop(p.groupCtx) })
+	for i := range p.o.Workers {
+		p.group.Go(func() error { return p.decodeLoop(p.groupCtx, i >= half(p.o.Workers)) })
 	}
 	p.settled.Store(int32(len(p.o.Inputs)))
 	if p.o.Live {
@@ -489,10 +493,25 @@ func (p *Pipeline) emit(ctx context.Context, l *lane, it collectors.Item) error 
 	select {
 	case p.jobs <- w:
 		return nil
+	default:
+	}
+	select {
+	case p.jobs <- w:
+		return nil
+	case p.help <- struct{}{}: // decoding is behind
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case p.jobs <- w:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
+
+// half is how many of n workers are of one kind, at least one.
+func half(n int) int { return (n + 1) / 2 }
 
 func (p *Pipeline) newBatch() *observation.Batch {
 	select {
@@ -521,9 +540,17 @@ func (p *Pipeline) release(l *lane, w *work) {
 	<-l.inbox.credits
 }
 
-func (p *Pipeline) decodeLoop(ctx context.Context) error {
+// decodeLoop decodes blocks; a spare one does when it is asked for help.
+func (p *Pipeline) decodeLoop(ctx context.Context, spare bool) error {
 	var tools *stateless
 	for {
+		if spare {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-p.help:
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return nil

@@ -69,7 +69,7 @@ func newLearn(a *app) *cobra.Command {
 	f.BoolVar(&l.force, "force", false, "replace the file of --output where it is there already")
 	f.StringArrayVar(&l.ranges, "ranges", nil, "published address ranges of a crawler, as `NAME=FILE`; NAME is what its agent\n"+
 		"says, FILE is JSON with prefixes of ipv4Prefix and ipv6Prefix; may be given several times")
-	f.IntVar(&l.workers, "workers", 0, "`n` goroutines for decoding and for windows (default: one a processor)")
+	f.IntVar(&l.workers, "workers", 0, "`n` goroutines for decoding, and half as many for windows (default: one a processor)")
 	f.BoolVarP(&l.quiet, "quiet", "q", false, "print neither progress nor summary")
 	_ = c.MarkFlagFilename("output", "yaml", "yml") // fails only for a flag that does not exist
 	return c

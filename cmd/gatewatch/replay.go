@@ -73,7 +73,7 @@ func newReplay(a *app) *cobra.Command {
 	reportFlag(c, &r.out)
 	levelFlag(c, &r.least, "level", "the least level to print")
 	levelFlag(c, &r.failOn, "fail-on", "end with 3 when there is an incident of this level or above")
-	c.Flags().IntVar(&r.workers, "workers", 0, "`n` goroutines for decoding and for windows (default: one a processor)")
+	c.Flags().IntVar(&r.workers, "workers", 0, "`n` goroutines for decoding, and half as many for windows (default: one a processor)")
 	c.Flags().BoolVar(&r.shadow, "shadow", false, "print what rules that are only watched (shadow) would have opened, instead")
 	c.Flags().BoolVarP(&r.quiet, "quiet", "q", false, "print neither progress nor summary")
 	return c
