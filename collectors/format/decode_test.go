@@ -138,7 +138,8 @@ func list(out *bytes.Buffer, err error, ev *event.Event) {
 	for _, name := range event.FieldNames() {
 		f, _ := event.Lookup(name)
 		switch f {
-		case event.FieldRaw, event.FieldFormat, event.FieldLogin, event.FieldOutcome, event.FieldMalformed, event.FieldUserVerified, event.FieldClientSource:
+		case event.FieldRaw, event.FieldFormat, event.FieldLogin, event.FieldOutcome, event.FieldMalformed, event.FieldUserVerified, event.FieldClientSource,
+			event.FieldClientClass, event.FieldObjectSampled: // worked out by a Deriver
 			continue
 		}
 		if v, ok := ev.Text(f); ok {
