@@ -78,34 +78,56 @@ func ClassOf(agent string) ClientClass {
 	}
 }
 
-// classMemory remembers the classes of agents that come again. A text has its place by
-// its hash and takes that of another when it was the last to miss it twice; so agents
-// that never come again displace nothing and copy nothing.
-type classMemory struct {
+// Agent is a user agent that came several times. It does not change, and as long as one is kept
+// equal pointers are equal texts: what is known of an agent can be found by its pointer.
+type Agent struct {
+	Text   string
+	Class  ClientClass
+	Number int // its place in the Deriver's memory, below MaxAgents; another may have it later
+}
+
+// MaxAgents is how many agents a Deriver remembers.
+const MaxAgents = 1024
+
+// maxAgent is how long an agent to remember may be, in bytes.
+const maxAgent = 1024
+
+// agentMemory remembers agents that come again. A text has its place by its hash and takes
+// that of another when it was the last to miss it twice; so agents that never come
+// again displace nothing and copy nothing.
+type agentMemory struct {
 	seed  maphash.Seed
-	slots [1024]classSlot
+	slots [MaxAgents]agentSlot
 }
 
-type classSlot struct {
-	agent  string
+type agentSlot struct {
+	agent  *Agent
 	missed uint32 // part of the hash of the last text that was not this one
-	class  ClientClass
 }
 
-func (m *classMemory) of(agent string) ClientClass {
-	if agent == "" {
-		return ClassNone
+// find returns what is remembered of a text, nil where it did not come often enough.
+func (m *agentMemory) find(text string) *Agent {
+	if text == "" || len(text) > maxAgent {
+		return nil
 	}
-	h := maphash.String(m.seed, agent)
-	s := &m.slots[h%uint64(len(m.slots))]
-	if s.agent == agent {
-		return s.class
+	h := maphash.String(m.seed, text)
+	i := int(h % MaxAgents)
+	s := &m.slots[i]
+	if s.agent != nil && s.agent.Text == text {
+		return s.agent
 	}
-	class := ClassOf(agent)
 	if tag := uint32(h>>32) | 1; s.missed != tag {
 		s.missed = tag
-	} else if len(agent) <= 1024 {
-		*s = classSlot{agent: strings.Clone(agent), class: class}
+		return nil
 	}
-	return class
+	s.agent = &Agent{Text: strings.Clone(text), Class: ClassOf(text), Number: i}
+	return s.agent
+}
+
+// class is the class of an event's client.
+func (e *Event) class() ClientClass {
+	if e.Agent != nil {
+		return e.Agent.Class
+	}
+	return ClassOf(e.UserAgent)
 }

@@ -39,30 +39,44 @@ func TestClassOf(t *testing.T) {
 	}
 }
 
-// TestClassMemory: what is remembered is what would be worked out, and what never comes
-// again is not kept.
-func TestClassMemory(t *testing.T) {
-	m := classMemory{seed: maphash.MakeSeed()}
+// TestAgents: who came before is known by the same pointer each time, with the class that would be
+// worked out, and what never comes again is not kept.
+func TestAgents(t *testing.T) {
+	m := agentMemory{seed: maphash.MakeSeed()}
 	agents := []string{"", "curl/8.5.0", "okhttp/4.12.0", "Mozilla/5.0 (X11; Linux x86_64)", "Googlebot/2.1", "partner-sync/2.4"}
+	known := 0
+	seen := map[string]*Agent{}
 	for i := range 20_000 {
-		a := agents[i%len(agents)]
+		text := agents[i%len(agents)]
 		if i%7 == 0 {
-			a = fmt.Sprintf("python-requests/2.%d", i)
+			text = fmt.Sprintf("python-requests/2.%d", i)
 		}
-		if got, want := m.of(a), ClassOf(a); got != want {
-			t.Fatalf("%q: want %s, got %s", a, want, got)
+		a := m.find(text)
+		if a == nil {
+			continue
 		}
+		known++
+		if a.Text != text || a.Class != ClassOf(text) || m.slots[a.Number].agent != a {
+			t.Fatalf("%q: got %+v", text, a)
+		}
+		if before := seen[text]; before != nil && before != a && m.slots[before.Number].agent == before {
+			t.Fatalf("%q: two agents", text)
+		}
+		seen[text] = a
+	}
+	if known < 10_000 {
+		t.Errorf("only %d were known", known)
 	}
 	kept := 0
 	for i := range m.slots {
-		if m.slots[i].agent != "" {
+		if m.slots[i].agent != nil {
 			kept++
 		}
 	}
 	if kept == 0 || kept > 2*len(agents) {
 		t.Errorf("%d agents are kept", kept)
 	}
-	if n := testing.AllocsPerRun(100, func() { m.of(agents[2]) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { m.find(agents[2]) }); n != 0 {
 		t.Errorf("%g allocations for an agent that is known", n)
 	}
 }

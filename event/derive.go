@@ -45,7 +45,7 @@ type Deriver struct {
 	attacks func(*Event, []string) []string
 
 	principals []Field
-	classes    classMemory
+	agents     agentMemory
 
 	path   []byte // scratch of unreserved
 	route  []byte // scratch of the template
@@ -62,7 +62,7 @@ func NewDeriver(o DeriveOptions) (*Deriver, error) {
 		route:  make([]byte, 0, 512),
 		path:   make([]byte, 0, 512),
 	}
-	d.classes.seed = maphash.MakeSeed()
+	d.agents.seed = maphash.MakeSeed()
 	if o.Classify != nil {
 		d.attacks = o.Classify()
 	}
@@ -108,7 +108,7 @@ func (d *Deriver) Derive(ev *Event, need FieldSet) {
 	d.Classify(ev, need)
 }
 
-// Identify fills Client, ClientSource, ClientGroup, ClientClass, Route, ObjectID, Login, Action,
+// Identify fills Client, ClientSource, ClientGroup, Agent, Route, ObjectID, Login, Action,
 // Outcome, Account and Principal of ev. Principal stays empty where it would
 // be the client's address; Event.Text gives that. need names the derived
 // fields that some rule asks for: those whose making costs something and that
@@ -136,9 +136,7 @@ func (d *Deriver) Identify(ev *Event, need FieldSet) {
 		ev.Account = ev.User
 	}
 	ev.Principal = d.principal(ev)
-	if need.Has(FieldClientClass) {
-		ev.ClientClass = d.classes.of(ev.UserAgent)
-	}
+	ev.Agent = d.agents.find(ev.UserAgent)
 }
 
 // Forget gives up the memory that strings of events are views into.

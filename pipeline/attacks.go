@@ -19,9 +19,21 @@ func WithAttacks(o event.DeriveOptions) event.DeriveOptions {
 func classify() func(*event.Event, []string) []string {
 	a := injection.New()
 	var r injection.Request
+	var agents [event.MaxAgents]struct {
+		agent *event.Agent
+		found injection.Set
+	}
 	return func(ev *event.Event, classes []string) []string {
 		r = request(ev)
-		return a.Analyze(&r).Append(classes)
+		var found injection.Set
+		if g := ev.Agent; g != nil {
+			k := &agents[g.Number]
+			if k.agent != g {
+				k.agent, k.found = g, a.Analyze(&injection.Request{Agent: g.Text})
+			}
+			found, r.Agent = k.found, ""
+		}
+		return (found | a.Analyze(&r)).Append(classes)
 	}
 }
 

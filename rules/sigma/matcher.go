@@ -36,6 +36,7 @@ type Matcher struct {
 	atoms       []uint32
 	caches      []valueCache
 	targets     valueCache
+	agents      []agentAtoms // by event.Agent.Number
 	seed        maphash.Seed // of the caches
 
 	hits     []hit
@@ -54,6 +55,12 @@ type countedValue struct {
 	ok    bool
 	hash  uint64
 	value string
+}
+
+// agentAtoms is what is true of an agent.
+type agentAtoms struct {
+	agent *event.Agent
+	atoms []uint32
 }
 
 // partial is which clauses of a pattern were seen in the forms of a text.
@@ -92,6 +99,7 @@ func (x *Index) NewMatcher() *Matcher {
 		caches:   make([]valueCache, len(x.caches)),
 		entities: make([]entity, len(x.variants)),
 		seed:     maphash.MakeSeed(),
+		agents:   make([]agentAtoms, event.MaxAgents),
 	}
 	for i, re := range x.regexes {
 		m.regexes[i].init(re, regexMemory(len(x.regexes)))

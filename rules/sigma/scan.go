@@ -54,11 +54,27 @@ func (m *Matcher) lookText(ev *event.Event, id uint16, in *input) {
 		m.setAll(in.absent)
 		return
 	}
+	if ev.Agent != nil && in.src == fieldSource(event.FieldUserAgent) {
+		m.lookAgent(ev, id, in)
+		return
+	}
 	if in.cached > 0 {
 		m.lookCached(ev, id, in, text)
 		return
 	}
 	m.lookForms(ev, id, in)
+}
+
+// lookAgent is lookCached for an agent that the event's deriver knows.
+func (m *Matcher) lookAgent(ev *event.Event, id uint16, in *input) {
+	k := &m.agents[ev.Agent.Number]
+	if k.agent == ev.Agent {
+		m.setAll(k.atoms)
+		return
+	}
+	from := len(m.touched)
+	m.lookForms(ev, id, in)
+	k.agent, k.atoms = ev.Agent, append(k.atoms[:0], m.touched[from:]...)
 }
 
 // lookCached uses what was found in the same value before. What is found
