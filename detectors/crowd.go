@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/bits"
 	"net/netip"
+	"slices"
 
 	"gatewatch/detectors/observation"
 )
@@ -55,6 +56,7 @@ type sender struct {
 	window uint32
 	node   uint32
 	sums   uint32 // index into Engine.sums where a field is added up, 0 where events are counted
+	place  uint32 // in its list of Engine.memberLists
 }
 
 // sums are what a field adds up to in the buckets of sender.events.
@@ -177,50 +179,71 @@ func (e *Engine) standOut(v view, m *model, over uint32) *cohort {
 	return c
 }
 
+// lesson is what a bucket teaches of how much clients send.
+type lesson struct {
+	now, long    [crowdBins]float64
+	all, allLong float64
+}
+
 // learnMembers takes in what the clients sent in the bucket that ends, and forgets those that
 // were not seen for long. What is not learned from is not their habit either.
 func (e *Engine) learnMembers(v view, m *model, hold bool) {
-	var now, long [crowdBins]float64
-	var all, allLong float64
-	most := max(recentSpan/float64(m.length), memberSpan)
+	var l lesson
 	before := (int64(m.at) + 1 - memberReach) * m.length
-	for id := v.w.head; id != 0; {
-		nd := e.nodes.at(id)
-		next := nd.next
-		if int64(nd.time) < before {
-			v.w.total--
-			e.dropNode(v, id)
+	if m.sized {
+		// Sums of any numbers depend on their order.
+		for id := v.w.head; id != 0; {
+			nd := e.nodes.at(id)
+			next := nd.next
+			if int64(nd.time) < before {
+				v.w.total--
+				e.dropNode(v, id)
+			} else {
+				e.learnMember(m, e.senders.at(nd.what), &l, hold)
+			}
 			id = next
-			continue
 		}
-		x := e.senders.at(nd.what)
-		sum := 0.0
-		if x.at+memberSpan > m.at { // else it sent nothing in any of these buckets
-			e.to(x, m.at)
-			if _, sums := e.sent(x, memberSpan); sums > 0 {
-				long[crowdBin(sums, m.unit)] += sums
-				allLong += sums
-			}
-			if sum = e.sumOf(x, m.at%memberSpan); sum > 0 {
-				now[crowdBin(sum, m.unit)] += sum
-				all += sum
+	} else if int(v.w.side) < len(e.memberLists) {
+		// Whole numbers do not; gone through in this way, members do not wait for each other's memory.
+		for _, at := range slices.Backward(e.memberLists[v.w.side]) { // the last one takes the place of one that goes
+			x := e.senders.at(at)
+			if sent := e.learnMember(m, x, &l, hold); !sent && int64(e.nodes.at(x.node).time) < before {
+				v.w.total--
+				e.dropNode(v, x.node)
 			}
 		}
-		if !hold {
-			n := min(float64(m.at-x.first)+1, most)
-			x.usual += float32((sum - float64(x.usual)) / n)
-		}
-		id = next
 	}
-	if hold || all == 0 {
+	if hold || l.all == 0 {
 		return
 	}
 	m.crowd.buckets++
 	a := 1 / min(float64(m.crowd.buckets), max(localSpan/float64(m.length), memberSpan))
-	for bin := range now {
-		m.crowd.now[bin] += float32(a * (now[bin]/all - float64(m.crowd.now[bin])))
-		m.crowd.long[bin] += float32(a * (long[bin]/allLong - float64(m.crowd.long[bin])))
+	for bin := range l.now {
+		m.crowd.now[bin] += float32(a * (l.now[bin]/l.all - float64(m.crowd.now[bin])))
+		m.crowd.long[bin] += float32(a * (l.long[bin]/l.allLong - float64(m.crowd.long[bin])))
 	}
+}
+
+// learnMember takes in what one client sent, and reports whether it sent anything in the last buckets.
+func (e *Engine) learnMember(m *model, x *sender, l *lesson, hold bool) (sent bool) {
+	sum := 0.0
+	if x.at+memberSpan > m.at { // else it sent nothing in any of these buckets
+		e.to(x, m.at)
+		events, sums := e.sent(x, memberSpan)
+		if sent = events > 0; sums > 0 {
+			l.long[crowdBin(sums, m.unit)] += sums
+			l.allLong += sums
+		}
+		if sum = e.sumOf(x, m.at%memberSpan); sum > 0 {
+			l.now[crowdBin(sum, m.unit)] += sum
+			l.all += sum
+		}
+	}
+	if !hold {
+		n := min(float64(m.at-x.first)+1, max(recentSpan/float64(m.length), memberSpan))
+		x.usual += float32((sum - float64(x.usual)) / n)
+	}
+	return sent
 }
 
 // forgetMembers drops the clients that were not seen for long.
@@ -401,16 +424,25 @@ func (e *Engine) enterMember(v view, id uint32, c memberAddr) *sender {
 	e.nodes.at(id).what = at
 	v.w.total++
 	x := e.senders.at(at)
-	*x = sender{client: c, window: v.id, node: id}
+	side := int(v.w.side)
+	if side >= len(e.memberLists) {
+		e.memberLists = append(e.memberLists, make([][]uint32, side+1-len(e.memberLists))...)
+	}
+	*x = sender{client: c, window: v.id, node: id, place: uint32(len(e.memberLists[side]))}
+	e.memberLists[side] = append(e.memberLists[side], at)
 	if v.r.ValueField != "" {
 		x.sums = e.sums.alloc()
 	}
 	return x
 }
 
-// dropMember forgets a member.
-func (e *Engine) dropMember(at uint32) {
+// dropMember forgets a member of the window with a baseline.
+func (e *Engine) dropMember(side, at uint32) {
 	x := e.senders.at(at)
+	list := e.memberLists[side]
+	last := list[len(list)-1]
+	list[x.place], e.senders.at(last).place = last, x.place
+	e.memberLists[side] = list[:len(list)-1]
 	e.byMember.remove(e.memberHash(x.window, x.client), at)
 	if x.sums != 0 {
 		e.sums.release(x.sums)

@@ -89,16 +89,17 @@ type Engine struct {
 	habits   arena[habit]
 	forest   forest
 
-	baselines arena[baseline]
-	days      arena[day]
-	senders   arena[sender]
-	sums      arena[sums]
-	byMember  table     // senders, by memberHash
-	seeds     [3]uint64 // of memberHash
-	cohort    cohort    // scratch: who stands out in the window at work
-	crowds    []bool    // by kind: see observation.Kind.Crowd
-	choosy    []bool    // by kind: has a rule that is
-	rated     []uint32  // by kind: a rule with a baseline of clients, plus 1
+	baselines   arena[baseline]
+	days        arena[day]
+	senders     arena[sender]
+	memberLists [][]uint32 // senders, by baseline
+	sums        arena[sums]
+	byMember    table     // senders, by memberHash
+	seeds       [3]uint64 // of memberHash
+	cohort      cohort    // scratch: who stands out in the window at work
+	crowds      []bool    // by kind: see observation.Kind.Crowd
+	choosy      []bool    // by kind: has a rule that is
+	rated       []uint32  // by kind: a rule with a baseline of clients, plus 1
 
 	cards   dict[observation.Card]
 	values  dict[counted]
@@ -437,6 +438,9 @@ func (e *Engine) judge(run Run, from, to int, out *Findings) {
 // the record.
 func (e *Engine) observe(s *slot, t *touch, o *observation.Observation, id uint32, hits []observation.Hit, out *Findings) {
 	rec := t.rec
+	if e.rated[o.Kind] != 0 && len(hits) == 1 && e.tally(s, t, o, id, &hits[0]) {
+		return
+	}
 	if rec.Late && !e.anyPlain(hits) {
 		e.stats.Late += uint64(len(hits))
 		return

@@ -32,8 +32,8 @@ func (rateAnomaly) add(*Engine, view, *touch, *observation.Hit, uint32) uint32 {
 
 func (rateAnomaly) enter(*Engine, view, uint32, *observation.Hit) {} // see Engine.restoreBaseline
 
-func (rateAnomaly) leave(e *Engine, _ view, id uint32) {
-	e.dropMember(e.nodes.at(id).what)
+func (rateAnomaly) leave(e *Engine, v view, id uint32) {
+	e.dropMember(v.w.side, e.nodes.at(id).what)
 }
 
 func (rateAnomaly) clear(e *Engine, v view) {
@@ -100,6 +100,51 @@ func (e *Engine) lookedSince(v view, now int64) int64 {
 		}
 	}
 	return max(since, now-forgotten+3600)
+}
+
+// tally does what observe does of an observation that only adds to a bucket: of a population
+// that is there, while its bucket runs, far from too much. That is nearly every
+// one, and each request has several. It reports false, and has done nothing, for all others.
+func (e *Engine) tally(s *slot, t *touch, o *observation.Observation, id uint32, h *observation.Hit) bool {
+	r, rec := &e.rules[h.Rule], t.rec
+	if id == 0 || r.leader != h.Rule || r.Type != observation.RateAnomaly || r.ValueField != "" || r.guarded ||
+		rec.Late || rec.Behind || o.Mark || rec.Window > s.now || s.entries > e.entriesCap {
+		return false
+	}
+	ent := e.entities.at(id)
+	w := &ent.own
+	if ent.place != placeMain || w.rule != h.Rule || w.side == 0 || w.fired != 0 || !e.is(ent, o) {
+		return false
+	}
+	b := e.baselines.at(w.side)
+	begin, sum := int64(b.at)*r.Timespan, b.sum+float64(h.N)
+	if end := begin + r.Timespan; rec.Window < begin || rec.Window >= end || w.timer != uint32(end) || sum >= b.next {
+		return false
+	}
+	t.s, t.o, t.id, t.ent = s, o, id, ent
+	switch t.member {
+	case 0:
+		return false
+	case noMember:
+		if e.entered != e.enteredBefore || w.total < r.keep || sum > b.up[0] || h.Rule != e.rated[o.Kind]-1 {
+			return false
+		}
+	default:
+		x := e.senders.at(t.member)
+		if x.window != id|ownWindow || x.node == 0 || x.client != e.memberIn(ent, &rec.Card) {
+			return false
+		}
+		e.to(x, b.at)
+		place := b.at % memberSpan
+		if x.events[place] == 0 {
+			e.of(x.node, t)
+		}
+		x.events[place] += h.N
+	}
+	e.change(s, id, ent)
+	ent.touched = stamp(rec.Window)
+	b.sum = sum
+	return true
 }
 
 // rate takes an observation into the running bucket.
