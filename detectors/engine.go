@@ -451,6 +451,7 @@ func (e *Engine) observe(s *slot, t *touch, o *observation.Observation, id uint3
 	}
 	if id == 0 || !e.is(e.entities.at(id), o) {
 		id = e.find(s, o) // it was not there, or what was judged in between displaced it
+		t.member = 0      // which was of that one
 	}
 	switch {
 	case id == 0:

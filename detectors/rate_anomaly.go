@@ -121,7 +121,7 @@ func (e *Engine) tally(s *slot, t *touch, o *observation.Observation, id uint32,
 	if end := begin + r.Timespan; rec.Window < begin || rec.Window >= end || w.timer != uint32(end) || sum >= b.next {
 		return false
 	}
-	t.s, t.o, t.id, t.ent = s, o, id, ent
+	var x *sender
 	switch t.member {
 	case 0:
 		return false
@@ -130,10 +130,16 @@ func (e *Engine) tally(s *slot, t *touch, o *observation.Observation, id uint32,
 			return false
 		}
 	default:
-		x := e.senders.at(t.member)
+		x = e.senders.at(t.member)
 		if x.window != id|ownWindow || x.node == 0 || x.client != e.memberIn(ent, &rec.Card) {
 			return false
 		}
+	}
+	t.s, t.o, t.id, t.ent = s, o, id, ent
+	e.change(s, id, ent) // before anything of it is another: a cut may still have to write it
+	ent.touched = stamp(rec.Window)
+	b.sum = sum
+	if x != nil {
 		e.to(x, b.at)
 		place := b.at % memberSpan
 		if x.events[place] == 0 {
@@ -141,9 +147,6 @@ func (e *Engine) tally(s *slot, t *touch, o *observation.Observation, id uint32,
 		}
 		x.events[place] += h.N
 	}
-	e.change(s, id, ent)
-	ent.touched = stamp(rec.Window)
-	b.sum = sum
 	return true
 }
 

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"bytes"
 	"hash/maphash"
 	"strings"
 )
@@ -26,23 +27,70 @@ func (c ClientClass) String() string {
 
 // Words of agents, in lower case, as they are found in the documentation of the programs and
 // in published logs. A bot says so, or gives a page about itself.
-var (
-	botWords = []string{
+var agentWords = newWords(map[ClientClass][]string{
+	ClassBot: {
 		"bot", "crawl", "spider", "slurp", "facebookexternalhit", "preview", "archiver", "embedly", "whatsapp/", "mediapartners-google",
 		"feedfetcher", "kube-probe", "prometheus", "blackbox", "uptime", "pingdom", "statuscake", "healthcheck", "health-check",
 		"elb-health", "googlehc", "site24x7", "datadog", "nagios", "check_http", "zabbix", "checkly",
-	}
-	appWords = []string{
+	},
+	ClassApp: {
 		"okhttp/", "cfnetwork/", "dalvik/", "alamofire/", "darwin/", "dart/", "expo/", "react-native", "reactnative", "flutter", "android",
 		"iphone", "ipad", "electron/",
-	}
-	toolWords = []string{
+	},
+	ClassTool: {
 		"curl/", "wget/", "python", "go-http-client", "java/", "java-http-client", "apache-httpclient", "jersey/", "axios/", "node-fetch", "node.js", "undici",
 		"libwww", "lwp", "perl", "ruby", "faraday", "php/", "guzzle", "postman", "insomnia", "httpie/", "aiohttp/", "httpx", "scrapy/",
 		"powershell", "restsharp", "hey/", "k6/", "jmeter", "apachebench", "wrk", "vegeta", "locust", "sqlmap", "nikto", "nmap", "nuclei", "gobuster",
 		"fuzz", "dirbuster", "masscan", "zgrab", "reqwest", "dotnet", "http.rb", "unirest", "lua-resty", "grpc-",
+	},
+	aboutItself: {"+http"},
+})
+
+// aboutItself stands for an address of a page in the agent.
+const aboutItself ClientClass = 6
+
+// words finds words by their first two bytes: whether any begins so is one bit, and mostly none does.
+type words struct {
+	begins [1 << 16 / 64]uint64
+	by     map[uint16][]word
+}
+
+type word struct {
+	text  string
+	class ClientClass
+}
+
+func newWords(lists map[ClientClass][]string) *words {
+	w := &words{by: map[uint16][]word{}}
+	for class, list := range lists {
+		for _, text := range list {
+			pair := uint16(text[0])<<8 | uint16(text[1])
+			w.begins[pair/64] |= 1 << (pair % 64)
+			w.by[pair] = append(w.by[pair], word{text, class})
+		}
 	}
-)
+	return w
+}
+
+// find returns the classes of the words in a text, as bits.
+func (w *words) find(low []byte) (classes uint8) {
+	for i := range len(low) - 1 {
+		pair := uint16(low[i])<<8 | uint16(low[i+1])
+		if w.begins[pair/64]&(1<<(pair%64)) == 0 {
+			continue
+		}
+		for _, x := range w.by[pair] {
+			if len(low)-i < len(x.text) || string(low[i:i+len(x.text)]) != x.text {
+				continue
+			}
+			if x.text == "bot" && i >= 2 && low[i-2] == 'c' && low[i-1] == 'u' {
+				continue // Cubot makes telephones
+			}
+			classes |= 1 << x.class
+		}
+	}
+	return classes
+}
 
 // maxClassed is how much of an agent is looked at, in bytes.
 const maxClassed = 256
@@ -52,26 +100,23 @@ func ClassOf(agent string) ClientClass {
 	if agent == "" {
 		return ClassNone
 	}
-	low := strings.ToLower(agent[:min(len(agent), maxClassed)])
-	has := func(words []string) bool {
-		for _, w := range words {
-			if strings.Contains(low, w) {
-				return true
-			}
+	var buf [maxClassed]byte
+	low := buf[:copy(buf[:], agent)]
+	for i, c := range low {
+		if 'A' <= c && c <= 'Z' {
+			low[i] = c | 0x20
 		}
-		return false
 	}
-	tool := has(toolWords)
+	classes := agentWords.find(low)
+	has := func(c ClientClass) bool { return classes&(1<<c) != 0 }
 	switch {
-	case has(botWords) && (!strings.Contains(low, "cubot") || strings.Count(low, "bot") > 1): // Cubot makes telephones
+	case has(ClassBot) || has(aboutItself) && !has(ClassTool):
 		return ClassBot
-	case strings.Contains(low, "+http") && !tool:
-		return ClassBot
-	case strings.HasPrefix(low, "mozilla/") || strings.HasPrefix(low, "opera/"):
+	case bytes.HasPrefix(low, []byte("mozilla/")) || bytes.HasPrefix(low, []byte("opera/")):
 		return ClassBrowser
-	case tool:
+	case has(ClassTool):
 		return ClassTool
-	case has(appWords):
+	case has(ClassApp):
 		return ClassApp
 	default:
 		return ClassOther
@@ -122,12 +167,4 @@ func (m *agentMemory) find(text string) *Agent {
 	}
 	s.agent = &Agent{Text: strings.Clone(text), Class: ClassOf(text), Number: i}
 	return s.agent
-}
-
-// class is the class of an event's client.
-func (e *Event) class() ClientClass {
-	if e.Agent != nil {
-		return e.Agent.Class
-	}
-	return ClassOf(e.UserAgent)
 }

@@ -108,7 +108,7 @@ func (d *Deriver) Derive(ev *Event, need FieldSet) {
 	d.Classify(ev, need)
 }
 
-// Identify fills Client, ClientSource, ClientGroup, Agent, Route, ObjectID, Login, Action,
+// Identify fills Client, ClientSource, ClientGroup, Agent, ClientClass, Route, ObjectID, Login, Action,
 // Outcome, Account and Principal of ev. Principal stays empty where it would
 // be the client's address; Event.Text gives that. need names the derived
 // fields that some rule asks for: those whose making costs something and that
@@ -136,7 +136,11 @@ func (d *Deriver) Identify(ev *Event, need FieldSet) {
 		ev.Account = ev.User
 	}
 	ev.Principal = d.principal(ev)
-	ev.Agent = d.agents.find(ev.UserAgent)
+	if ev.Agent = d.agents.find(ev.UserAgent); ev.Agent != nil {
+		ev.ClientClass = ev.Agent.Class
+	} else if need.Has(FieldClientClass) {
+		ev.ClientClass = ClassOf(ev.UserAgent)
+	}
 }
 
 // Forget gives up the memory that strings of events are views into.

@@ -68,8 +68,9 @@ type Event struct {
 	Login       bool   // the request is a login attempt, in the wide sense of Action
 	Action      Action // which kind of attempt
 	Outcome     Outcome
-	AttackClass []string     // kinds of attack found in the request, see DeriveOptions.Classify; not to be kept
-	Agent       *Agent       // of UserAgent, where it came before; else nil
+	AttackClass []string // kinds of attack found in the request, see DeriveOptions.Classify; not to be kept
+	Agent       *Agent   // of UserAgent, where it came before; else nil
+	ClientClass ClientClass
 	ClientGroup netip.Prefix // the address itself for IPv4, its /64 for IPv6
 }
 

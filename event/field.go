@@ -230,7 +230,7 @@ func (e *Event) Text(f Field) (string, bool) {
 	case FieldClientSource:
 		return e.ClientSource.String(), true
 	case FieldClientClass:
-		return e.class().String(), true
+		return e.ClientClass.String(), true
 	case FieldUser:
 		s = e.User
 	case FieldUserVerified:

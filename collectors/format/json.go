@@ -60,12 +60,14 @@ func (d *Decoder) readJSON(s string, ev *event.Event) fault {
 	ev.ConsumerID = v[slotConsumer]
 	ev.KeyID = v[slotKeyID]
 	if s := v[slotToken]; s != "" {
-		d.json.token = event.HashToken(d.json.token[:0], s)
-		ev.TokenHash = viewOf(d.json.token)
+		n := len(d.scratch)
+		d.scratch = event.HashToken(d.scratch, s)
+		ev.TokenHash = d.keep(n)
 	}
 	if s := v[slotSession]; s != "" {
-		d.json.session = event.HashSession(d.json.session[:0], s)
-		ev.SessionHash = viewOf(d.json.session)
+		n := len(d.scratch)
+		d.scratch = event.HashSession(d.scratch, s)
+		ev.SessionHash = d.keep(n)
 	}
 	ev.LoginName = v[slotLogin]
 	ev.Route = v[slotRoute]

@@ -19,8 +19,6 @@ type jsonReader struct {
 	ranks  [slotCount]uint8
 	unit   int64 // of the duration
 	begins bool  // the time is that of the request's start
-
-	token, session []byte // of the event, hashed
 }
 
 // readObject collects the values of s, which begins with a brace, and reports
