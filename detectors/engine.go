@@ -460,6 +460,7 @@ func (e *Engine) observe(s *slot, t *touch, o *observation.Observation, id uint3
 		}
 		id = e.admit(s, o)
 	case e.entities.at(id).place == placeProbation:
+		e.change(s, id, e.entities.at(id)) // as below: a cut may still have to write it as it was
 		e.promote(s, id)
 	}
 	ent := e.entities.at(id)
