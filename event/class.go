@@ -49,10 +49,10 @@ var agentWords = newWords(map[ClientClass][]string{
 // aboutItself stands for an address of a page in the agent.
 const aboutItself ClientClass = 6
 
-// words finds words by their first two bytes: whether any begins so is one bit, and mostly none does.
+// words finds words by their first three bytes: whether any may begin so is one bit, and mostly none does.
 type words struct {
 	begins [1 << 16 / 64]uint64
-	by     map[uint16][]word
+	by     map[[3]byte][]word
 }
 
 type word struct {
@@ -60,13 +60,17 @@ type word struct {
 	class ClientClass
 }
 
+// beginning is the number of the bit for three bytes.
+func beginning(a, b, c byte) uint16 { return uint16(a)<<10 ^ uint16(b)<<5 ^ uint16(c) }
+
 func newWords(lists map[ClientClass][]string) *words {
-	w := &words{by: map[uint16][]word{}}
+	w := &words{by: map[[3]byte][]word{}}
 	for class, list := range lists {
 		for _, text := range list {
-			pair := uint16(text[0])<<8 | uint16(text[1])
-			w.begins[pair/64] |= 1 << (pair % 64)
-			w.by[pair] = append(w.by[pair], word{text, class})
+			bit := beginning(text[0], text[1], text[2])
+			w.begins[bit/64] |= 1 << (bit % 64)
+			first := [3]byte([]byte(text))
+			w.by[first] = append(w.by[first], word{text, class})
 		}
 	}
 	return w
@@ -74,12 +78,12 @@ func newWords(lists map[ClientClass][]string) *words {
 
 // find returns the classes of the words in a text, as bits.
 func (w *words) find(low []byte) (classes uint8) {
-	for i := range len(low) - 1 {
-		pair := uint16(low[i])<<8 | uint16(low[i+1])
-		if w.begins[pair/64]&(1<<(pair%64)) == 0 {
+	for i := range max(0, len(low)-2) {
+		bit := beginning(low[i], low[i+1], low[i+2])
+		if w.begins[bit/64]&(1<<(bit%64)) == 0 {
 			continue
 		}
-		for _, x := range w.by[pair] {
+		for _, x := range w.by[[3]byte(low[i:])] {
 			if len(low)-i < len(x.text) || string(low[i:i+len(x.text)]) != x.text {
 				continue
 			}
@@ -92,6 +96,16 @@ func (w *words) find(low []byte) (classes uint8) {
 	return classes
 }
 
+// lowered is each byte as a lower-case letter, if it is a letter.
+var lowered = func() (t [256]byte) {
+	for i := range t {
+		if t[i] = byte(i); 'A' <= i && i <= 'Z' {
+			t[i] |= 0x20
+		}
+	}
+	return t
+}()
+
 // maxClassed is how much of an agent is looked at, in bytes.
 const maxClassed = 256
 
@@ -103,9 +117,7 @@ func ClassOf(agent string) ClientClass {
 	var buf [maxClassed]byte
 	low := buf[:copy(buf[:], agent)]
 	for i, c := range low {
-		if 'A' <= c && c <= 'Z' {
-			low[i] = c | 0x20
-		}
+		low[i] = lowered[c] // no branch: the case of a random text cannot be foretold
 	}
 	classes := agentWords.find(low)
 	has := func(c ClientClass) bool { return classes&(1<<c) != 0 }

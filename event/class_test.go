@@ -3,6 +3,7 @@ package event
 import (
 	"fmt"
 	"hash/maphash"
+	"strings"
 	"testing"
 )
 
@@ -78,5 +79,37 @@ func TestAgents(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() { m.find(agents[2]) }); n != 0 {
 		t.Errorf("%g allocations for an agent that is known", n)
+	}
+}
+
+// TestWords: each word of the lists is found, wherever it stands and however it is written.
+func TestWords(t *testing.T) {
+	n := 0
+	for _, list := range agentWords.by {
+		for _, w := range list {
+			n++
+			for _, text := range []string{w.text, "x " + w.text, strings.Repeat("y", 40) + w.text + "z"} {
+				if agentWords.find([]byte(text))&(1<<w.class) == 0 {
+					t.Errorf("%q is not found in %q", w.text, text)
+				}
+			}
+			if a, b := ClassOf("x "+w.text), ClassOf("x "+strings.ToUpper(w.text)); a != b || a == ClassOther {
+				t.Errorf("%q is %s, in capitals %s", w.text, a, b)
+			}
+		}
+	}
+	if n < 80 {
+		t.Errorf("only %d words", n)
+	}
+	if n := testing.AllocsPerRun(100, func() { ClassOf("Some Agent that never came before 1.2.3") }); n != 0 {
+		t.Errorf("%g allocations", n)
+	}
+}
+
+// BenchmarkClassOf is the cost of an agent that never came before.
+func BenchmarkClassOf(b *testing.B) {
+	text := strings.Repeat("aZ;(bQ/w.Xr )tK", 16)
+	for b.Loop() {
+		ClassOf(text)
 	}
 }
