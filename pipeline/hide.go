@@ -39,9 +39,14 @@ const (
 // words from closed sets or numbers.
 func treat(field string, identities bool) treatment {
 	switch field {
-	case "client.address", "network.peer.address", "c-ip", "client.prefix":
+	case "client.address", "network.peer.address", "c-ip":
 		if identities {
 			return address
+		}
+		return leave
+	case "client.prefix": // a text, and of no use without the address
+		if identities {
+			return user
 		}
 		return leave
 	case "auth.account", "user.name", "principal", "enduser.id", "api.consumer.id", "api.key.id", "auth.token.hash", "session.id", "cs-username":

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -59,6 +60,8 @@ type Receiver struct {
 	// wait bounds the wait for another writer.
 	wait time.Duration
 
+	closing atomic.Bool // nobody is to wait for another writer any more
+
 	mu     sync.Mutex
 	f      *os.File // nil until the first line
 	began  time.Time
@@ -99,6 +102,7 @@ func (*Receiver) Folds() bool { return false }
 
 // Close closes the file. What comes later fails, to be tried by its successor.
 func (r *Receiver) Close() {
+	r.closing.Store(true)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
@@ -133,15 +137,15 @@ func (r *Receiver) Notify(ctx context.Context, n alerting.Notification) alerting
 	if ctx.Err() != nil || r.closed {
 		return alerting.Result{Err: fmt.Errorf("file %s: stopped before it was written", r.c.Name), Retry: true, Reason: alerting.ReasonCanceled}
 	}
-	if err := r.append(text, n); err != nil {
+	if err := r.append(ctx, text, n); err != nil {
 		r.shut() // looked at anew next time
 		return alerting.Result{Err: fmt.Errorf("file %s: %w", r.c.Name, err), Retry: true, Reason: alerting.ReasonOther}
 	}
 	return alerting.Result{Reason: alerting.ReasonOK}
 }
 
-func (r *Receiver) append(text []byte, n alerting.Notification) error {
-	unlock, err := r.take()
+func (r *Receiver) append(ctx context.Context, text []byte, n alerting.Notification) error {
+	unlock, err := r.take(ctx)
 	if err != nil {
 		return err
 	}
@@ -166,7 +170,7 @@ func (r *Receiver) append(text []byte, n alerting.Notification) error {
 		}
 		unlock()
 		r.shut()
-		if unlock, err = r.take(); err != nil {
+		if unlock, err = r.take(ctx); err != nil {
 			unlock = func() {}
 			return fmt.Errorf("rotate: %w", err)
 		}
@@ -191,7 +195,7 @@ func (r *Receiver) append(text []byte, n alerting.Notification) error {
 // take opens the file if that has to be done and locks it against other writers:
 // what looks like half a line may be one that another is writing, and what is
 // taken away behind a failed write must not be another's line.
-func (r *Receiver) take() (unlock func(), err error) {
+func (r *Receiver) take(ctx context.Context) (unlock func(), err error) {
 	for range 100 { // each time another writer rotated between opening and locking
 		opened, err := r.reopen()
 		if err != nil {
@@ -200,7 +204,7 @@ func (r *Receiver) take() (unlock func(), err error) {
 		if !r.plain {
 			return func() {}, nil
 		}
-		unlock, err := lock(r.f, r.wait)
+		unlock, err := lock(r.f, r.wait, func() bool { return ctx.Err() != nil || r.closing.Load() })
 		if err != nil {
 			return nil, err
 		}
@@ -239,8 +243,8 @@ func (r *Receiver) whole(opened bool) error {
 }
 
 // lock locks f against others that lock it, also in other processes. Where files
-// cannot be locked it does without.
-func lock(f *os.File, wait time.Duration) (unlock func(), err error) {
+// cannot be locked it does without. It gives up when stop says so.
+func lock(f *os.File, wait time.Duration, stop func() bool) (unlock func(), err error) {
 	fd := int(f.Fd()) //nolint:gosec // a descriptor is small
 	for end := time.Now().Add(wait); ; {
 		err := syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB)
@@ -249,6 +253,8 @@ func lock(f *os.File, wait time.Duration) (unlock func(), err error) {
 			return func() { _ = syscall.Flock(fd, syscall.LOCK_UN) }, nil
 		case !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR):
 			return func() {}, nil
+		case stop():
+			return nil, errors.New("stopped while another program had it locked")
 		case time.Now().After(end):
 			return nil, fmt.Errorf("another program has kept it locked for %s", wait)
 		}
@@ -337,14 +343,19 @@ func stamp(head []byte) (time.Time, bool) {
 	return at, ok && found && err == nil
 }
 
-// contains looks for a line with the key in the file and the one before it.
+// contains looks for a line with the key in the file and those that are kept of before: another
+// writer may have rotated meanwhile.
 func (r *Receiver) contains(key string) (bool, error) {
 	want, err := json.Marshal(key)
 	if err != nil {
 		return false, err
 	}
 	want = append([]byte(`{"key":`), append(want, ',')...)
-	for _, path := range []string{r.c.Path, r.rotated(1)} {
+	for i := range r.c.Keep + 1 {
+		path := r.c.Path
+		if i > 0 {
+			path = r.rotated(i)
+		}
 		f, err := os.Open(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

@@ -262,7 +262,7 @@ func TestAnotherIsWriting(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	unlock, err := lock(other, 0)
+	unlock, err := lock(other, 0, func() bool { return false })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,6 +281,34 @@ func TestAnotherIsWriting(t *testing.T) {
 	if diff := cmp.Diff([]string{"a/1", "0000000000000001/1", "0000000000000002/1"}, keys(t, path)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+}
+
+// TestCloseWhileLocked: nobody waits for another program's lock when the receiver is closed.
+func TestCloseWhileLocked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "incidents.jsonl")
+	other, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	unlock, err := lock(other, 0, func() bool { return false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := receiver(t, path, nil)
+	r.wait = time.Hour
+	results := make(chan alerting.Result, 3)
+	for i := range cap(results) {
+		n := note(t, i)
+		go func() { results <- r.Notify(t.Context(), n) }()
+	}
+	r.Close()
+	for range cap(results) {
+		if res := <-results; res.Err == nil || !res.Retry {
+			t.Errorf("got %+v", res)
+		}
+	}
+	unlock()
 }
 
 func TestFullDisk(t *testing.T) {

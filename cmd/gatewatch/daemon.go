@@ -119,6 +119,9 @@ func (d *daemon) Reload(ctx context.Context) error {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
 	set, err := d.tryReload(ctx)
+	if err != nil && ctx.Err() != nil {
+		return err // the program stops; nothing was refused
+	}
 	at := d.app.now()
 	d.mu.Lock()
 	d.last.At, d.last.OK, d.last.Error = &at, err == nil, ""
