@@ -2,10 +2,10 @@ package detectors
 
 import (
 	"encoding/binary"
+	"iter"
 	"math"
 	"math/bits"
 	"net/netip"
-	"slices"
 
 	"gatewatch/detectors/observation"
 )
@@ -56,7 +56,6 @@ type sender struct {
 	window uint32
 	node   uint32
 	sums   uint32 // index into Engine.sums where a field is added up, 0 where events are counted
-	place  uint32 // in its list of Engine.memberLists
 }
 
 // sums are what a field adds up to in the buckets of sender.events.
@@ -189,29 +188,8 @@ type lesson struct {
 // were not seen for long. What is not learned from is not their habit either.
 func (e *Engine) learnMembers(v view, m *model, hold bool) {
 	var l lesson
-	before := (int64(m.at) + 1 - memberReach) * m.length
-	if m.sized {
-		// Sums of any numbers depend on their order.
-		for id := v.w.head; id != 0; {
-			nd := e.nodes.at(id)
-			next := nd.next
-			if int64(nd.time) < before {
-				v.w.total--
-				e.dropNode(v, id)
-			} else {
-				e.learnMember(m, e.senders.at(nd.what), &l, hold)
-			}
-			id = next
-		}
-	} else if int(v.w.side) < len(e.memberLists) {
-		// Whole numbers do not; gone through in this way, members do not wait for each other's memory.
-		for _, at := range slices.Backward(e.memberLists[v.w.side]) { // the last one takes the place of one that goes
-			x := e.senders.at(at)
-			if sent := e.learnMember(m, x, &l, hold); !sent && int64(e.nodes.at(x.node).time) < before {
-				v.w.total--
-				e.dropNode(v, x.node)
-			}
-		}
+	for x := range e.current(v, (int64(m.at)+1-memberReach)*m.length) {
+		e.learnMember(m, x, &l, hold)
 	}
 	if hold || l.all == 0 {
 		return
@@ -224,13 +202,12 @@ func (e *Engine) learnMembers(v view, m *model, hold bool) {
 	}
 }
 
-// learnMember takes in what one client sent, and reports whether it sent anything in the last buckets.
-func (e *Engine) learnMember(m *model, x *sender, l *lesson, hold bool) (sent bool) {
+// learnMember takes in what one client sent.
+func (e *Engine) learnMember(m *model, x *sender, l *lesson, hold bool) {
 	sum := 0.0
 	if x.at+memberSpan > m.at { // else it sent nothing in any of these buckets
 		e.to(x, m.at)
-		events, sums := e.sent(x, memberSpan)
-		if sent = events > 0; sums > 0 {
+		if _, sums := e.sent(x, memberSpan); sums > 0 {
 			l.long[crowdBin(sums, m.unit)] += sums
 			l.allLong += sums
 		}
@@ -243,20 +220,28 @@ func (e *Engine) learnMember(m *model, x *sender, l *lesson, hold bool) (sent bo
 		n := min(float64(m.at-x.first)+1, max(recentSpan/float64(m.length), memberSpan))
 		x.usual += float32((sum - float64(x.usual)) / n)
 	}
-	return sent
+}
+
+// current yields the clients that were seen since a time, and forgets the others.
+func (e *Engine) current(v view, since int64) iter.Seq[*sender] {
+	return func(yield func(*sender) bool) {
+		for id := v.w.head; id != 0; {
+			nd := e.nodes.at(id)
+			next := nd.next
+			if int64(nd.time) < since {
+				v.w.total--
+				e.dropNode(v, id)
+			} else if !yield(e.senders.at(nd.what)) {
+				return
+			}
+			id = next
+		}
+	}
 }
 
 // forgetMembers drops the clients that were not seen for long.
 func (e *Engine) forgetMembers(v view, m *model) {
-	before := (int64(m.at) - memberReach) * m.length
-	for id := v.w.head; id != 0; {
-		nd := e.nodes.at(id)
-		next := nd.next
-		if int64(nd.time) < before {
-			v.w.total--
-			e.dropNode(v, id)
-		}
-		id = next
+	for range e.current(v, (int64(m.at)-memberReach)*m.length) {
 	}
 }
 
@@ -424,25 +409,16 @@ func (e *Engine) enterMember(v view, id uint32, c memberAddr) *sender {
 	e.nodes.at(id).what = at
 	v.w.total++
 	x := e.senders.at(at)
-	side := int(v.w.side)
-	if side >= len(e.memberLists) {
-		e.memberLists = append(e.memberLists, make([][]uint32, side+1-len(e.memberLists))...)
-	}
-	*x = sender{client: c, window: v.id, node: id, place: uint32(len(e.memberLists[side]))}
-	e.memberLists[side] = append(e.memberLists[side], at)
+	*x = sender{client: c, window: v.id, node: id}
 	if v.r.ValueField != "" {
 		x.sums = e.sums.alloc()
 	}
 	return x
 }
 
-// dropMember forgets a member of the window with a baseline.
-func (e *Engine) dropMember(side, at uint32) {
+// dropMember forgets a member.
+func (e *Engine) dropMember(at uint32) {
 	x := e.senders.at(at)
-	list := e.memberLists[side]
-	last := list[len(list)-1]
-	list[x.place], e.senders.at(last).place = last, x.place
-	e.memberLists[side] = list[:len(list)-1]
 	e.byMember.remove(e.memberHash(x.window, x.client), at)
 	if x.sums != 0 {
 		e.sums.release(x.sums)

@@ -89,17 +89,16 @@ type Engine struct {
 	habits   arena[habit]
 	forest   forest
 
-	baselines   arena[baseline]
-	days        arena[day]
-	senders     arena[sender]
-	memberLists [][]uint32 // senders, by baseline
-	sums        arena[sums]
-	byMember    table     // senders, by memberHash
-	seeds       [3]uint64 // of memberHash
-	cohort      cohort    // scratch: who stands out in the window at work
-	crowds      []bool    // by kind: see observation.Kind.Crowd
-	choosy      []bool    // by kind: has a rule that is
-	rated       []uint32  // by kind: a rule with a baseline of clients, plus 1
+	baselines arena[baseline]
+	days      arena[day]
+	senders   arena[sender]
+	sums      arena[sums]
+	byMember  table     // senders, by memberHash
+	seeds     [3]uint64 // of memberHash
+	cohort    cohort    // scratch: who stands out in the window at work
+	crowds    []bool    // by kind: see observation.Kind.Crowd
+	choosy    []bool    // by kind: has a rule that is
+	rated     []uint32  // by kind: a rule with a baseline of clients, plus 1
 
 	cards   dict[observation.Card]
 	values  dict[counted]

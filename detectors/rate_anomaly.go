@@ -32,8 +32,8 @@ func (rateAnomaly) add(*Engine, view, *touch, *observation.Hit, uint32) uint32 {
 
 func (rateAnomaly) enter(*Engine, view, uint32, *observation.Hit) {} // see Engine.restoreBaseline
 
-func (rateAnomaly) leave(e *Engine, v view, id uint32) {
-	e.dropMember(v.w.side, e.nodes.at(id).what)
+func (rateAnomaly) leave(e *Engine, _ view, id uint32) {
+	e.dropMember(e.nodes.at(id).what)
 }
 
 func (rateAnomaly) clear(e *Engine, v view) {

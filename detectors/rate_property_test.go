@@ -83,30 +83,7 @@ func rateStream(r *rand.Rand) (out []rateRecord) {
 func (rec *rateRecord) apply(e *Engine, plan *observation.Plan) string {
 	var b observation.Batch
 	var out Findings
-	or := observation.Record{Time: rec.at, Window: rec.at, Offset: rec.at * 10, Line: rec.at - 1_700_000_000, Length: 10}
-	or.Card = observation.Card{Client: oracleClient(rec.client), Route: rec.route, Method: "GET", Status: 200}
-	or.Card.Sum()
-	for kind := range plan.Kinds {
-		var values []byte
-		switch kind {
-		case 1:
-			values = observation.AppendText(nil, rec.route)
-		case 2:
-			values = observation.AppendAddr(nil, oracleClient(rec.client), false)
-		}
-		o := observation.Observation{Kind: uint16(kind), Hash: plan.Kinds[kind].Hash(values), Values: b.KeepBytes(values), First: uint32(len(b.Hits))}
-		for i := range plan.Rules {
-			if int(plan.Rules[i].Kind) == kind {
-				b.Hits = append(b.Hits, observation.Hit{Rule: uint32(i), N: rec.n, Number: rec.bytes})
-				o.Count++
-			}
-		}
-		if o.Count > 0 {
-			b.Obs = append(b.Obs, o)
-			or.Count++
-		}
-	}
-	b.Records = append(b.Records, or)
+	rec.add(&b, plan, false)
 	e.Advance(rec.at, &out)
 	e.Apply(Run{Batch: &b, To: 1}, &out)
 	out.Sort()
