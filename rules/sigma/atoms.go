@@ -308,7 +308,9 @@ func (b *builder) postpone(in *input) {
 		p := &b.patterns[id]
 		req := p.m.required(in.src)
 		if len(req) == 0 || p.m.op == opExact || frequency(req[0].lits, in.src) < common ||
-			slices.ContainsFunc(p.atoms, func(a uint32) bool { return b.atoms[a].triggers || b.atoms[a].asked > common }) {
+			slices.ContainsFunc(p.atoms, func(a uint32) bool {
+				return b.atoms[a].triggers || b.atoms[a].asked > common && !p.m.isByte()
+			}) {
 			continue
 		}
 		p.postponed = true
@@ -317,6 +319,10 @@ func (b *builder) postpone(in *input) {
 		}
 	}
 }
+
+// isByte reports whether a text matches that has one byte. To look for that is so quick
+// that to be told of each that there is costs more.
+func (m *matcher) isByte() bool { return m.op == opContains && len(m.text) == 1 }
 
 // common is the share of ordinary values from which finding a text costs more
 // than it saves.

@@ -24,7 +24,9 @@ type Index struct {
 	inputs   []*input
 	regexes  []*regex
 	steps    []step
-	caches   []uint16 // per cache: its input
+	shaped   event.FieldSet // what of an event's fields makes its shape
+	agent    uint16         // the input of the user agent, noInput where nobody asks
+	caches   []uint16       // per cache: its input
 	atoms    []atomInfo
 	atomOf   map[*leaf]uint32
 	trigger  []uint32 // dets to look at when an atom is true, see atomInfo
@@ -136,10 +138,12 @@ func (x *Index) lay(b *builder, triggers [][]uint32) {
 			s.several = len(x.kindVariants[s.kind]) > 1
 		}
 	}
+	x.agent = noInput
 	request := step{kind: stepRequest, target: noInput, path: noInput, query: noInput, url: noInput}
 	for i, in := range x.inputs {
 		id := uint16(i)
 		x.needs |= in.src.needs()
+		x.shaped |= in.src.shapeNeeds()
 		if in.cached > 0 {
 			x.caches = append(x.caches, id)
 		}
@@ -159,6 +163,9 @@ func (x *Index) lay(b *builder, triggers [][]uint32) {
 			request.url = id
 		default:
 			x.steps = append(x.steps, step{kind: stepText, input: id, in: in})
+		}
+		if in.src == fieldSource(event.FieldUserAgent) && len(in.patterns) > 0 {
+			x.agent = id
 		}
 	}
 	if request.target != noInput || request.path != noInput || request.query != noInput || request.url != noInput {

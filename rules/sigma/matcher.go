@@ -37,6 +37,9 @@ type Matcher struct {
 	caches      []valueCache
 	targets     valueCache
 	agents      []agentAtoms // by event.Agent.Number
+	lists       [][]uint32   // of atoms, what agents have
+	shapes      []shapeSlot
+	asked       bool         // eval looked at more than atoms
 	seed        maphash.Seed // of the caches
 
 	hits     []hit
@@ -59,8 +62,9 @@ type countedValue struct {
 
 // agentAtoms is what is true of an agent.
 type agentAtoms struct {
-	agent *event.Agent
-	atoms []uint32
+	agent  *event.Agent
+	atoms  []uint32
+	number uint16 // of the same atoms in Matcher.lists, plus 1
 }
 
 // partial is which clauses of a pattern were seen in the forms of a text.
@@ -100,6 +104,7 @@ func (x *Index) NewMatcher() *Matcher {
 		entities: make([]entity, len(x.variants)),
 		seed:     maphash.MakeSeed(),
 		agents:   make([]agentAtoms, event.MaxAgents),
+		shapes:   make([]shapeSlot, maxShapes),
 	}
 	for i, re := range x.regexes {
 		m.regexes[i].init(re, regexMemory(len(x.regexes)))
@@ -159,7 +164,8 @@ func (m *Matcher) setAll(atoms []uint32) {
 	}
 }
 
-// find fills m.matched with the detections that ev matches, ascending.
+// find fills m.matched with the detections that ev matches, ascending, and
+// m.bits with all atoms that are true.
 func (m *Matcher) find(ev *event.Event) {
 	m.begin()
 	for i := range m.x.steps {
@@ -194,10 +200,13 @@ func (m *Matcher) eval(ev *event.Event, pc uint32) bool {
 // holds reports whether an atom is true, testing now what no literal
 // announced.
 func (m *Matcher) holds(ev *event.Event, a uint32) bool {
+	info := &m.x.atoms[a]
+	if len(info.lazy) > 0 {
+		m.asked = true
+	}
 	if m.bits[a>>6]&(1<<(a&63)) != 0 {
 		return true
 	}
-	info := &m.x.atoms[a]
 	if len(info.lazy) == 0 || m.lazyDone[a] == m.epoch {
 		return false
 	}
@@ -255,7 +264,7 @@ type Match struct {
 // Match returns the detections that ev matches, in the order of the set. The
 // result is the caller's.
 func (m *Matcher) Match(ev *event.Event) []Match {
-	m.find(ev)
+	m.match(ev)
 	out := make([]Match, 0, len(m.matched))
 	for _, d := range m.matched {
 		out = append(out, Match{Rule: m.x.dets[d].rule, Alerting: m.x.dets[d].alerting})
@@ -281,7 +290,7 @@ func (m *Matcher) Observe(ev *event.Event, b *observation.Batch) {
 // Observe is Find and Emit; who has several events does better to find for all of
 // them first.
 func (m *Matcher) Find(dst []uint32, ev *event.Event) []uint32 {
-	m.find(ev)
+	m.match(ev)
 	return append(dst, m.matched...)
 }
 
