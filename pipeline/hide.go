@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"gatewatch/detectors/observation"
@@ -16,6 +17,7 @@ type hider struct {
 	plan  *observation.Plan
 	kinds [][]treatment // by kind and field
 	rules []treatment   // by rule, of the field that it counts
+	some  []bool        // by kind: its entities, or what its rules count, have something to hide
 	cards bool
 	buf   []byte
 	shown []byte              // one value, hidden
@@ -78,6 +80,7 @@ func newHider(mask *event.Masker, plan *observation.Plan) *hider {
 			needed = needed || t != leave
 		}
 		h.kinds = append(h.kinds, fields)
+		h.some = append(h.some, slices.ContainsFunc(fields, func(t treatment) bool { return t != leave }))
 	}
 	for i := range plan.Rules {
 		t := leave
@@ -87,6 +90,7 @@ func newHider(mask *event.Masker, plan *observation.Plan) *hider {
 			}
 		}
 		h.rules = append(h.rules, t)
+		h.some[plan.Rules[i].Kind] = h.some[plan.Rules[i].Kind] || t != leave
 		needed = needed || t != leave
 	}
 	if !needed {
@@ -100,6 +104,9 @@ func newHider(mask *event.Masker, plan *observation.Plan) *hider {
 func (h *hider) record(b *observation.Batch, r *observation.Record) {
 	for i := range b.Of(r) {
 		o := &b.Obs[int(r.First)+i]
+		if !h.some[o.Kind] {
+			continue
+		}
 		h.entity(b, o)
 		for k := range b.HitsOf(o) {
 			hit := &b.Hits[int(o.First)+k]

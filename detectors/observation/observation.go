@@ -74,11 +74,18 @@ func Cut(s string, n int) string {
 
 // Sum sets c.Digest. Whoever fills a card calls it last.
 func (c *Card) Sum() {
-	var buf [2*MaxAccount + MaxRoute + 64]byte // longer ones are allocated
-	b := append(append(buf[:0], c.Principal...), 0)
-	b = append(append(b, c.Account...), 0, byte(c.Status), byte(c.Status>>8), c.Outcome)
-	b = append(append(b, c.Method...), 0)
-	c.Digest = xxhash.Sum64(append(b, c.Route...))
+	h := mix(xxhash.Sum64String(c.Route), xxhash.Sum64String(c.Method))
+	h = mix(h, uint64(uint32(c.Status))<<8|uint64(c.Outcome))
+	if c.Principal != "" || c.Account != "" {
+		h = mix(mix(h, xxhash.Sum64String(c.Principal)), xxhash.Sum64String(c.Account))
+	}
+	c.Digest = h
+}
+
+// mix makes one hash of two.
+func mix(a, b uint64) uint64 {
+	h := (a<<23 ^ a>>41 ^ b) * 0x9E3779B97F4A7C15
+	return h ^ h>>32
 }
 
 // Same reports whether c and o are equal but for Client and Bytes.

@@ -42,10 +42,12 @@ type Matcher struct {
 	asked       bool         // eval looked at more than atoms
 	seed        maphash.Seed // of the caches
 
-	hits     []hit
-	missed   []uint32
-	entities []entity // per variant
-	values   []byte
+	emissions []emission
+	sinks     []sink // scratch
+	hits      []hit
+	missed    []uint32
+	entities  []entity // per variant
+	values    []byte
 
 	missing []uint64 // per plan rule
 	count   countedValue
@@ -89,22 +91,23 @@ type forms struct {
 // NewMatcher returns a matcher for x.
 func (x *Index) NewMatcher() *Matcher {
 	m := &Matcher{
-		x:        x,
-		bits:     make([]uint64, (len(x.atoms)+63)/64),
-		lazyDone: make([]uint32, len(x.atoms)),
-		patSeen:  make([]uint32, len(x.patterns)),
-		partial:  make([]partial, len(x.patterns)),
-		detSeen:  make([]uint32, len(x.dets)),
-		ruleSeen: make([]uint32, len(x.plan.Rules)),
-		missSeen: make([]uint32, len(x.plan.Rules)),
-		missing:  make([]uint64, len(x.plan.Rules)),
-		regexes:  make([]regexRun, len(x.regexes)),
-		forms:    make([]forms, len(x.inputs)),
-		caches:   make([]valueCache, len(x.caches)),
-		entities: make([]entity, len(x.variants)),
-		seed:     maphash.MakeSeed(),
-		agents:   make([]agentAtoms, event.MaxAgents),
-		shapes:   make([]shapeSlot, maxShapes),
+		x:         x,
+		bits:      make([]uint64, (len(x.atoms)+63)/64),
+		lazyDone:  make([]uint32, len(x.atoms)),
+		patSeen:   make([]uint32, len(x.patterns)),
+		partial:   make([]partial, len(x.patterns)),
+		detSeen:   make([]uint32, len(x.dets)),
+		ruleSeen:  make([]uint32, len(x.plan.Rules)),
+		missSeen:  make([]uint32, len(x.plan.Rules)),
+		missing:   make([]uint64, len(x.plan.Rules)),
+		regexes:   make([]regexRun, len(x.regexes)),
+		forms:     make([]forms, len(x.inputs)),
+		caches:    make([]valueCache, len(x.caches)),
+		entities:  make([]entity, len(x.variants)),
+		seed:      maphash.MakeSeed(),
+		agents:    make([]agentAtoms, event.MaxAgents),
+		shapes:    make([]shapeSlot, maxShapes),
+		emissions: make([]emission, maxEmissions),
 	}
 	for i, re := range x.regexes {
 		m.regexes[i].init(re, regexMemory(len(x.regexes)))

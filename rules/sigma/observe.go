@@ -35,11 +35,11 @@ type entity struct {
 
 // observe turns the detections that ev matches into observations.
 func (m *Matcher) observe(found []uint32, ev *event.Event, b *observation.Batch) {
-	m.hits, m.missed, m.values = m.hits[:0], m.missed[:0], m.values[:0]
-	for _, d := range found {
-		for i := range m.x.dets[d].sinks {
-			m.sink(ev, b, &m.x.dets[d].sinks[i])
-		}
+	m.missed, m.values = m.missed[:0], m.values[:0]
+	if k := m.emissionOf(found); k.plain {
+		m.emit(k, ev, b)
+	} else {
+		m.emitSeveral(found, ev, b)
 	}
 	for _, r := range m.missed {
 		if m.ruleSeen[r] == m.epoch {
@@ -48,6 +48,16 @@ func (m *Matcher) observe(found []uint32, ev *event.Event, b *observation.Batch)
 		m.missing[r]++
 		for _, other := range m.x.followers[r] {
 			m.missing[other]++
+		}
+	}
+}
+
+// emitSeveral is emit for detections that give a rule several entities or values.
+func (m *Matcher) emitSeveral(found []uint32, ev *event.Event, b *observation.Batch) {
+	m.hits = m.hits[:0]
+	for _, d := range found {
+		for i := range m.x.dets[d].sinks {
+			m.sink(ev, b, &m.x.dets[d].sinks[i])
 		}
 	}
 	sortHits(m.hits)
@@ -114,24 +124,12 @@ func (m *Matcher) sink(ev *event.Event, b *observation.Batch, s *sink) {
 		}
 	}
 	if s.value >= 0 {
-		var ok bool
-		if s.measures {
-			var n int64
-			n, ok = ev.Number(m.x.values[s.value][0])
-			h.number = float64(n)
-		} else {
-			// Rules that count the same mostly come one after another.
-			c := &m.count
-			if c.epoch != m.epoch || c.of != s.value {
-				c.epoch, c.of = m.epoch, s.value
-				c.hash, c.value, c.ok = m.counted(ev, b, m.x.values[s.value])
-			}
-			h.hash, h.value, ok = c.hash, c.value, c.ok
-		}
-		if !ok {
+		var o observation.Hit
+		if !m.measure(ev, b, s, &o) {
 			m.miss(s.rule)
 			return
 		}
+		h.hash, h.value, h.number = o.Hash, o.Value, o.Number
 	}
 	m.ruleSeen[s.rule] = m.epoch
 	m.hits = append(m.hits, h)
