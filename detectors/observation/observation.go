@@ -125,23 +125,24 @@ const MaxValue = 96
 
 // Observation is what one event contributes to one entity.
 type Observation struct {
-	Kind   uint16 // index into Plan.Kinds
 	Hash   uint64 // see Kind.Hash
 	Values string // the entity's encoded values, see AppendText and AppendAddr
+	First  uint32 // index of the first hit; observations that bring the same may have the same hits
+	Count  uint32 // number of hits
+	Kind   uint16 // index into Plan.Kinds
 	// Mark notes the time at the entity for guards, after the hits were judged. An
 	// observation may have a mark and no hits.
-	Mark  bool
-	First uint32 // index of the first hit
-	Count uint32 // number of hits
+	Mark bool
 }
 
 // Batch holds the observations of consecutive records of one source.
-// It belongs to one goroutine at a time.
+// It belongs to one goroutine at a time, and is emptied by Reset alone.
 type Batch struct {
 	Records []Record
 	Obs     []Observation
 	Hits    []Hit
 	text    []byte
+	resets  uint64
 }
 
 // Reset empties b for reuse. All strings taken from it become invalid.
@@ -151,7 +152,12 @@ func (b *Batch) Reset() {
 	b.Obs = b.Obs[:0]
 	b.Hits = b.Hits[:0]
 	b.text = b.text[:0]
+	b.resets++
 }
+
+// Resets is how often the batch was emptied, so that whoever remembers what is in
+// it can tell whether it still is.
+func (b *Batch) Resets() uint64 { return b.resets }
 
 // Keep copies s into the batch and returns the copy, valid until Reset.
 func (b *Batch) Keep(s string) string {

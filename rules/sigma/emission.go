@@ -22,6 +22,11 @@ type emissionGroup struct {
 	kind, variant uint16
 	first, last   uint32 // in emission.hits
 	mark          bool
+	// same: the hits are the same with every event, and are in a batch once.
+	same   bool
+	batch  *observation.Batch // the last one that they are in
+	resets uint64             // as long as it has this number
+	at     uint32             // there
 }
 
 const maxEmissions = 256 // a power of two
@@ -85,6 +90,10 @@ func (m *Matcher) learnEmission(k *emission, found []uint32) {
 		k.hits = append(k.hits, sinks[int(h.number)])
 		g.last++
 	}
+	for i := range k.groups {
+		g := &k.groups[i]
+		g.same = !slices.ContainsFunc(k.hits[g.first:g.last], func(s sink) bool { return s.value >= 0 })
+	}
 }
 
 // emit turns a plain emission into observations.
@@ -102,23 +111,27 @@ func (m *Matcher) emit(k *emission, ev *event.Event, b *observation.Batch) {
 			}
 			continue
 		}
-		first := len(b.Hits)
-		for j := range hits {
-			s := &hits[j]
-			h := observation.Hit{Rule: s.rule, N: 1, Steps: s.steps}
-			if s.value >= 0 && !m.measure(ev, b, s, &h) {
-				m.miss(s.rule)
-				continue
+		first, n := g.at, uint32(len(hits))
+		if !g.same || g.batch != b || g.resets != b.Resets() {
+			first = uint32(len(b.Hits))
+			for j := range hits {
+				s := &hits[j]
+				h := observation.Hit{Rule: s.rule, N: 1, Steps: s.steps}
+				if s.value >= 0 && !m.measure(ev, b, s, &h) {
+					m.miss(s.rule)
+					continue
+				}
+				b.Hits = append(b.Hits, h)
 			}
-			b.Hits = append(b.Hits, h)
+			n = uint32(len(b.Hits)) - first
+			g.batch, g.resets, g.at = b, b.Resets(), first
 		}
-		n := len(b.Hits) - first
 		if n == 0 && !g.mark {
 			continue
 		}
 		values := m.values[e.lo:e.hi]
 		b.Obs = append(b.Obs, observation.Observation{
-			Kind: g.kind, Hash: m.x.plan.Kinds[g.kind].Hash(values), Values: b.KeepBytes(values), Mark: g.mark, First: uint32(first), Count: uint32(n),
+			Kind: g.kind, Hash: m.x.plan.Kinds[g.kind].Hash(values), Values: b.KeepBytes(values), Mark: g.mark, First: first, Count: n,
 		})
 	}
 }
