@@ -161,15 +161,26 @@ func plainQuery(q string) bool {
 		_, value, _ := strings.Cut(q, "=")
 		return !strings.Contains(q, "=/") && !packedText(bytesOf(value))
 	}
-	for n := 1; q != ""; n++ {
-		var p string
-		p, q, _ = strings.Cut(q, "&")
-		_, value, pair := strings.Cut(p, "=")
-		if !pair || n > maxParams || value != "" && value[0] == '/' || strings.IndexByte(value, '=') >= 0 || packedText(bytesOf(value)) {
+	equal := -1 // where this parameter has its "="
+	for i, n := 0, 1; ; i++ {
+		switch {
+		case i == len(q) || q[i] == '&':
+			value := q[equal+1 : i]
+			if equal < 0 || n > maxParams || value != "" && value[0] == '/' || packedText(bytesOf(value)) {
+				return false
+			}
+			if i >= len(q)-1 {
+				return true
+			}
+			equal = -1
+			n++
+		case q[i] != '=':
+		case equal >= 0:
 			return false
+		default:
+			equal = i
 		}
 	}
-	return true
 }
 
 // arguments reports whether a query is the arguments of a program. CGI hands

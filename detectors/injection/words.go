@@ -54,7 +54,7 @@ type word struct {
 }
 
 type words struct {
-	bits  [64]uint64 // by hash of the first four bytes
+	bits  [512]uint64 // by hash of the first four bytes; so many that few others have one of them
 	table map[uint32][]word
 }
 
@@ -78,7 +78,7 @@ func pack(s string) uint32 {
 	return uint32(s[0])<<24 | uint32(s[1])<<16 | uint32(s[2])<<8 | uint32(s[3])
 }
 
-func hash4(k uint32) uint32 { return k * 0x9E3779B1 >> 20 }
+func hash4(k uint32) uint32 { return k * 0x9E3779B1 >> 17 }
 
 // find returns what the words in s are about. Case does not matter, and + is
 // a blank.
