@@ -18,6 +18,7 @@ type hider struct {
 	kinds [][]treatment // by kind and field
 	rules []treatment   // by rule, of the field that it counts
 	some  []bool        // by kind: its entities, or what its rules count, have something to hide
+	named []bool        // by kind: nothing but who the log names, if it names anybody
 	cards bool
 	buf   []byte
 	shown []byte              // one value, hidden
@@ -81,6 +82,11 @@ func newHider(mask *event.Masker, plan *observation.Plan) *hider {
 		}
 		h.kinds = append(h.kinds, fields)
 		h.some = append(h.some, slices.ContainsFunc(fields, func(t treatment) bool { return t != leave }))
+		named := !h.cards
+		for k, t := range fields {
+			named = named && (t == leave || plan.Kinds[i].Fields[k] == "principal")
+		}
+		h.named = append(h.named, named)
 	}
 	for i := range plan.Rules {
 		t := leave
@@ -90,7 +96,9 @@ func newHider(mask *event.Masker, plan *observation.Plan) *hider {
 			}
 		}
 		h.rules = append(h.rules, t)
-		h.some[plan.Rules[i].Kind] = h.some[plan.Rules[i].Kind] || t != leave
+		if t != leave {
+			h.some[plan.Rules[i].Kind], h.named[plan.Rules[i].Kind] = true, false
+		}
 		needed = needed || t != leave
 	}
 	if !needed {
@@ -104,8 +112,8 @@ func newHider(mask *event.Masker, plan *observation.Plan) *hider {
 func (h *hider) record(b *observation.Batch, r *observation.Record) {
 	for i := range b.Of(r) {
 		o := &b.Obs[int(r.First)+i]
-		if !h.some[o.Kind] {
-			continue
+		if !h.some[o.Kind] || r.Card.Principal == "" && h.named[o.Kind] {
+			continue // the principal is the client's address
 		}
 		h.entity(b, o)
 		for k := range b.HitsOf(o) {

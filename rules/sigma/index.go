@@ -73,6 +73,7 @@ type variant struct {
 type atomInfo struct {
 	first, last uint32 // dets in Index.trigger
 	input       uint16
+	bytes       bool // some of lazy are single bytes of a text
 	lazy        []uint32
 }
 
@@ -116,6 +117,8 @@ func (x *Index) lay(b *builder, triggers [][]uint32) {
 	for i := range b.atoms {
 		a := &x.atoms[i]
 		a.input, a.lazy = b.atoms[i].input, b.atoms[i].lazy
+		in := b.inputs[a.input]
+		a.bytes = in.src.kind() == event.KindText && !in.src.list() && slices.ContainsFunc(a.lazy, func(p uint32) bool { return b.patterns[p].m.isByte() })
 		a.first = uint32(len(x.trigger))
 		if i < len(triggers) {
 			x.trigger = append(x.trigger, triggers[i]...)

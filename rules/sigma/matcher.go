@@ -214,11 +214,34 @@ func (m *Matcher) holds(ev *event.Event, a uint32) bool {
 		return false
 	}
 	m.lazyDone[a] = m.epoch
+	if !m.holdsAsLogged(ev, info) && !m.holdsInForm(ev, info) {
+		return false
+	}
+	m.bits[a>>6] |= 1 << (a & 63)
+	m.touched = append(m.touched, a)
+	return true
+}
+
+// holdsAsLogged reports whether one of the bytes that an atom waits for is in the text as it was logged, which is
+// the first of its forms: to make the others is mostly not needed.
+func (m *Matcher) holdsAsLogged(ev *event.Event, info *atomInfo) bool {
+	if !info.bytes {
+		return false
+	}
+	text, _ := m.base(ev, m.x.inputs[info.input].src)
+	for _, p := range info.lazy {
+		if pm := m.x.patterns[p].m; pm.isByte() && contains(text, pm.text, pm.cased) {
+			return true
+		}
+	}
+	return false
+}
+
+// holdsInForm reports whether a pattern that an atom waits for matches a form of its text.
+func (m *Matcher) holdsInForm(ev *event.Event, info *atomInfo) bool {
 	f := m.formsOf(ev, info.input)
 	for _, p := range info.lazy {
 		if m.matchesForms(ev, &m.x.patterns[p], f) {
-			m.bits[a>>6] |= 1 << (a & 63)
-			m.touched = append(m.touched, a)
 			return true
 		}
 	}

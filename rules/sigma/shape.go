@@ -273,7 +273,10 @@ func (m *Matcher) match(ev *event.Event) {
 		if t := &k.tails[i]; slices.Equal(t.atoms, m.touched) {
 			m.matched = append(m.matched, t.matched...)
 			if len(t.ask) > 0 {
-				m.setAll(k.atoms)
+				for _, a := range k.atoms { // as setAll, but nothing becomes a candidate
+					m.bits[a>>6] |= 1 << (a & 63)
+				}
+				m.touched = append(m.touched, k.atoms...)
 				m.matchSome(ev, t.ask, nil)
 				sortIDs(m.matched)
 			}

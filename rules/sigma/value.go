@@ -264,7 +264,7 @@ func hasSuffix(s, suffix string, cased bool) bool {
 }
 
 func contains(s, sub string, cased bool) bool {
-	if cased {
+	if cased || len(sub) == 1 && lowerByte(sub[0]) == sub[0] && (sub[0] < 'a' || sub[0] > 'z') {
 		return strings.Contains(s, sub)
 	}
 	for i := 0; i+len(sub) <= len(s); i++ {
