@@ -75,6 +75,7 @@ func (m *Matcher) lookAgent(ev *event.Event, id uint16, in *input) {
 	from := len(m.touched)
 	m.lookForms(ev, id, in)
 	k.agent, k.atoms = ev.Agent, append(k.atoms[:0], m.touched[from:]...)
+	k.number = m.agentList(k.atoms)
 }
 
 // lookCached uses what was found in the same value before. What is found

@@ -211,7 +211,6 @@ func (m *Matcher) agentShape(ev *event.Event) uint64 {
 	if k.agent != ev.Agent {
 		m.begin()
 		m.lookAgent(ev, m.x.agent, m.x.inputs[m.x.agent])
-		k.number = m.agentList(k.atoms)
 	}
 	return uint64(k.number)
 }
