@@ -10,21 +10,12 @@ import (
 
 	"gatewatch/detectors/observation"
 	"gatewatch/event"
-	"gatewatch/rules"
 )
 
 // TestShapes: a matcher that knows the shapes of many events, their agents, and what detections
 // give together finds and gives what one does that works all out, with the built-in rules.
 func TestShapes(t *testing.T) {
-	docs, err := ReadFS(rules.FS(), ".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	set, problems := Parse(docs)
-	x, more := set.Compile(CompileOptions{})
-	if problems = append(problems, more...); len(problems) > 0 {
-		t.Fatal(problems)
-	}
+	x := builtinIndex(t)
 	r := rand.New(rand.NewPCG(7, 7))
 	pick := func(words ...string) string { return words[r.IntN(len(words))] }
 	known, plain := x.NewMatcher(), x.NewMatcher()
