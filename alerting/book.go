@@ -240,6 +240,7 @@ func (b *Book) grow(inc *incident, rs *ruleState, f *observation.Finding) {
 			rs.count += n
 			inc.first = min(inc.first, item.Time)
 			inc.last = max(inc.last, item.Time)
+			rs.before.add(&item.Card)
 		}
 		if !beside {
 			b.tell(inc, rs, item, n, f.Everybody)

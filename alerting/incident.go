@@ -69,8 +69,8 @@ type Incident struct {
 	LateOnly bool `json:"late_only,omitempty"`
 	// Message is what gatewatch says of itself, in incidents of its own.
 	Message string `json:"message,omitempty"`
-	// Basis says what rules with a learned baseline expected and what they saw, and what
-	// walks through ids looked like.
+	// Basis says what rules with a learned baseline expected and what they saw, what
+	// walks through ids looked like, and who had been before where somebody now is.
 	Basis []string `json:"basis,omitempty"`
 	// Limits says what the log behind this incident could not show.
 	Limits   []string `json:"limits,omitempty"`

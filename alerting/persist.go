@@ -61,6 +61,7 @@ type storedRule struct {
 	Count, Detected   int64
 	Compared          comparison         `json:",omitzero"`
 	Walked            observation.Walked `json:",omitzero"`
+	Before            previous           `json:",omitzero"`
 }
 
 type storedTold struct {
@@ -226,7 +227,7 @@ func (inc *incident) encode() []byte {
 		s.Hand = &storedHand{nanos(h.at), h.event, h.rules}
 	}
 	for _, rs := range inc.rules {
-		s.Rules = append(s.Rules, storedRule{rs.id, rs.title, rs.family, rs.level, rs.tags, rs.timespan, rs.resolve, rs.count, rs.detected, rs.compared, rs.walked})
+		s.Rules = append(s.Rules, storedRule{rs.id, rs.title, rs.family, rs.level, rs.tags, rs.timespan, rs.resolve, rs.count, rs.detected, rs.compared, rs.walked, rs.before})
 	}
 	head, err := json.Marshal(&s)
 	if err != nil {
@@ -290,7 +291,7 @@ func decodeIncident(value []byte) (*incident, error) {
 	for _, sr := range s.Rules {
 		rs := &ruleState{
 			id: sr.ID, title: sr.Title, family: sr.Family, level: sr.Level, tags: sr.Tags,
-			timespan: sr.Timespan, resolve: sr.Resolve, count: sr.Count, detected: sr.Detected, compared: sr.Compared, walked: sr.Walked,
+			timespan: sr.Timespan, resolve: sr.Resolve, count: sr.Count, detected: sr.Detected, compared: sr.Compared, walked: sr.Walked, before: sr.Before,
 		}
 		inc.rules = append(inc.rules, rs)
 	}

@@ -78,6 +78,9 @@ func (b *Book) show(inc *incident) *Incident {
 		if rs.walked.IDs > 0 {
 			out.Basis = append(out.Basis, rs.title+": "+walkedText(&rs.walked))
 		}
+		if rs.before.Times > 0 {
+			out.Basis = append(out.Basis, rs.title+": "+rs.before.text())
+		}
 	}
 	b.fillLimits(inc, out)
 	return out

@@ -89,7 +89,8 @@ type ruleState struct {
 	detected          int64
 	compared          comparison
 	walked            observation.Walked // of an id_walk; no IDs for other types
-	statuses          tally              // by rule, so that no request counts more than once
+	before            previous
+	statuses          tally // by rule, so that no request counts more than once
 	held              []heldEntity
 }
 

@@ -52,9 +52,7 @@ var errState = errors.New("state record is damaged")
 // MapTable reads a PlanTable.
 func (e *Engine) MapTable(table []byte) (*Mapping, error) {
 	r := reader{b: table}
-	if v := r.byte(); v != stateVersion && r.err == nil {
-		return nil, fmt.Errorf("state version %d is not %d", v, stateVersion)
-	}
+	r.begin()
 	m := &Mapping{}
 	for range r.count(1) {
 		name := r.text()
@@ -84,9 +82,7 @@ func (e *Engine) MapTable(table []byte) (*Mapping, error) {
 // PlanOf returns the number of the plan that a chunk was written under.
 func PlanOf(chunk []byte) (uint64, error) {
 	r := reader{b: chunk}
-	if v := r.byte(); v != stateVersion && r.err == nil {
-		return 0, fmt.Errorf("state version %d is not %d", v, stateVersion)
-	}
+	r.begin()
 	n := r.uvarint()
 	return n, r.err
 }
@@ -100,7 +96,7 @@ func (e *Engine) Load(slotNumber int, chunk []byte, m *Mapping) error {
 	}
 	s := e.slots[slotNumber]
 	r := reader{b: chunk}
-	r.byte()
+	r.begin()
 	r.uvarint()
 	var cards []observation.Card
 	for r.err == nil && len(r.b) > 0 {
@@ -259,8 +255,17 @@ func (e *Engine) Reload(plan *observation.Plan) error {
 
 // reader decodes with one error for all damage, checked at the end.
 type reader struct {
-	b   []byte
-	err error
+	b       []byte
+	err     error
+	version byte
+}
+
+// begin reads the version with which every record begins.
+func (r *reader) begin() {
+	if r.version = r.byte(); r.version != stateVersion && r.version != withoutBefore && r.err == nil {
+		r.err = fmt.Errorf("state version %d is not %d", r.version, stateVersion)
+		r.b = nil
+	}
 }
 
 func (r *reader) fail() {
@@ -364,7 +369,11 @@ func (r *reader) card(cards []observation.Card) ([]observation.Card, observation
 	case n <= uint64(len(cards)):
 		return cards, cards[n-1]
 	}
-	c := observation.Card{Principal: r.text(), Account: r.text(), Method: r.text(), Route: r.text(), Status: int32(r.varint()), Outcome: r.byte(), Bytes: -1}
+	c := observation.Card{Principal: r.text(), Account: r.text(), Method: r.text(), Route: r.text(), Bytes: -1}
+	if r.version > withoutBefore {
+		c.Before = r.text()
+	}
+	c.Status, c.Outcome = int32(r.varint()), r.byte()
 	c.Sum()
 	return append(cards, c), c
 }

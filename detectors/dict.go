@@ -182,5 +182,8 @@ func hashCard(seed maphash.Seed, c *observation.Card) uint64 {
 	if c.Principal != "" {
 		h = h<<7 ^ h>>57 ^ maphash.String(seed, c.Principal)
 	}
+	if c.Before != "" {
+		h = h<<7 ^ h>>57 ^ maphash.String(seed, c.Before)
+	}
 	return h
 }

@@ -17,7 +17,10 @@ import (
 //	entity := kind hash values place order touched [marked] window*
 //
 // Cards are written once a chunk and referred to by number after that.
-const stateVersion = 2
+const (
+	stateVersion  = 3
+	withoutBefore = 2 // cards had no Before; it is read all the same
+)
 
 const (
 	opClear = iota + 1
@@ -397,6 +400,7 @@ func (e *Engine) putCard(b []byte, s *slot, id uint32) []byte {
 	b = observation.AppendText(b, c.value.Account)
 	b = observation.AppendText(b, c.value.Method)
 	b = observation.AppendText(b, c.value.Route)
+	b = observation.AppendText(b, c.value.Before)
 	b = binary.AppendVarint(b, int64(c.value.Status))
 	return append(b, c.value.Outcome)
 }

@@ -568,8 +568,8 @@ func cloneString(s *string) string { return strings.Clone(*s) }
 func cloneCard(c *observation.Card) observation.Card {
 	k := *c
 	k.Client, k.Bytes = netip.Addr{}, -1
-	all := strings.Join([]string{c.Principal, c.Account, c.Method, c.Route}, "")
+	all := strings.Join([]string{c.Principal, c.Account, c.Method, c.Route, c.Before}, "")
 	cut := func(n int) (s string) { s, all = all[:n], all[n:]; return s }
-	k.Principal, k.Account, k.Method, k.Route = cut(len(c.Principal)), cut(len(c.Account)), cut(len(c.Method)), cut(len(c.Route))
+	k.Principal, k.Account, k.Method, k.Route, k.Before = cut(len(c.Principal)), cut(len(c.Account)), cut(len(c.Method)), cut(len(c.Route)), cut(len(c.Before))
 	return k
 }

@@ -95,8 +95,9 @@ func (e *Engine) feedUp(f observation.Finding, out *Findings) {
 		last = f.Items[n-1]
 	}
 	e.settleClient(&f, &last.Card)
+	last.Card.Before = e.othersBefore(&f)
 	rec := observation.Record{Time: f.Key.Time, Window: f.Key.Time, Offset: f.Key.Offset, Line: last.Ref.Line, Length: last.Ref.Length, Behind: f.Behind, Card: last.Card}
-	if rec.Card.Digest == 0 {
+	if rec.Card.Digest == 0 || rec.Card.Before != "" {
 		rec.Card.Sum()
 	}
 	u.batch.Reset()
@@ -119,6 +120,21 @@ func (e *Engine) feedUp(f observation.Finding, out *Findings) {
 		e.observe(e.slots[observation.Slot(o.Hash)], t, o, 0, u.batch.HitsOf(o), out)
 	}
 	e.unlook(t)
+}
+
+// othersBefore returns who was there before the last one, of a firing of a rule that counts principals.
+func (e *Engine) othersBefore(f *observation.Finding) string {
+	r := &e.rules[f.Rule]
+	if len(f.Items) < 2 || r.Type != observation.ValueCount || r.ValueField != "principal" {
+		return ""
+	}
+	var names []string
+	for i := range f.Items[:len(f.Items)-1] {
+		if name := f.Items[i].Card.Principal; name != "" {
+			names = append(names, name)
+		}
+	}
+	return observation.Cut(strings.Join(names, "\x00"), observation.MaxBefore)
 }
 
 // settleClient makes the client of a firing the one that its entity names,

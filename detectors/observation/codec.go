@@ -53,6 +53,7 @@ func bits(late, behind bool) (f byte) {
 	return f
 }
 
+// appendCard writes the card of an event.
 func appendCard(dst []byte, c *Card) []byte {
 	a, _ := c.Client.MarshalBinary() // its error is always nil
 	dst = AppendText(dst, string(a))

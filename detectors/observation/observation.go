@@ -54,6 +54,9 @@ type Card struct {
 	Status    int32
 	Outcome   uint8 // OutcomeSuccess, OutcomeFailure, or another event.Outcome
 	Bytes     int64 // response body, -1 unknown
+	// Before is, of a firing that counted principals, who was there before the last one,
+	// with a NUL between two; at most MaxBefore bytes. Events have none.
+	Before string
 	// Digest is the hash of everything but Client and Bytes, set by Sum.
 	Digest uint64
 }
@@ -62,6 +65,7 @@ type Card struct {
 const (
 	MaxRoute   = 128
 	MaxAccount = 96
+	MaxBefore  = 2 * MaxAccount
 )
 
 // Cut returns at most n bytes of s.
@@ -79,6 +83,9 @@ func (c *Card) Sum() {
 	if c.Principal != "" || c.Account != "" {
 		h = mix(mix(h, xxhash.Sum64String(c.Principal)), xxhash.Sum64String(c.Account))
 	}
+	if c.Before != "" {
+		h = mix(h, xxhash.Sum64String(c.Before))
+	}
 	c.Digest = h
 }
 
@@ -91,7 +98,7 @@ func mix(a, b uint64) uint64 {
 // Same reports whether c and o are equal but for Client and Bytes.
 func (c *Card) Same(o *Card) bool {
 	return c.Digest == o.Digest && c.Status == o.Status && c.Outcome == o.Outcome && c.Route == o.Route &&
-		c.Method == o.Method && c.Account == o.Account && c.Principal == o.Principal
+		c.Method == o.Method && c.Account == o.Account && c.Principal == o.Principal && c.Before == o.Before
 }
 
 // Record is one event of a batch.
