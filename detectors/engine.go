@@ -93,12 +93,13 @@ type Engine struct {
 	days      arena[day]
 	senders   arena[sender]
 	sums      arena[sums]
-	byMember  table     // senders, by memberHash
-	seeds     [3]uint64 // of memberHash
-	cohort    cohort    // scratch: who stands out in the window at work
-	crowds    []bool    // by kind: see observation.Kind.Crowd
-	choosy    []bool    // by kind: has a rule that is
-	rated     []uint32  // by kind: a rule with a baseline of clients, plus 1
+	byMember  table                         // senders, by memberHash
+	seeds     [3]uint64                     // of memberHash
+	cohort    cohort                        // scratch: who stands out in the window at work
+	grounds   [observation.MaxShared]uint32 // scratch: by member, over how many buckets its condition was found true
+	crowds    []bool                        // by kind: see observation.Kind.Crowd
+	choosy    []bool                        // by kind: has a rule that is
+	rated     []uint32                      // by kind: a rule with a baseline of clients, plus 1
 
 	cards   dict[observation.Card]
 	values  dict[counted]

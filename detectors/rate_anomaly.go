@@ -237,18 +237,20 @@ func (e *Engine) exceeds(v view, m *model, end bool) (bits uint32) {
 		return 0
 	}
 	e.cohort.of = 0
-	for _, i := range v.r.members {
-		r := &e.rules[i]
-		if e.holdsRate(v, m, &r.Baseline, end, v.w.fired&r.bit != 0) {
+	for i, index := range v.r.members {
+		r := &e.rules[index]
+		if over := e.holdsRate(v, m, &r.Baseline, end, v.w.fired&r.bit != 0); over > 0 {
 			bits |= r.bit
+			e.grounds[i] = over
 		}
 	}
 	return bits
 }
 
-func (e *Engine) holdsRate(v view, m *model, bl *observation.Baseline, end, on bool) bool {
+// holdsRate returns over how many buckets a condition is true, 0 where it is not.
+func (e *Engine) holdsRate(v view, m *model, bl *observation.Baseline, end, on bool) uint32 {
 	if bl.Spread == observation.SpreadEven && !end {
-		return false // who it comes from is not known until the bucket is over
+		return 0 // who it comes from is not known until the bucket is over
 	}
 	x, up, down := 0.0, 0.0, 0.0
 	before := [scanned]float64{m.sum, m.last[0], m.last[1]}
@@ -264,25 +266,33 @@ func (e *Engine) holdsRate(v view, m *model, bl *observation.Baseline, end, on b
 		}
 		if bl.Up && x >= f*up && x >= bl.Least*float64(k+1) && (score == 0 || m.score(x, up, k > 0) >= score) {
 			if bl.Spread == observation.SpreadAny {
-				return true
+				return uint32(k + 1)
 			}
-			if e.fewSend(v, m, max(m.sum-m.up[0], (x-up)/float64(k+1))) == (bl.Spread == observation.SpreadFew) {
-				return true
+			if e.fewSend(v, m, uint32(k+1)) == (bl.Spread == observation.SpreadFew) {
+				return uint32(k + 1)
 			}
 		}
 		if end && bl.Down && down >= bl.Least*float64(k+1) && x*f <= down && (score == 0 || m.score(x, down, k > 0) <= -score) {
-			return true
+			return uint32(k + 1)
 		}
 	}
-	return false
+	return 0
 }
 
-// fewSend reports whether clients that stand out bring most of what is too much.
-func (e *Engine) fewSend(v view, m *model, excess float64) bool {
+// fewSend reports whether clients that stand out bring most of what is too much in the
+// last buckets, as many as the condition is true over: of a flood that is over, the next bucket
+// knows nothing, and the sum still does.
+func (e *Engine) fewSend(v view, m *model, over uint32) bool {
 	if !e.crowds[v.ent.kind] {
 		return false
 	}
-	c := e.cohortOf(v, m)
+	c := e.cohortOf(v, m, over)
+	excess := m.sum - m.up[0] // a bucket, as cohort.excess
+	if mean := (m.sum + m.last[0] + m.last[1] - m.up[0] - m.up[1] - m.up[2]) / scanned; over > 1 {
+		if excess = max(excess, mean); c.buckets == scanned {
+			excess = mean
+		}
+	}
 	n := int64(len(c.nodes))
 	if n == 0 || c.excess < few*excess {
 		return false
@@ -293,15 +303,14 @@ func (e *Engine) fewSend(v view, m *model, excess float64) bool {
 	return c.share >= fewRatio*c.usual
 }
 
-// cohortOf finds who stands out, once a judgement: at first in the bucket that
-// runs, later over the last ones, which tells them apart better.
-func (e *Engine) cohortOf(v view, m *model) *cohort {
-	if c := &e.cohort; c.of == v.id {
-		return c
-	}
-	over := uint32(1)
+// cohortOf finds who stands out in the last buckets, once a judgement: at first in as many as
+// are asked for, later over more, which tells them apart better.
+func (e *Engine) cohortOf(v view, m *model, over uint32) *cohort {
 	if m.since >= scanned {
 		over = memberSpan
+	}
+	if c := &e.cohort; c.of == v.id && c.buckets == over {
+		return c
 	}
 	return e.standOut(v, m, over)
 }
@@ -366,7 +375,7 @@ func (e *Engine) fireAnomaly(v view, m *model, bit uint32, key observation.Key, 
 	f := e.anomaly(v, m, index, key, values)
 	bl := &e.rules[index].Baseline
 	crowd := e.crowds[v.ent.kind]
-	f.Everybody = crowd && (bl.Spread == observation.SpreadEven || m.sum <= m.up[0] || !e.fewSend(v, m, m.sum-m.up[0]))
+	f.Everybody = crowd && !e.fewSend(v, m, e.grounds[bits.TrailingZeros32(bit)])
 	e.measured(m, bl, &f)
 	switch {
 	case f.Value < f.Expected: // nobody did anything
@@ -386,7 +395,7 @@ func (e *Engine) goesOn(v view, m *model, bit uint32, key observation.Key, value
 	index := v.r.members[bits.TrailingZeros32(bit)]
 	f := e.anomaly(v, m, index, key, values)
 	if m.all&bit == 0 && m.sum > m.up[0] {
-		e.cohortOf(v, m)
+		e.cohortOf(v, m, 1)
 		f.Items = e.named(v, m, bit, min(m.since+1, memberSpan), out)
 	}
 	e.measured(m, &e.rules[index].Baseline, &f)
