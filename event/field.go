@@ -55,6 +55,7 @@ const (
 	FieldOutcome
 	FieldAuthAction
 	FieldAuthFailed
+	FieldRefused
 	FieldAttackClass
 	FieldAttackOutcome
 	FieldMessageKey
@@ -118,10 +119,11 @@ var table = [fieldCount]row{
 	FieldAccount:         {"auth.account", KindText},
 	FieldLogin:           {"auth.login", KindText}, // "true" or "false"
 	FieldOutcome:         {"auth.outcome", KindText},
-	FieldAuthAction:      {"auth.action", KindText},    // login, reset or register, of requests with auth.login
-	FieldAuthFailed:      {"auth.failed", KindNumber},  // 1 for auth.outcome failure, 0 for success: its mean is a share
-	FieldAttackClass:     {"attack.class", KindText},   // a list: one value has to match
-	FieldAttackOutcome:   {"attack.outcome", KindText}, // of a request with an attack.class
+	FieldAuthAction:      {"auth.action", KindText},             // login, reset or register, of requests with auth.login
+	FieldAuthFailed:      {"auth.failed", KindNumber},           // 1 for auth.outcome failure, 0 for success: its mean is a share
+	FieldRefused:         {"http.response.refused", KindNumber}, // 1 where the answer says that there is nothing or that it is not allowed, 0 where it serves: its mean is a share
+	FieldAttackClass:     {"attack.class", KindText},            // a list: one value has to match
+	FieldAttackOutcome:   {"attack.outcome", KindText},          // of a request with an attack.class
 	FieldMessageKey:      {"messaging.kafka.message.key", KindText},
 	FieldDestination:     {"messaging.destination.name", KindText}, // the topic
 }
@@ -346,6 +348,21 @@ func (e *Event) Number(f Field) (int64, bool) {
 		return e.Duration / 1e6, e.Duration >= 0
 	case FieldAuthFailed:
 		return e.Outcome.Failed()
+	case FieldRefused:
+		return refused(e.Status)
+	default:
+		return 0, false
+	}
+}
+
+// refused is 1 for an answer that refuses what was asked for and 0 for one that serves it. What
+// the server could not do, or not now, says nothing of the request.
+func refused(status int32) (int64, bool) {
+	switch {
+	case status >= 200 && status < 400:
+		return 0, true
+	case status == 400, status == 401, status == 403, status == 404, status == 405, status == 410, status == 501:
+		return 1, true
 	default:
 		return 0, false
 	}

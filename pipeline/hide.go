@@ -58,7 +58,7 @@ func treat(field string, identities bool) treatment {
 		}
 		return secrets
 	case "http.route", "http.request.method", "http.response.status_code", "server.address", "auth.outcome", "auth.login", "api.object_id",
-		"attack.class", "attack.outcome", "client.class", "api.object_sampled", "url.scheme", "network.protocol.version", "cs-method", "sc-status", "sc-bytes", "cs-host":
+		"attack.class", "attack.outcome", "client.class", "api.object_sampled", "http.response.refused", "url.scheme", "network.protocol.version", "cs-method", "sc-status", "sc-bytes", "cs-host":
 		return leave
 	}
 	return secrets

@@ -227,7 +227,7 @@ func (e *explainer) appendFields(b []byte, ev *event.Event) []byte {
 // dull leaves out of the form for people what says nothing new.
 func dull(f event.Field, value string) bool {
 	switch f {
-	case event.FieldTarget, event.FieldClientPrefix, event.FieldClientClass, event.FieldObjectSampled, event.FieldForwardedFor, event.FieldReferer:
+	case event.FieldTarget, event.FieldClientPrefix, event.FieldClientClass, event.FieldObjectSampled, event.FieldRefused, event.FieldForwardedFor, event.FieldReferer:
 		return true
 	case event.FieldMalformed, event.FieldLogin, event.FieldUserVerified:
 		return value == "false"

@@ -139,7 +139,7 @@ func list(out *bytes.Buffer, err error, ev *event.Event) {
 		f, _ := event.Lookup(name)
 		switch f {
 		case event.FieldRaw, event.FieldFormat, event.FieldLogin, event.FieldOutcome, event.FieldMalformed, event.FieldUserVerified, event.FieldClientSource,
-			event.FieldClientClass, event.FieldObjectSampled: // worked out by a Deriver
+			event.FieldClientClass, event.FieldObjectSampled, event.FieldRefused: // worked out by a Deriver
 			continue
 		}
 		if v, ok := ev.Text(f); ok {

@@ -157,7 +157,7 @@ func (s shape) decides(st *step) bool {
 	}
 	f := event.Field(in.src)
 	switch f {
-	case event.FieldStatus:
+	case event.FieldStatus, event.FieldRefused:
 		return s.status() != lookStatus
 	case event.FieldMethod:
 		return s.method() != lookMethod

@@ -111,6 +111,9 @@ func (r *reasoner) counts(o, d *sigma.Rule) bool {
 	if !slices.Equal(sourcesOf(a.GroupBy), sourcesOf(b.GroupBy)) || !slices.Equal(sourcesOf(a.Fields), sourcesOf(b.Fields)) {
 		return false
 	}
+	if len(b.Guards) > 0 && !slices.Equal(a.Guards, b.Guards) {
+		return false // of the same events it counts fewer
+	}
 	for _, in := range a.Inputs {
 		if !slices.Contains(b.Inputs, in) {
 			return false
