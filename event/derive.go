@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"net/netip"
+	"strings"
 	"unsafe"
 )
 
@@ -193,6 +194,9 @@ func (d *Deriver) deriveLogin(ev *Event, path string) {
 		if d.words && ev.Method == "POST" {
 			// A server that takes no POST there has no login there.
 			if kind := loginWords(path, ev.Host); kind != loginNone && ev.Status != 405 && ev.Status != 501 {
+				if strings.HasSuffix(path, "/wp-login.php") {
+					kind = ofWordPress(ev.Query)
+				}
 				ev.Login, ev.Action = true, kind.action()
 				ev.Outcome = kind.outcome(ev.Status)
 				return

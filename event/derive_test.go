@@ -152,7 +152,9 @@ func TestLoginsByWords(t *testing.T) {
 	f("POST", "/login", 302, true, OutcomeSuccess)
 	f("POST", "/login", 422, true, OutcomeFailure)
 	f("POST", "/login_form", 200, true, OutcomeUnknown)
-	f("POST", "/blog/wp-login.php", 200, true, OutcomeUnknown)
+	// WordPress shows the form again to whom it does not let in.
+	f("POST", "/blog/wp-login.php", 200, true, OutcomeFailure)
+	f("POST", "/blog/wp-login.php", 302, true, OutcomeSuccess)
 	f("POST", "/%6Cogin", 302, true, OutcomeSuccess)
 	// Padding hides none.
 	f("POST", strings.Repeat("/.", 300)+"/login", 302, true, OutcomeSuccess)
@@ -363,4 +365,31 @@ func FuzzDotless(f *testing.F) {
 			t.Errorf("%q gives %q, want %q", s, got, want)
 		}
 	})
+}
+
+// TestWordPress: what a post to wp-login.php asks for is in its query.
+func TestWordPress(t *testing.T) {
+	d, err := NewDeriver(DeriveOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		query   string
+		status  int32
+		action  Action
+		outcome Outcome
+	}{
+		{"", 200, ActionLogin, OutcomeFailure},
+		{"action=login&redirect_to=x", 302, ActionLogin, OutcomeSuccess},
+		{"action=lostpassword", 200, ActionReset, OutcomeFailure},
+		{"action=lostpassword", 302, ActionReset, OutcomeSuccess},
+		{"action=register", 200, ActionRegister, OutcomeFailure},
+		{"a=1&action=validate_2fa", 200, ActionLogin, OutcomeUnknown},
+	} {
+		ev := Event{Method: "POST", Path: "/blog/wp-login.php", Query: c.query, Status: c.status}
+		d.Derive(&ev, 0)
+		if !ev.Login || ev.Action != c.action || ev.Outcome != c.outcome {
+			t.Errorf("%q, %d: login %v, %v, %v; want %v, %v", c.query, c.status, ev.Login, ev.Action, ev.Outcome, c.action, c.outcome)
+		}
+	}
 }

@@ -168,19 +168,40 @@ const (
 	loginAPI                // answers with the status that fits
 	loginReset              // asks for a new password: an unknown account answers 404
 	loginRegister           // an account that exists answers 409
+	// Of WordPress, which sends whoever succeeds elsewhere and shows the form again to everybody else.
+	loginWordPress
+	loginWordPressReset
+	loginWordPressRegister
 )
 
 func (k loginKind) action() Action {
 	switch k {
 	case loginNone:
 		return ActionNone
-	case loginReset:
+	case loginReset, loginWordPressReset:
 		return ActionReset
-	case loginRegister:
+	case loginRegister, loginWordPressRegister:
 		return ActionRegister
 	default:
 		return ActionLogin
 	}
+}
+
+// ofWordPress returns what a request for wp-login.php asks for, by its query. Steps in between, such as the
+// code of a second factor, say nothing of a password.
+func ofWordPress(query string) loginKind {
+	for p := range strings.SplitSeq(query, "&") {
+		switch action, ok := strings.CutPrefix(p, "action="); {
+		case !ok || action == "login":
+		case action == "lostpassword" || action == "retrievepassword":
+			return loginWordPressReset
+		case action == "register":
+			return loginWordPressRegister
+		default:
+			return loginForm
+		}
+	}
+	return loginWordPress
 }
 
 // maxLoginPath bounds the work on hostile paths, in bytes.
@@ -296,6 +317,8 @@ func (k loginKind) outcome(status int32) Outcome {
 	switch {
 	case status == 400, status == 401, status == 403, status == 422, status == 429,
 		status == 404 && k == loginReset, status == 409 && k == loginRegister:
+		return OutcomeFailure
+	case status == 200 && k >= loginWordPress:
 		return OutcomeFailure
 	case status == 302, status == 303:
 		return OutcomeSuccess
