@@ -28,7 +28,8 @@ type Options struct {
 	// Probe, if not nil, is told how far windows get; see [Probe].
 	Probe Probe
 
-	kept uint32 // for tests: entries that windows of types that do not count keep
+	kept    uint32 // for tests: entries that windows of types that do not count keep
+	history int64  // for tests: what stands for silenceAfter, 0 for itself
 }
 
 // Caps of a slot when nothing is said.

@@ -1,6 +1,7 @@
 package detectors
 
 import (
+	"cmp"
 	"math"
 	"math/bits"
 
@@ -272,11 +273,24 @@ func (e *Engine) holdsRate(v view, m *model, bl *observation.Baseline, end, on b
 				return uint32(k + 1)
 			}
 		}
-		if end && bl.Down && down >= bl.Least*float64(k+1) && x*f <= down && (score == 0 || m.score(x, down, k > 0) <= -score) {
+		if end && bl.Down && e.always(v, m) && down >= bl.Least*float64(k+1) && x*f <= down && (score == 0 || m.score(x, down, k > 0) <= -score) {
 			return uint32(k + 1)
 		}
 	}
 	return 0
+}
+
+// silenceAfter is how long, in seconds, a baseline has to have been learned, and silenceOf of how many clients
+// lately, before it is news that less comes. In a day that is not over anything may
+// be usual, and what one client does it may end.
+const (
+	silenceAfter = 20 * 3600
+	silenceOf    = 5
+)
+
+// always reports whether enough is known to say that there always is something.
+func (e *Engine) always(v view, m *model) bool {
+	return int64(m.seen)*m.length >= cmp.Or(e.opts.history, silenceAfter) && (!e.crowds[v.ent.kind] || v.w.total >= silenceOf)
 }
 
 // fewSend reports whether clients that stand out bring most of what is too much in the

@@ -115,7 +115,7 @@ func TestBaselineUndisturbed(t *testing.T) {
 	for seed := range uint64(n) {
 		r := rand.New(rand.NewPCG(seed, 21))
 		plan := ratePlan(r)
-		opts := Options{Track: true, kept: uint32(3 + r.IntN(40))}
+		opts := Options{Track: true, kept: uint32(3 + r.IntN(40)), history: 60}
 		calm, disturbed := New(plan, opts), New(plan, opts)
 		var parts [3]*Engine // a worker each
 		for w := range parts {
