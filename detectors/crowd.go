@@ -35,6 +35,8 @@ const (
 	crowdRatio = 4
 	// ownRatio is how far above its own habit a client has to be.
 	ownRatio = 3
+	// restPrior is how many requests a bucket it takes to say how many times more the others send.
+	restPrior = 10
 	// few is the part of what is too much that clients who stand out have to bring.
 	few = 0.5
 	// While all users send more, what comes from those who stand out is the
@@ -117,12 +119,13 @@ func (e *Engine) standOut(v view, m *model, over uint32) *cohort {
 	if over > 1 {
 		usual = &m.crowd.long
 	}
-	var sums [crowdBins]float64
+	var sums, owns [crowdBins]float64 // what came from clients of a bin, and what these usually send
 	for id := v.w.head; id != 0; id = e.nodes.at(id).next {
 		nd := e.nodes.at(id)
 		x := e.senders.at(nd.what)
 		e.to(x, m.at)
 		events, sum := e.sent(x, over)
+		owns[crowdBin(sum, m.unit)] += float64(x.usual) * float64(over)
 		if events == 0 {
 			continue
 		}
@@ -152,15 +155,22 @@ func (e *Engine) standOut(v view, m *model, over uint32) *cohort {
 	if stands(most + 1) {
 		high++
 	}
-	all, part := 0.0, 0.0
+	all, part, own, ownPart := 0.0, 0.0, 0.0, 0.0
 	for bin := range sums {
-		all += sums[bin]
+		all, own = all+sums[bin], own+owns[bin]
 		if low <= bin && bin <= high {
-			part += sums[bin]
+			part, ownPart = part+sums[bin], ownPart+owns[bin]
 			c.usual += float64(usual[bin])
 		}
 	}
 	c.share = part / all
+	// When all users do more, who has many of them behind one address does as many times
+	// more as the others, and is no more suspicious than before.
+	growth := 1.0
+	if own > 0 {
+		some := restPrior * m.unit * float64(over)
+		growth = max(1, (all-part+some)/(m.up[0]*float64(over)*(1-ownPart/own)+some))
+	}
 	for id := v.w.head; id != 0; id = e.nodes.at(id).next {
 		nd := e.nodes.at(id)
 		x := e.senders.at(nd.what)
@@ -168,7 +178,7 @@ func (e *Engine) standOut(v view, m *model, over uint32) *cohort {
 		if bin := crowdBin(sum, m.unit); events == 0 || bin < low || bin > high || x.client == (memberAddr{}) {
 			continue
 		}
-		own := float64(x.usual) * float64(over)
+		own := float64(x.usual) * float64(over) * growth
 		if sum < ownRatio*own+m.unit {
 			continue
 		}
