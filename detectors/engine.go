@@ -99,7 +99,7 @@ type Engine struct {
 	cohort    cohort                        // scratch: who stands out in the window at work
 	grounds   [observation.MaxShared]uint32 // scratch: by member, over how many buckets its condition was found true
 	crowds    []bool                        // by kind: see observation.Kind.Crowd
-	choosy    []bool                        // by kind: has a rule that is
+	choosy    []bool                        // by kind: has a rule whose hits do not always need an entity, see anyBegins
 	rated     []uint32                      // by kind: a rule with a baseline of clients, plus 1
 
 	cards   dict[observation.Card]
@@ -260,7 +260,7 @@ func (e *Engine) setPlan(plan *observation.Plan) {
 	e.choosy = make([]bool, len(plan.Kinds))
 	e.rated = make([]uint32, len(plan.Kinds))
 	for i := range plan.Rules {
-		if r := &e.rules[i]; r.choosy {
+		if r := &e.rules[i]; r.choosy || len(r.Guard.While) > 0 {
 			e.choosy[r.Kind] = true
 		}
 		if r := &plan.Rules[i]; r.Type == observation.RateAnomaly && e.rated[r.Kind] == 0 {
@@ -484,10 +484,15 @@ func (e *Engine) observe(s *slot, t *touch, o *observation.Observation, id uint3
 	}
 }
 
-// anyBegins reports whether any hit needs a window.
+// anyBegins reports whether any hit needs an entity that is not there: what counts only while
+// another condition is true has none without the windows of that one.
 func (e *Engine) anyBegins(rec *observation.Record, hits []observation.Hit) bool {
 	for i := range hits {
-		if r := &e.rules[hits[i].Rule]; !r.choosy || (idWalk{}).begins(r.Walk, &hits[i], rec.Card.Status) {
+		r := &e.rules[hits[i].Rule]
+		if len(r.Guard.While) > 0 {
+			continue
+		}
+		if !r.choosy || (idWalk{}).begins(r.Walk, &hits[i], rec.Card.Status) {
 			return true
 		}
 	}
