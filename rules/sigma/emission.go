@@ -22,8 +22,10 @@ type emissionGroup struct {
 	kind, variant uint16
 	first, last   uint32 // in emission.hits
 	mark          bool
-	// same: the hits are the same with every event, and are in a batch once.
+	// same: the hits are the same with every event of one status, and are in a batch once for as
+	// long as that does not change.
 	same   bool
+	status int32
 	batch  *observation.Batch // the last one that they are in
 	resets uint64             // as long as it has this number
 	at     uint32             // there
@@ -92,7 +94,9 @@ func (m *Matcher) learnEmission(k *emission, found []uint32) {
 	}
 	for i := range k.groups {
 		g := &k.groups[i]
-		g.same = !slices.ContainsFunc(k.hits[g.first:g.last], func(s sink) bool { return s.value >= 0 })
+		g.same = !slices.ContainsFunc(k.hits[g.first:g.last], func(s sink) bool {
+			return s.value >= 0 && !(s.measures && m.x.values[s.value][0] == event.FieldRefused)
+		})
 	}
 }
 
@@ -112,7 +116,7 @@ func (m *Matcher) emit(k *emission, ev *event.Event, b *observation.Batch) {
 			continue
 		}
 		first, n := g.at, uint32(len(hits))
-		if !g.same || g.batch != b || g.resets != b.Resets() {
+		if !g.same || g.batch != b || g.status != ev.Status || g.resets != b.Resets() {
 			first = uint32(len(b.Hits))
 			for j := range hits {
 				s := &hits[j]
@@ -124,7 +128,9 @@ func (m *Matcher) emit(k *emission, ev *event.Event, b *observation.Batch) {
 				b.Hits = append(b.Hits, h)
 			}
 			n = uint32(len(b.Hits)) - first
-			g.batch, g.resets, g.at = b, b.Resets(), first
+			if g.batch = nil; n == uint32(len(hits)) { // else what is missing has to be counted again
+				g.batch, g.status, g.resets, g.at = b, ev.Status, b.Resets(), first
+			}
 		}
 		if n == 0 && !g.mark {
 			continue
