@@ -137,6 +137,10 @@ type rule struct {
 	guarded bool    // not all of its observations count
 	byValue bool    // values are found through Engine.byValue
 	choosy  bool    // not every observation enters a window that holds nothing
+	// hint is the rule's bit in entity.truths where others wait for it, 0 for none; hints are
+	// those of all rules of the window. So whoever waits need not look for a window, as
+	// long as that was not true since it was looked at last.
+	hint, hints uint8
 
 	// Rules that count the same share one window, that of their leader; bit is
 	// the rule's own in window.fired and node.counted.
@@ -187,6 +191,7 @@ type entity struct {
 	mark       uint8
 	size       uint8 // of inline; longValues where long stands for the values
 	many       uint8 // windows, up to fewWindows+1
+	truths     uint8 // bits of the rules that others wait for and that may be true, see rule.hint
 	inline     [18]byte
 	own        window // the first window, here so that most observations touch one place
 }
@@ -278,6 +283,7 @@ func (e *Engine) setPlan(plan *observation.Plan) {
 		e.byClient[i] = len(f) == 1 && f[0] == "client.address"
 	}
 	e.share(plan)
+	e.hint()
 	e.upper = newUpper(plan)
 }
 

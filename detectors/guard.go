@@ -14,6 +14,9 @@ func (e *Engine) admits(t *touch, r *rule, now int64) bool {
 	}
 	for _, index := range g.While {
 		w := &e.rules[index]
+		if w.hint != 0 && t.ent.truths&w.hint == 0 {
+			return false
+		}
 		wid := e.findWindow(t.id, t.ent, w.leader)
 		if wid == 0 {
 			return false
@@ -27,10 +30,28 @@ func (e *Engine) admits(t *touch, r *rule, now int64) bool {
 		}
 		e.expire(v, now)
 		if v.w.total == 0 || e.truth(v, now)&w.bit == 0 {
+			t.ent.truths &^= w.hint
 			return false
 		}
 	}
 	return true
+}
+
+// hint gives the rules that others wait for their bits. Those that become true by other things than
+// a hit have none, nor have more than there are bits for in a kind.
+func (e *Engine) hint() {
+	used := make([]int, len(e.plan.Kinds))
+	for i := range e.rules {
+		for _, index := range e.rules[i].Guard.While {
+			w := &e.rules[index]
+			if w.hint != 0 || w.Type == observation.RateAnomaly || w.expires || w.empty || used[w.Kind] == 8 {
+				continue
+			}
+			w.hint = 1 << used[w.Kind]
+			used[w.Kind]++
+			e.rules[w.leader].hints |= w.hint
+		}
+	}
 }
 
 // keepsMark reports whether the entity's mark still makes a difference to a guard.
