@@ -34,7 +34,7 @@ func (a *Analyzer) addresses(s *subject) {
 		at = i + max(u.length, 2)
 		switch {
 		case u.inside():
-			if !u.callback(s.name) {
+			if !u.spelledOut(s, i) || !u.callback(s.name) && !a.reports(s.name) && !mentioned(t[:i]) {
 				a.hit(SSRF, s.full)
 			}
 		case i == 0 && share(t):
@@ -211,7 +211,7 @@ var schemes = map[string]bool{
 	"http": false, "https": false, "ftp": false, "ws": false, "wss": false, "ftps": true, "sftp": true, "gopher": true, "dict": true, "tftp": true, "ldap": true, "ldaps": true, "smb": true,
 	"imap": true, "imaps": true, "pop3": true, "smtp": true, "telnet": true, "netdoc": true, "jar": true, "ssh": true, "scp": true, "rtsp": true, "rtmp": true, "mongodb": true, "redis": true,
 	"news": true, "nntp": true, "svn": true, "rmi": true, "dns": true, "ssh2": true, "mailto": false, "local_file": true, "unix": true, "cvs": true, "finger": true, "hdfs": true, "pop2": true, "snmp": true,
-	"afp": true, "nfs": true, "rsync": true, "xri": true, "irc": true, "acap": true, "ircs": true, "dav": true, "webdav": true, "mvn": true, "sip": true, "sips": true, "udp": true, "tcp": true, "vnc": true, "rdp": true, "mysql": true, "ssl": true, "smtps": true, "pop3s": true, "ssh.exec": true, "git": true, "svn+ssh": true, "feed": true, "turn": true, "stun": true, "url": false, "javascript": false,
+	"afp": true, "nfs": true, "rsync": true, "xri": true, "irc": true, "acap": true, "ircs": true, "dav": true, "webdav": true, "mvn": true, "sip": true, "sips": true, "udp": true, "tcp": true, "vnc": true, "rdp": true, "mysql": true, "ssl": true, "smtps": true, "pop3s": true, "ssh.exec": true, "git": true, "svn+ssh": true, "feed": false, "turn": true, "stun": true, "url": false, "javascript": false,
 }
 
 // address is an address in a text, as lenient parsers read it.
@@ -277,7 +277,7 @@ var innerNames = [...]string{
 
 // inside reports whether the address makes a server ask where the world cannot.
 func (u *address) inside() bool {
-	if odd := schemes[u.scheme]; odd && (u.slashes > 0 || len(u.host) > 3 && u.scheme != "news" && u.scheme != "url" && u.scheme != "feed" && u.scheme != "git") && len(u.host)+len(u.rest) > 0 {
+	if odd := schemes[u.scheme]; odd && (u.slashes > 0 || len(u.host) > 3 && u.scheme != "news" && u.scheme != "url" && u.scheme != "git") && len(u.host)+len(u.rest) > 0 {
 		return true
 	}
 	if u.scheme == "mailto" || u.scheme == "javascript" {
@@ -294,16 +294,80 @@ func (u *address) inside() bool {
 	return false
 }
 
-// callback reports whether the address is that of an application on the user's
-// own machine, as RFC 8252 has it for the way back from a login.
-func (u *address) callback(name string) bool {
-	switch strings.ToLower(name) {
-	case "redirect_uri", "redirect_url", "redirecturi", "callback", "callback_url", "callbackurl", "post_logout_redirect_uri", "origin", "returnurl", "return_url", "return_to":
-	default:
+// spelledOut reports whether the address, which begins at i of the text, is spelled as
+// every client and every check reads it: as logged, a scheme, two slashes, a host of
+// the machine or the network of whoever typed it, and a path without a sign that
+// some parsers take for the end of a host. Clouds' metadata are no such host.
+func (u *address) spelledOut(s *subject, i int) bool {
+	if u.scheme != "http" && u.scheme != "https" || u.at > 0 || u.slashes != 2 || bytes.ContainsAny(u.rest, "\\@") {
 		return false
 	}
-	h := string(u.host)
-	return (u.scheme == "http" || u.scheme == "https") && u.at == 0 && u.slashes == 2 && (h == "localhost" || h == "127.0.0.1" || h == "[::1]")
+	if len(s.once) != len(s.full) || !bytes.EqualFold(s.once[i:], s.low[i:]) {
+		return false
+	}
+	written := s.low[i+len(u.scheme)+3 : i+u.length]
+	host, port, _ := bytes.Cut(written, []byte(":"))
+	if !bytes.Equal(host, u.host) || look(port)&^digit != 0 {
+		return string(written) == "[::1]" || bytes.HasPrefix(written, []byte("[::1]:"))
+	}
+	if string(host) == "localhost" {
+		return true
+	}
+	ip, spelled := parseHost(string(host))
+	return ip.Is4() && !spelled && (string(host) == "127.0.0.1" || ip.IsPrivate())
+}
+
+// callback reports whether a browser is sent to the address and no server asks it:
+// the way back from a login, which RFC 8252 has on the user's own machine and which
+// an application in a home or a company has in its network.
+func (u *address) callback(name string) bool {
+	var buf [32]byte
+	low := appendLower(buf[:0], bytesOf(name[:min(len(name), 32)]))
+	switch string(low) {
+	case "redirect_uri", "redirect_url", "redirecturi", "post_logout_redirect_uri", "origin", "returnurl", "return_url", "return_to", "returnto", "parentorigin", "wreply", "target_link_uri",
+		"success_url", "cancel_url", "redirect", "service", "iss", "error_description":
+		return true
+	case "callback", "callback_url", "callbackurl": // a server may call these back
+		return string(u.host) == "localhost" || string(u.host) == "127.0.0.1" || string(u.host) == "[::1]"
+	}
+	return false
+}
+
+// reports reports whether the parameter tells a counter of visits which page was
+// looked at. Pages under development and those of a company's own network have
+// addresses there. The path has to be that of a counter, which whoever writes a
+// query for another endpoint cannot choose.
+func (a *Analyzer) reports(name string) bool {
+	path := strings.TrimSuffix(a.request.Path, "/")
+	switch name {
+	case "dl", "dr":
+		return (strings.HasSuffix(path, "/collect") || path == "/tr") && (parameterOf(a.request.Query, "tid=") || parameterOf(a.request.Query, "ev="))
+	case "url", "urlref":
+		return (strings.HasSuffix(path, "/matomo.php") || strings.HasSuffix(path, "/piwik.php")) && parameterOf(a.request.Query, "idsite=")
+	}
+	return false
+}
+
+// tellsPage reports whether what a parameter's value means may depend on the rest
+// of the request, see reports.
+func tellsPage(p string) bool {
+	return strings.HasPrefix(p, "dl=") || strings.HasPrefix(p, "dr=") || strings.HasPrefix(p, "url=") || strings.HasPrefix(p, "urlref=")
+}
+
+// parameterOf reports whether a query has a parameter, name=.
+func parameterOf(query, name string) bool {
+	return strings.HasPrefix(query, name) || strings.Contains(query, "&"+name)
+}
+
+// mentioned reports whether an address has a sentence before it, or the name of a
+// field that a search looks for it in. What a server asks for is an address and
+// nothing else.
+func mentioned(before []byte) bool {
+	n := len(before)
+	if n > 2 && before[n-1] == '"' && before[n-2] == ':' && wordByte(before[n-3]) && letter(before[0]) {
+		return true
+	}
+	return n > 0 && blank(before[n-1]) && look(before)&^(space|dash|comma|dot|quote|colon) == 0 && len(bytes.Fields(before)) >= 3
 }
 
 // hostIn returns the host that another parser would find in what is left of an
@@ -457,20 +521,37 @@ func (u *address) twoFaced(t, once []byte) bool {
 		return true // https:host, https:///host
 	case u.slashes == 0 && len(u.host) > 2, u.slashes > 2:
 		return true
-	case u.at > 0 && bytes.IndexByte(u.user, '.') > 0 && len(u.host) > 0:
+	case u.at > 0 && (bytes.IndexByte(u.user, '.') > 0 || string(u.user) == "localhost") && len(u.host) > 0:
 		return true // a host as user name
+	case looksInside(u.host):
+		return true
 	case has(t[:min(len(t), u.length)], "\\"), bytes.HasPrefix(u.rest, []byte("\\")):
 		return true
 	case bytes.HasPrefix(u.rest, []byte("#@")), bytes.HasPrefix(u.rest, []byte("?@")), has(u.rest, "@") && has(u.rest, "\\"):
 		return true
 	}
-	for _, c := range u.host {
+	host := u.host
+	if k := bytes.IndexByte(host, '|'); k > 0 && hostLike(host[:k]) && bytes.IndexByte(host[k:], '.') < 0 {
+		host = host[:k] // a code of a system that has a name like an address, system|code
+	}
+	for _, c := range host {
 		if c < 0x21 || c == '|' || c == '^' || c == '`' || c == '{' {
 			return true
 		}
 	}
 	// characters in the host that are folded to a dot, a slash or letters
 	return !bytes.Equal(bytes.ToLower(once[:min(len(once), 40)]), t[:min(len(t), 40)]) && look(once[:min(len(once), 40)])&high != 0
+}
+
+// looksInside reports whether a host of the world begins like one inside, for checks
+// that compare beginnings: localhost.evil.example, 127.0.0.1.evil.example.
+func looksInside(host []byte) bool {
+	for _, h := range [...]string{"localhost.", "127.0.0.1."} {
+		if rest, ok := bytes.CutPrefix(host, []byte(h)); ok && bytes.IndexByte(rest, '.') > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // nowhere reports whether the address has a path that only climbs, which checks
@@ -501,10 +582,13 @@ func (u *address) remoteCode(t []byte) bool {
 	if _, query, _ := bytes.Cut(u.rest, []byte("?")); len(query) > 1 && len(query) < 6 && query[0] == '.' && look(query[1:])&^digit == 0 {
 		return true // page?.jpg: the ending that a check wants to see
 	}
-	if bytes.HasSuffix(t, []byte("?")) || u.scheme == "ftp" || u.scheme == "ftps" {
+	if bytes.HasSuffix(t, []byte("?")) {
 		return true
 	}
 	path, _, _ := bytes.Cut(u.rest, []byte("?"))
+	if u.scheme == "ftp" || u.scheme == "ftps" {
+		return !bytes.HasPrefix(u.host, []byte("ftp.")) || bytes.IndexByte(path[bytes.LastIndexByte(path, '/')+1:], '.') > 0 // a folder of an archive is a link
+	}
 	ip, _ := parseHost(string(u.host))
 	code := false
 	for _, x := range [...]string{".php", ".txt", ".inc", ".dat", ".sh", ".pl", ".jsp", ".asp", ".aspx", ".exe", ".bin", ".ps1", ".phtml", ".cgi"} {

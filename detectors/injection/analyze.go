@@ -131,8 +131,10 @@ func (a *Analyzer) query(q string) (suspect bool) {
 		if value == "" {
 			continue
 		}
-		if suspectRaw(value, look(value)) && a.remembered(a.values, p, (*Analyzer).value) {
-			suspect = true
+		if suspectRaw(value, look(value)) {
+			if tellsPage(p) && a.value(p) || a.remembered(a.values, p, (*Analyzer).value) {
+				suspect = true
+			}
 		}
 		if foreign {
 			a.parameter(name, value)

@@ -21,9 +21,15 @@ func (a *Analyzer) files(s *subject) {
 	if s.where == InReferer {
 		return
 	}
-	if included(t, s.where) {
+	if included(t, s.where) && !(pageOfDisk(t) && a.reports(s.name)) {
 		a.hit(Inclusion, s.full)
 	}
+}
+
+// pageOfDisk reports whether t is the address of a page that somebody opened from a
+// disk of their own.
+func pageOfDisk(t []byte) bool {
+	return hasPrefixAny(t, "file:///") && hasAny(t, ".htm", ".html", ".mht") && !knownFile(t)
 }
 
 // climbs counts the steps upwards. One may be a relative link; two, one to a
