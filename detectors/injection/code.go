@@ -68,7 +68,10 @@ func php(s *subject) bool {
 		return true
 	}
 	if i := bytes.IndexByte(t, '$'); i >= 0 {
-		if hasAny(t, "$_get[", "$_post[", "$_request[", "$_server[", "$_cookie[", "$_files[", "$_session[", "$_env[", "$_get{", "$_post{", "$_request{", "=$_", "($_", "$globals", "$http_raw_post_data", "$http_post", "$http_server_vars", "$php_self", "$argv", "$argc", "$php_errormsg", "$this->", "$_[", "$$", "$_=", "${_get", "${_") {
+		if hasAny(t, "$_get[", "$_post[", "$_request[", "$_server[", "$_cookie[", "$_files[", "$_session[", "$_env[", "$_get{", "$_post{", "$_request{", "=$_", "($_", "$globals", "$http_raw_post_data", "$http_post", "$http_server_vars", "$php_self", "$argv", "$argc", "$php_errormsg", "$this->", "$_[", "$_=", "${_get", "${_") {
+			return true
+		}
+		if variableVariable(t) {
 			return true
 		}
 		if k := bytes.Index(t, []byte("$__")); k >= 0 && k+3 < len(t) && !letter(t[k+3]) {
@@ -310,6 +313,32 @@ func dynamicCall(t []byte) bool {
 		if next[0] == '\'' || next[0] == '"' || t[i+1] == '@' || bytes.HasSuffix(bytes.TrimSpace(t), []byte(");")) {
 			return true
 		}
+	}
+	return false
+}
+
+// variableVariable finds a variable whose name another one gives, $$a or $${...},
+// with something done to it. A name alone is one of a query language, two signs
+// around formulas are those of TeX, and more of them are a price.
+func variableVariable(t []byte) bool {
+	for i := 0; i+2 < len(t); i++ {
+		if t[i] != '$' || t[i+1] != '$' {
+			continue
+		}
+		j := i + 2
+		if t[j] == '{' {
+			return true
+		}
+		for j < len(t) && wordByte(t[j]) {
+			j++
+		}
+		if j > i+2 && !decimal(t[i+2]) && j < len(t) && bytes.IndexByte([]byte("=([;-"), t[j]) >= 0 && bytes.Count(t, []byte("$$")) == 1 {
+			return true
+		}
+		for j < len(t) && t[j] == '$' {
+			j++
+		}
+		i = j - 1
 	}
 	return false
 }
