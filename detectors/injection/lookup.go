@@ -96,10 +96,10 @@ func (a *Analyzer) crlf(s *subject) {
 			a.hit(CRLF, s.full) // an address goes on in another line
 		case s.where == InPath && len(line) > 0:
 			a.hit(CRLF, s.full)
-		case header(line), bytes.HasPrefix(line, []byte("http/")), bytes.HasPrefix(line, []byte("<html")), bytes.HasPrefix(line, []byte("get /")), bytes.HasPrefix(line, []byte("post /")):
+		case header(line) && !letterHead(line, t[:i]), bytes.HasPrefix(line, []byte("http/")), bytes.HasPrefix(line, []byte("<html")), bytes.HasPrefix(line, []byte("get /")), bytes.HasPrefix(line, []byte("post /")):
 			a.hit(CRLF, s.full)
 		}
-		if mailCommand(line) {
+		if mailCommand(line) || mailHeader(line) && header(line) && !letterHead(line, t[:i]) {
 			a.hit(Mail, s.full)
 		}
 		if assignment(line) {
@@ -135,6 +135,36 @@ func header(line []byte) bool {
 		}
 	}
 	return bytes.IndexByte(name, '-') > 0 || inList([]string{"location", "host", "cookie", "refresh", "link", "server", "date", "expires", "status", "to", "cc", "bcc", "subject", "from", "x", "origin", "connection", "pragma", "etag", "allow", "p3p", "header"}, name)
+}
+
+// letterHead reports whether a line that is spelled like a header has what people
+// write there and no program reads: no address behind To, no target behind Location.
+// Letters and invitations begin so.
+func letterHead(line, before []byte) bool {
+	name, value, _ := bytes.Cut(line, []byte(":"))
+	value = bytes.TrimSpace(value)
+	if len(value) == 0 {
+		return false
+	}
+	switch string(name) {
+	case "to", "from", "cc", "bcc":
+		return !bytes.ContainsAny(value, "@<")
+	case "date", "expires":
+		return !has(value, "gmt")
+	case "location", "refresh", "link":
+		return bytes.IndexByte(value, ' ') > 0 && !bytes.ContainsAny(value, "/=")
+	case "host", "origin", "server":
+		return bytes.IndexByte(value, '.') < 0 && !bytes.ContainsAny(value, ":/")
+	case "subject":
+		first, _, _ := bytes.Cut(before, []byte("\n"))
+		return bytes.IndexByte(bytes.TrimSpace(first), ' ') > 0 && bytes.IndexByte(first, '@') < 0
+	}
+	return false
+}
+
+// mailHeader reports whether a line is a header by which a mail goes to somebody else.
+func mailHeader(line []byte) bool {
+	return hasPrefixAny(line, "to:", "cc:", "bcc:", "subject:", "reply-to:", "from:")
 }
 
 // assignment reports whether a line is name=value and nothing else: settings

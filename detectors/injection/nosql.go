@@ -28,10 +28,8 @@ func (a *Analyzer) pair(name, value string) {
 	var buf [64]byte
 	low := appendLower(buf[:0], bytesOf(name[:min(len(name), 64)]))
 	root := low[:i]
-	if k := bytes.IndexByte(root, '['); k > 0 {
-		if inList([]string{"filter", "filters", "where", "query", "q", "search", "find", "conditions", "$or", "$and", "$not"}, root[:k]) {
-			root = bytes.Trim(root[bytes.LastIndexByte(root, '['):], "[]")
-		}
+	if k := bytes.LastIndexByte(root, '['); k > 0 {
+		root = bytes.Trim(root[k:], "[]") // where[password][$ne]
 	} else if inList([]string{"filter", "filters", "where", "query", "$or", "$and"}, root) {
 		return // filters[$or][0]...
 	}
@@ -39,7 +37,7 @@ func (a *Analyzer) pair(name, value string) {
 	if k := bytes.IndexByte(op, ']'); k >= 0 {
 		op = op[:k]
 	}
-	if isOperator(op) && wanton(root, op, bytesOf(value)) {
+	if isOperator(op) && (wanton(root, op, bytesOf(value)) || inList(accountKeys, root) && !inList([]string{"eq", "in", "exists", "size", "type", "all"}, op)) {
 		a.hit(NoSQL, bytesOf(name+"="+value))
 	}
 }
@@ -51,29 +49,42 @@ func isOperator(w []byte) bool {
 	}, w)
 }
 
+// accountKeys are what a login looks an account up by.
+var accountKeys = []string{"user", "username", "user_name", "login", "email", "mail", "account"}
+
+// secret reports whether a key is that of something only its owner knows: by its last
+// word, as a balance of tokens and the time of a login are none.
+func secret(key []byte) bool {
+	for _, w := range [...]string{"pass", "passwd", "password", "passphrase", "pwd", "pin", "secret", "token", "otp", "apikey", "api_key", "session", "sessionid", "session_id", "hash"} {
+		if rest, ok := bytes.CutSuffix(key, []byte(w)); ok && (len(rest) == 0 || len(w) > 4 || !wordByte(rest[len(rest)-1]) || rest[len(rest)-1] == '_') {
+			return true
+		}
+	}
+	return bytes.HasPrefix(key, []byte("password"))
+}
+
 // wanton reports whether an operator on a key says that any document will do,
-// or is none that a client has a use for.
+// or is none that a client has a use for. Filters ask honestly for what differs from
+// something, from nothing too; not where the key is a secret.
 func wanton(key, op, value []byte) bool {
 	switch string(op) {
-	case "where", "function", "accumulator", "func", "expr", "out", "merge", "unionwith", "lookup":
+	case "where", "function", "accumulator", "func", "out", "merge", "unionwith", "lookup":
 		return true
 	case "ne", "nin", "gt", "gte", "lt", "lte", "regex", "exists", "not", "nor":
 	default:
 		return false
 	}
-	for _, w := range [...]string{"pass", "pwd", "user", "login", "secret", "token", "email", "otp", "apikey", "api_key", "account", "session"} {
-		if has(key, w) {
-			return true
-		}
+	if secret(key) {
+		return true
 	}
 	v := bytes.Trim(value, " \"'[]{}")
 	switch string(op) {
 	case "exists":
 		return false
 	case "regex":
-		return inList([]string{"", ".*", "^", ".", ".+", "^.*", ".*$", "^.*$", "(.*)"}, v) || bytes.HasSuffix(key, []byte("id"))
+		return inList([]string{"", ".*", "^", ".", ".+", "^.*", ".*$", "^.*$", "(.*)"}, v)
 	case "ne", "nin", "not", "nor":
-		return len(v) == 0 || inList([]string{"null", "undefined", "1", "-1", "0", "x", "a", "foo", "test", "toto", "xyz", "nan"}, v) || bytes.HasSuffix(key, []byte("id"))
+		return len(v) == 0 || inList([]string{"x", "a", "foo", "toto", "xyz", "nan"}, v) || (len(key) == 0 || inList(accountKeys, key)) && inList([]string{"1", "-1", "0", "test", "undefined"}, v)
 	}
 	return len(v) == 0 || string(v) == "null" || string(v) == "undefined"
 }
