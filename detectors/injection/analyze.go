@@ -314,7 +314,10 @@ func odderPath(raw string, once []byte) bool {
 
 // oddControl reports whether there are control characters that no text has.
 func oddControl(t []byte) bool {
-	for _, c := range t {
+	for i, c := range t {
+		if c == 0x1d && i > 0 && i+1 < len(t) && decimal(t[i+1]) {
+			continue // what separates the fields of a bar code
+		}
 		if c < ' ' && c != '\t' && c != '\r' && c != '\n' || c == 0x7f {
 			return true
 		}

@@ -145,6 +145,9 @@ func phpCall(t []byte, s *subject) bool {
 		if i > j && !inList(strongCalls, name) && (bytes.IndexByte(name, '_') < 0 || !phpFamily(name)) {
 			continue // name (x) is prose
 		}
+		if hasPrefixAny(t[i:], "(eval at <") {
+			continue // a line of a stack
+		}
 		if inList(strongCalls, name) && len(t) > i+1 {
 			if name[0] == 'e' && (string(name) == "eval" || string(name) == "exec") || string(name) == "system" || string(name) == "assert" || string(name) == "die" || string(name) == "popen" {
 				if i != j && t[i+1] == ' ' || t[i+1] == ')' {
@@ -353,6 +356,9 @@ func variableCall(t []byte) bool {
 		for j < len(t) && (wordByte(t[j]) || t[j] == '{' || t[j] == '}' || t[j] == '$') {
 			j++
 		}
+		if dateOf(t[i+1:]) {
+			continue
+		}
 		if j == i+1 || decimal(t[i+1]) || j > i+3 && t[i+1] == '_' && t[i+2] == '_' && letter(t[i+3]) {
 			continue
 		}
@@ -369,6 +375,14 @@ func variableCall(t []byte) bool {
 		}
 	}
 	return false
+}
+
+// dateOf reports whether t begins with a date that a filter works out, now(-7 days). What
+// stands in the brackets is nothing that PHP reads.
+func dateOf(t []byte) bool {
+	rest, ok := bytes.CutPrefix(t, []byte("now("))
+	end := bytes.IndexByte(rest, ')')
+	return ok && (end == 0 || end > 3 && look(rest[:end])&^(dash|digit|space) == 0 && (rest[0] == '-' || rest[0] == '+') && letter(rest[end-1]))
 }
 
 // serialised finds objects of PHP: O:8:"stdClass":1:{...}
@@ -397,7 +411,7 @@ var javaNames = [...]string{
 var javaWords = newAnyOf(javaNames[:]...)
 
 func java(t []byte) bool {
-	if bytes.HasSuffix(t, []byte("exception")) || bytes.HasSuffix(t, []byte("error")) {
+	if bytes.HasSuffix(t, []byte("exception")) || bytes.HasSuffix(t, []byte("error")) || coordinates(t) {
 		return false // what people search for
 	}
 	if bytes.HasPrefix(t, []byte("java.")) && len(t) > 8 && letter(t[5]) && bytes.IndexByte(t, ' ') < 0 || bytes.HasPrefix(t, []byte("processbuilder.")) {
@@ -408,7 +422,7 @@ func java(t []byte) bool {
 	}
 	for _, n := range javaNames {
 		i := bytes.Index(t, []byte(n))
-		if i < 0 || i > 0 && wordByte(t[i-1]) && n[0] != '#' {
+		if i < 0 || i > 0 && wordByte(t[i-1]) && n[0] != '#' || thrown(t[i:]) {
 			continue
 		}
 		switch n {
@@ -428,6 +442,21 @@ func java(t []byte) bool {
 		}
 	}
 	return hasAny(t, "aced0005", "\xac\xed\x00\x05", "yv66vg") || gadget(t)
+}
+
+// thrown reports whether t begins with the name of an exception or an error and what is
+// said of it. Logs and people who ask about them have it; nobody calls one.
+func thrown(t []byte) bool {
+	n := 0
+	for n < len(t) && (wordByte(t[n]) || t[n] == '.' || t[n] == '$') {
+		n++
+	}
+	return (bytes.HasSuffix(t[:n], []byte("exception")) || bytes.HasSuffix(t[:n], []byte("error"))) && (n == len(t) || t[n] != '(')
+}
+
+// coordinates reports whether t names a library as Maven does, group:name:version.
+func coordinates(t []byte) bool {
+	return look(t)&^(dot|dash|colon|digit) == 0 && bytes.IndexByte(t, ':') > 0
 }
 
 // gadget finds names of classes and the magic of serialisation in base64, at
@@ -495,11 +524,21 @@ func wordsThenBracket(t []byte) bool {
 // called reports whether a call has something in its brackets.
 func called(t []byte, calls ...string) bool {
 	for _, c := range calls {
-		if i := bytes.Index(t, []byte(c)); i >= 0 && i+len(c) < len(t) && t[i+len(c)] != ')' {
+		if i := bytes.Index(t, []byte(c)); i >= 0 && i+len(c) < len(t) && t[i+len(c)] != ')' && (c[0] != 'c' || !onlyText(t[i+len(c):])) {
 			return true
 		}
 	}
 	return false
+}
+
+// onlyText reports whether the argument that t begins with is a string and nothing else:
+// the first example of every book.
+func onlyText(t []byte) bool {
+	if len(t) < 3 || t[0] != '\'' && t[0] != '"' {
+		return false
+	}
+	end := bytes.IndexByte(t[1:], t[0]) + 1
+	return end > 0 && end+1 < len(t) && t[end+1] == ')' && look(t[1:end])&^(space|dash|comma|dot|bang|digit) == 0
 }
 
 // base64 unpacks a value that is text in base64 and judges what is inside.

@@ -84,6 +84,9 @@ func wanton(key, op, value []byte) bool {
 	case "regex":
 		return inList([]string{"", ".*", "^", ".", ".+", "^.*", ".*$", "^.*$", "(.*)"}, v)
 	case "ne", "nin", "not", "nor":
+		if string(op) == "nin" && len(v) > 0 {
+			return false
+		}
 		return len(v) == 0 || inList([]string{"x", "a", "foo", "toto", "xyz", "nan"}, v) || (len(key) == 0 || inList(accountKeys, key)) && inList([]string{"1", "-1", "0", "test", "undefined"}, v)
 	}
 	return len(v) == 0 || string(v) == "null" || string(v) == "undefined"

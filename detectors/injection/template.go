@@ -75,7 +75,38 @@ func expression(e []byte, open string, closed bool) bool {
 	if bytes.IndexByte(e, '(') >= 0 && bytes.IndexByte(e, ')') > 0 {
 		return true
 	}
-	return hasAny(e, "__", ".constructor", "config", "self.", "request.", "request[", "|attr", "| attr", "''.", "\"\".", "[].", "settings.", "_self", "dump", "app.", "|safe", "|filter", "|map", "['", "[\"", "$on", "@", "#this", "class.", "param.", "header.", "cookie.", "initparam", "applicationscope", "sessionscope", "requestscope", "pagecontext")
+	if inList([]string{"request.url", "request.path", "request.method", "request.host"}, e) {
+		return false // what any page knows of itself
+	}
+	if hasAny(e, "['", "[\"") && reaches(e) || hasAny(e, "__") && !hasPrefixAny(e, "__html:", "__timestamp__", "__line__") {
+		return true
+	}
+	if i := bytes.Index(e, []byte("[].")); i == 0 || i > 0 && !wordByte(e[i-1]) {
+		return true
+	}
+	return hasAny(e, ".constructor", "config", "self.", "request.", "request[", "|attr", "| attr", "''.", "\"\".", "settings.secret", "settings.data", "settings.pass", "settings.key", "handler.settings", "_self", "dump", "app.", "|safe", "|filter", "|map", "$on", "@", "#this", "class.", "param.", "header.", "cookie.", "initparam", "applicationscope", "sessionscope", "requestscope", "pagecontext")
+}
+
+// reaches reports whether a key in brackets is taken of something that is no name, or is
+// none of data: event.data['a'] is, x['constructor'] and ”['a'] are not.
+func reaches(e []byte) bool {
+	for i := 0; i+1 < len(e); i++ {
+		if e[i] != '[' || e[i+1] != '\'' && e[i+1] != '"' {
+			continue
+		}
+		if i == 0 || !wordByte(e[i-1]) && e[i-1] != ']' {
+			return true
+		}
+		end := bytes.IndexByte(e[i+2:], e[i+1])
+		if end < 0 {
+			return true
+		}
+		key := e[i+2 : i+2+end]
+		if look(key)&^(digit|dash|space) != 0 || hasAny(key, "__", "constructor", "prototype", "class", "global", "import", "exec", "eval", "secret", "application", "popen", "system") {
+			return true
+		}
+	}
+	return false
 }
 
 // arithmetic finds a calculation of numbers, the first thing that is tried.
@@ -116,6 +147,9 @@ func (a *Analyzer) directory(s *subject) {
 
 // ldap looks for a bracket that ends a filter and one that begins another.
 func ldap(t []byte) bool {
+	if wholeFilter(t) {
+		return false
+	}
 	if hasAny(t, "*)(", ")(|", ")(&", ")(!", "(|(", "(&(", "(!(", "*))%00", "*)|", "*)&", "*))", "|(mail=", "|(uid=", "|(cn=", "objectclass=*", "objectclass=", "(cn=*", "(uid=*", "userpassword=", "admin*)", "(gidnumber", "(uidnumber") && bytes.ContainsAny(t, "()") {
 		if unbalanced(t) && !hasAny(t, "http") || hasAny(t, "objectclass=", "userpassword=") {
 			return true
@@ -155,6 +189,15 @@ func ldap(t []byte) bool {
 		}
 	}
 	return false
+}
+
+// wholeFilter reports whether t is one filter from its first bracket to its last that
+// asks for something: it is put behind nothing, and not everybody meets it.
+func wholeFilter(t []byte) bool {
+	if len(t) < 5 || t[0] != '(' || unbalanced(t) || closes(t, 0) != len(t)-1 || hasAny(t, "password", "=*)") {
+		return false
+	}
+	return (t[1] == '&' || t[1] == '|' || t[1] == '!') && t[2] == '(' && bytes.IndexByte(t, '=') > 0
 }
 
 // unbalanced reports whether more brackets close than open before them.
