@@ -159,6 +159,20 @@ func (a *Analyzer) pathAddress(s *subject) {
 			a.hit(SSRF, s.full)
 		}
 	}
+	// A proxy takes the address from the rest of its own path.
+	rest := s.low
+	for range 8 {
+		i := bytes.Index(rest, []byte("/http"))
+		if i < 0 {
+			break
+		}
+		rest = rest[i+1:]
+		if hasPrefixAny(rest, "http:/", "https:/") {
+			if u := splitAddress(rest); u.inside() {
+				a.hit(SSRF, s.full)
+			}
+		}
+	}
 }
 
 // redirectingPath reports whether a path is an address of another site for a

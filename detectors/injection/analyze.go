@@ -48,13 +48,17 @@ func (a *Analyzer) analyze(r *Request) Set {
 // agent judges a user agent. Those of browsers have brackets, semicolons and
 // commas; what an attack in one needs is more than that.
 func (a *Analyzer) agent(s string) bool {
-	if look(s)&(quote|angle|curly|dollar|control|pipe|percent|backslash) == 0 && vocabulary.find(bytesOf(s))&(aboutFiles|aboutShell) == 0 && s[0] != ';' {
+	if look(s)&(quote|angle|curly|dollar|control|pipe|percent|backslash) == 0 && vocabulary.find(bytesOf(s))&(aboutFiles|aboutShell|aboutObjects) == 0 && s[0] != ';' && !agentWords.within(bytesOf(s)) {
 		return false
 	}
 	a.where, a.name = InAgent, ""
 	a.judge(cut(s), false)
 	return true
 }
+
+// agentWords are of statements and scripts without any sign that browsers have not:
+// brackets and numbers are in the agents of all of them.
+var agentWords = newAnyOf("select", "sleep(", "union ", "waitfor ", " and (", " or (", " and 1", " and 2", " and 3", " and 4", " and 5", " and 6", " and 7", " and 8", " and 9", " or 1", " or 2", " or 3", "benchmark(", "sysdate(", "javascript:", "vbscript:")
 
 // value judges a parameter, name=value.
 func (a *Analyzer) value(p string) bool {
@@ -336,10 +340,13 @@ func (a *Analyzer) classes(s *subject) {
 	if m&dollar != 0 && m&curly != 0 {
 		a.log4shell(s)
 	}
+	if m&backslash != 0 && writtenBreak(s.low) {
+		a.hit(CRLF, s.full)
+	}
 	if m&control != 0 || m&(space|slash) == space|slash && has(s.low, " http/") {
 		a.crlf(s)
 	}
-	if m&angle != 0 || (s.where != InAgent || m&(quote|equals) == quote|equals) && m&(quote|round|colon|backslash|square|hash) != 0 {
+	if m&angle != 0 || s.where == InAgent && has(s.low, "script:") || (s.where != InAgent || m&(quote|equals) == quote|equals) && m&(quote|round|colon|backslash|square|hash) != 0 {
 		a.xss(s)
 	}
 	if m&angle != 0 || m&percent != 0 {
@@ -367,6 +374,9 @@ func (a *Analyzer) classes(s *subject) {
 		a.command(s)
 	}
 	if s.where == InAgent && m&(quote|control) == 0 {
+		if agentWords.in(s.low) {
+			a.sql(s)
+		}
 		return
 	}
 	if a.whole {

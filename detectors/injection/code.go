@@ -19,7 +19,7 @@ func (a *Analyzer) code(s *subject) {
 	if java(t) {
 		a.hit(Java, s.full)
 	}
-	if s.where != InAgent && otherCode(t) {
+	if (s.where != InAgent || has(t, "__import__")) && otherCode(t) {
 		a.hit(Code, s.full)
 	}
 	if hasAny(t, "__schema", "__type(", "__typename{", "introspectionquery", "__schema{", "__inputfields") && s.mask&(curly|round) != 0 {
@@ -565,8 +565,11 @@ func (a *Analyzer) base64(s *subject) {
 		return
 	}
 	lowers, uppers, digits := 0, 0, 0
-	for _, c := range v {
+	plus := bytes.IndexByte(s.raw, '+') >= 0 // became a blank, though it is a sign of base64
+	for i, c := range v {
 		switch {
+		case c == ' ' && plus && i > 0 && v[i-1] != ' ':
+			digits++
 		case 'a' <= c && c <= 'z':
 			lowers++
 		case 'A' <= c && c <= 'Z':
@@ -584,7 +587,7 @@ func (a *Analyzer) base64(s *subject) {
 	l.packed = clean
 	for i, c := range clean {
 		switch c {
-		case '-':
+		case '-', ' ':
 			clean[i] = '+'
 		case '_':
 			clean[i] = '/'
@@ -622,6 +625,10 @@ func (a *Analyzer) base64(s *subject) {
 			a.hit(Java, s.full)
 			return
 		}
+		if packedObject(out) {
+			a.hit(Code, s.full)
+			return
+		}
 		if !text(out) {
 			continue
 		}
@@ -632,6 +639,16 @@ func (a *Analyzer) base64(s *subject) {
 		}
 		a.unpacked(out, s)
 	}
+}
+
+// packedObject reports whether bytes are an object of .NET, perhaps in the state of a
+// page, or of Python, whose protocols from the second on begin with their number and
+// end with a full stop.
+func packedObject(b []byte) bool {
+	if bytes.Contains(b[:min(len(b), 24)], []byte("\x00\x01\x00\x00\x00\xff\xff\xff\xff")) {
+		return true
+	}
+	return len(b) > 8 && b[0] == 0x80 && b[1] >= 2 && b[1] <= 5 && b[len(b)-1] == '.' && (b[2] == 0x95 || bytes.IndexByte([]byte("c}](X"), b[2]) >= 0)
 }
 
 // text reports whether nearly all of s is printable.

@@ -92,6 +92,8 @@ func (a *Analyzer) crlf(s *subject) {
 		}
 		line = bytes.TrimLeft(line, " \t")
 		switch {
+		case endsRequest(t[:i]):
+			a.hit(CRLF, s.full)
 		case hasPrefixAny(t, "http://", "https://") && bytes.IndexByte(t[:i], ' ') < 0 && bytes.IndexByte(line, ':') > 1 && bytes.IndexByte(line, ' ') != 0:
 			a.hit(CRLF, s.full) // an address goes on in another line
 		case s.where == InPath && len(line) > 0:
@@ -122,6 +124,12 @@ func requestLine(t []byte) bool {
 	return ok && len(target) > 0 && bytes.IndexByte(target, ' ') < 0 && inList([]string{"get", "post", "put", "head", "delete", "options", "connect", "trace", "patch"}, method)
 }
 
+// endsRequest reports whether the first line of a request ends before a line break.
+func endsRequest(t []byte) bool {
+	t = bytes.TrimRight(t, "\r\n")
+	return bytes.HasSuffix(t, []byte(" http/1.1")) || bytes.HasSuffix(t, []byte(" http/1.0"))
+}
+
 // header reports whether a line is a header of HTTP or of mail.
 func header(line []byte) bool {
 	k := bytes.IndexByte(line, ':')
@@ -134,7 +142,25 @@ func header(line []byte) bool {
 			return false
 		}
 	}
-	return bytes.IndexByte(name, '-') > 0 || inList([]string{"location", "host", "cookie", "refresh", "link", "server", "date", "expires", "status", "to", "cc", "bcc", "subject", "from", "x", "origin", "connection", "pragma", "etag", "allow", "p3p", "header"}, name)
+	return bytes.IndexByte(name, '-') > 0 || inList([]string{"location", "host", "cookie", "refresh", "link", "server", "date", "expires", "status", "to", "cc", "bcc", "subject", "from", "x", "origin", "connection", "pragma", "etag", "allow", "p3p", "header", "referer", "vary", "age", "authorization", "sourcemap", "nel"}, name)
+}
+
+// writtenBreak reports whether a header stands behind a line break that was written as in a
+// program, \r\n, which what logs or sends the text may undo.
+func writtenBreak(t []byte) bool {
+	for i := 0; i+4 < len(t); i++ {
+		if t[i] != '\\' || t[i+1] != 'n' && t[i+1] != 'r' {
+			continue
+		}
+		line := t[i+2:]
+		if k := bytes.IndexByte(line, '\\'); k >= 0 {
+			line = line[:k]
+		}
+		if k := bytes.IndexByte(line, ':'); k > 1 && k+1 < len(line) && header(line) && !letterHead(line, t[:i]) {
+			return true
+		}
+	}
+	return false
 }
 
 // letterHead reports whether a line that is spelled like a header has what people

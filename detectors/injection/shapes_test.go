@@ -118,6 +118,14 @@ func TestShapes(t *testing.T) {
 		{Code, "view", "console.log(process.env)"},
 		{Code, "view", "console.log('a'+b)"},
 		{Encoding, "view", "a\x1db"},
+		{CRLF, "view", `a\r\nSet-Cookie: b=c`},
+		{CRLF, "view", "en\r\nVary: x"},
+		{CRLF, "view", "a HTTP/1.1\r\nX:y"},
+		{Mail, "from", "a@b.example\r\nReply-To: x@evil.example"},
+		{Code, "state", "AAEAAAD/////AQAAAAAAAAAMAgAAAFRTeXN0ZW0="},
+		{Code, "state", "/wEypgEAAQAAAP////8BAAAAAAAAAAwCAAAAVFN5c3RlbQ=="},
+		{Code, "state", "gASVHwAAAAAAAACMBXBvc2l4lIwGc3lzdGVtlJOUjAJpZJSFlFKULg=="},
+		{Code, "state", "gANjcG9zaXgKc3lzdGVtCnEAWAIAAABpZHEBhXECUnEDLg=="},
 		{PHP, "view", "$$a(1)"},
 		{PHP, "view", "$$a='x'"},
 		{PHP, "view", "${$$a}('id')"},
@@ -190,6 +198,10 @@ func TestShapes(t *testing.T) {
 		{OpenRedirect, "//evil.example/%2e%2e", ""},
 		{OpenRedirect, "/evil.example/%2f..", ""},
 		{OpenRedirect, "/%5cevil.example", ""},
+		{SSRF, "/proxy/http://169.254.169.254/latest/", ""},
+		{SSRF, "/a/b/http%3A%2F%2F10.0.0.5%3A8080%2Fc", ""},
+		{CRLF, "/%5cr%5cnSet-Cookie:a=b", ""},
+		{XXE, "/", "data=PCFET0NUWVBFIGEgWzwhRU5USVRZIHggU1lTVEVNICJmaWxlOi8vL2V0Yy9ob3N0cyI+XT48YT4meDs8L2E+"},
 		{OpenRedirect, "/login", "next=http://shop.example.com%2f@evil.example/"},
 		{OpenRedirect, "/login", "u=" + url.QueryEscape("/go?url=//evil.example")},
 		{Encoding, "/%61%64%6d%69%6e", ""},
@@ -197,6 +209,26 @@ func TestShapes(t *testing.T) {
 	} {
 		if set := a.Analyze(&Request{Path: x.path, Query: x.query, Host: "shop.example.com"}); !set.Has(x.class) {
 			t.Errorf("%s?%s is %v, want %s", x.path, x.query, set.Append(nil), x.class)
+		}
+	}
+	for _, x := range []struct {
+		class Class
+		agent string
+	}{
+		{SQLi, "Mozilla/5.0 (X11; Linux x86_64; rv:131.0) AND (SELECT 17 FROM (SELECT(SLEEP(5)))a)"},
+		{SQLi, "Mozilla/5.0 (X11; Linux x86_64) UNION ALL SELECT NULL,NULL-- -"},
+		{SQLi, "Mozilla/5.0 (X11; Linux x86_64) AND 71=71"},
+		{SQLi, "Mozilla/5.0 (X11; Linux x86_64);SELECT PG_SLEEP(5)--"},
+		{SQLi, "(select(0)from(select(sleep(15)))v)"},
+		{SQLi, "if(now()=sysdate(),sleep(15),0)"},
+		{Template, "#{7*7}"},
+		{Template, "*{7*7}"},
+		{Java, "rO0ABXNyABFqYXZhLnV0aWwuSGFzaE1hcA"},
+		{Code, "__import__('os').system('id')"},
+		{XSS, "javascript:alert(1)"},
+	} {
+		if set := a.Analyze(&Request{Path: "/", Agent: x.agent}); !set.Has(x.class) {
+			t.Errorf("agent %s is %v, want %s", x.agent, set.Append(nil), x.class)
 		}
 	}
 }

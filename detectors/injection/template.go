@@ -15,7 +15,7 @@ var templateWords = newAnyOf(
 
 func (a *Analyzer) template(s *subject) {
 	t := s.low
-	if s.where == InAgent && !hasAny(t, "{{", "${", "<%", "%{") {
+	if s.where == InAgent && !hasAny(t, "{{", "${", "<%", "%{", "#{", "*{") {
 		return
 	}
 	for _, m := range marks {
