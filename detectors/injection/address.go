@@ -39,15 +39,22 @@ func (a *Analyzer) addresses(s *subject) {
 			}
 		case i == 0 && share(t):
 			a.hit(Inclusion, s.full)
-		case i == 0 && (u.twoFaced(t, s.once) || u.lookalike(a.request.Host) || hiddenEnd(s.raw) || hiddenEnd(s.once)):
+		case i == 0 && (u.twoFaced(t, s.once, strings.ToLower(a.request.Host)) || u.lookalike(a.request.Host) || hiddenEnd(s.raw) || hiddenEnd(s.once)):
 			a.hit(OpenRedirect, s.full)
 		case i == 0 && (u.remoteCode(t) || u.included(s.name, a.request)):
 			a.hit(Inclusion, s.full)
 		}
 	}
-	if oddRedirect(t, s.once) || nestedRedirect(t) {
+	if oddRedirect(t, s.once) || refreshes(t) || nestedRedirect(t) {
 		a.hit(OpenRedirect, s.full)
 	}
+}
+
+// refreshes reports whether t is what a page says that is to send its reader on,
+// 5;url='http://evil.example'.
+func refreshes(t []byte) bool {
+	v := bytes.TrimLeft(t, "0123456789; ")
+	return len(v) < len(t) && hasPrefixAny(v, "url='http", "url=\"http", "url=http", "url='//")
 }
 
 // hiddenEnd reports whether the host of an address, as it is spelled, holds an
@@ -129,14 +136,14 @@ func nestedRedirect(t []byte) bool {
 
 // listeners are names of hosts that do nothing but note who asks for them, which is
 // how tools learn that a server can be made to ask.
-var listeners = newAnyOf("oast.me", "oast.fun", "oast.pro", "oast.live", "oast.site", "oast.online", "oastify.com", "interact.sh", "burpcollaborator.net", "dnslog.cn", "ceye.io", "bxss.me", "r87.me")
+var listeners = newAnyOf("oast.me", "oast.fun", "oast.pro", "oast.live", "oast.site", "oast.online", "oastify.com", "interact.sh", "burpcollaborator.net", "rbndr.us", "requestbin.net", "dnslog.cn", "ceye.io", "bxss.me", "r87.me")
 
 // listens reports whether such a host is named: behind a dot or where a name begins.
 func listens(t []byte) bool {
 	if !listeners.in(t) {
 		return false
 	}
-	for _, h := range [...]string{"oast.me", "oast.fun", "oast.pro", "oast.live", "oast.site", "oast.online", "oastify.com", "interact.sh", "burpcollaborator.net", "dnslog.cn", "ceye.io", "bxss.me", "r87.me"} {
+	for _, h := range [...]string{"oast.me", "oast.fun", "oast.pro", "oast.live", "oast.site", "oast.online", "oastify.com", "interact.sh", "burpcollaborator.net", "rbndr.us", "requestbin.net", "dnslog.cn", "ceye.io", "bxss.me", "r87.me"} {
 		i := bytes.Index(t, []byte(h))
 		if i < 0 || i > 0 && wordByte(t[i-1]) {
 			continue
@@ -151,7 +158,7 @@ func listens(t []byte) bool {
 // pathAddress judges a path that is an address itself, /http://host/, or for a
 // browser that is sent to it.
 func (a *Analyzer) pathAddress(s *subject) {
-	if redirectingPath(s.low) {
+	if redirectingPath(s.low) || encodedStart(s.raw) && hostLike(bytes.TrimLeft(s.low, "/\\")) {
 		a.hit(OpenRedirect, s.full)
 	}
 	if t := bytes.TrimLeft(s.low, "/"); hasPrefixAny(t, "http:", "https:", "gopher:", "dict:", "ftp:") {
@@ -175,6 +182,13 @@ func (a *Analyzer) pathAddress(s *subject) {
 	}
 }
 
+// encodedStart reports whether a path begins with slashes of which one is encoded, which
+// nobody needs to do.
+func encodedStart(raw []byte) bool {
+	rest, ok := bytes.CutPrefix(raw, []byte("/"))
+	return ok && len(rest) > 3 && rest[0] == '%' && (rest[1] == '2' && rest[2]|0x20 == 'f' || rest[1] == '5' && rest[2]|0x20 == 'c')
+}
+
 // redirectingPath reports whether a path is an address of another site for a
 // browser that is sent to it once more: //host/.., /\host, /host//... Servers that
 // add or take away a slash at its end answer so.
@@ -187,7 +201,7 @@ func redirectingPath(t []byte) bool {
 	if i == 0 || lead[0] != '/' || !hostLike(rest) {
 		return false
 	}
-	climbs := bytes.HasSuffix(rest, []byte("/..")) || bytes.HasSuffix(rest, []byte("/../"))
+	climbs := bytes.HasSuffix(rest, []byte("/..")) || bytes.HasSuffix(rest, []byte("\\..")) || bytes.HasSuffix(rest, []byte("/../"))
 	if len(lead) == 1 {
 		return bytes.HasSuffix(rest, []byte("//..")) || bytes.HasSuffix(rest, []byte("//../"))
 	}
@@ -297,6 +311,9 @@ func (u *address) inside() bool {
 	if u.scheme == "mailto" || u.scheme == "javascript" {
 		return false
 	}
+	if len(u.host) > 0 && u.slashes > 1 && u.scheme != "" && allDigits(u.host) {
+		return true // a number is an address, small ones too: http://0/
+	}
 	for _, h := range [...][]byte{u.host, hostIn(u.user), hostIn(u.rest)} {
 		if len(h) == 0 {
 			continue
@@ -321,7 +338,7 @@ func (u *address) spelledOut(s *subject, i int) bool {
 	}
 	written := s.low[i+len(u.scheme)+3 : i+u.length]
 	host, port, _ := bytes.Cut(written, []byte(":"))
-	if !bytes.Equal(host, u.host) || look(port)&^digit != 0 {
+	if !bytes.Equal(host, u.host) || len(port) > 0 && !allDigits(port) {
 		return string(written) == "[::1]" || bytes.HasPrefix(written, []byte("[::1]:"))
 	}
 	if string(host) == "localhost" {
@@ -512,7 +529,7 @@ func parseHost(s string) (addr netip.Addr, spelled bool) {
 
 // twoFaced reports whether an address at the start of a value is spelled so
 // that a check and a browser read different hosts.
-func (u *address) twoFaced(t, once []byte) bool {
+func (u *address) twoFaced(t, once []byte, ownHost string) bool {
 	switch u.scheme {
 	case "http", "https", "ftp", "":
 	default:
@@ -529,6 +546,9 @@ func (u *address) twoFaced(t, once []byte) bool {
 			return false
 		}
 		return len(u.host) > 0 && (bytes.IndexByte(u.host, '.') > 0 || u.slashes > 2 || bytes.IndexByte(t, '\\') >= 0) || u.slashes > 2 || u.at > 0
+	}
+	if own := bytes.TrimRight(u.rest, "/"); len(own) > 3 && (own[0] == '?' || own[0] == '#') && hostLike(own[1:]) && string(own[1:]) == ownHost {
+		return true // the API's own name where only a careless check finds it
 	}
 	switch {
 	case u.slashes != 2 && len(u.host) > 0 && bytes.IndexByte(u.host, '.') > 0:

@@ -233,7 +233,7 @@ func (a *Analyzer) referer(s string) {
 	}
 	for p := range strings.SplitSeq(q, "&") {
 		name, value, _ := strings.Cut(p, "=")
-		if m := look(value); suspectRaw(value, m) && m&(quote|angle|curly|dollar|control|percent|semicolon|round) != 0 {
+		if m := look(value); suspectRaw(value, m) && (m&(quote|angle|curly|dollar|control|percent|semicolon|round) != 0 || strings.Contains(value, "../../")) {
 			a.where, a.name = InReferer, name
 			a.judge(value, true)
 		}
@@ -340,6 +340,9 @@ func (a *Analyzer) classes(s *subject) {
 	if m&dollar != 0 && m&curly != 0 {
 		a.log4shell(s)
 	}
+	if m&dash != 0 && m&(at|curly) != 0 && sendmail(s.low) {
+		a.hit(Mail, s.full)
+	}
 	if m&backslash != 0 && writtenBreak(s.low) {
 		a.hit(CRLF, s.full)
 	}
@@ -382,10 +385,10 @@ func (a *Analyzer) classes(s *subject) {
 	if a.whole {
 		return // several parameters are no phrase of a database
 	}
-	if m&(curly|square|dollar|quote|pipe) != 0 {
+	if m&(curly|square|dollar|quote|pipe) != 0 || m&(semicolon|round) == semicolon|round {
 		a.nosql(s)
 	}
-	if m&(round|star|slash|pipe) != 0 {
+	if m&(round|star|slash|pipe|backslash) != 0 {
 		a.directory(s)
 	}
 	if m&(quote|round|space|dash|hash|star|equals|semicolon|pipe|at) != 0 {
@@ -507,8 +510,16 @@ func lower(c byte) byte {
 	return c
 }
 
-func letter(c byte) bool   { return 'a' <= c|0x20 && c|0x20 <= 'z' }
-func decimal(c byte) bool  { return '0' <= c && c <= '9' }
+func letter(c byte) bool  { return 'a' <= c|0x20 && c|0x20 <= 'z' }
+func decimal(c byte) bool { return '0' <= c && c <= '9' }
+func allDigits(s []byte) bool {
+	for _, c := range s {
+		if !decimal(c) {
+			return false
+		}
+	}
+	return true
+}
 func wordByte(c byte) bool { return letter(c) || decimal(c) || c == '_' }
 func blank(c byte) bool    { return c == ' ' || '\t' <= c && c <= '\r' }
 

@@ -84,8 +84,8 @@ func php(s *subject) bool {
 			return true
 		}
 	}
-	if serialised(t) {
-		return true
+	if serialised(t) || s.where == InQuery && hasPrefixAny(t, "globals[", "_session[", "_server[", "_request[", "_get[", "_post[", "_cookie[", "_files[", "_env[") {
+		return true // a variable of PHP's own, set by its name
 	}
 	if i := bytes.IndexByte(t, '='); i > 0 && s.where == InQuery {
 		name := bytes.TrimSpace(bytes.TrimLeft(t[:i], " \t-d;&"))
@@ -405,7 +405,7 @@ func serialised(t []byte) bool {
 var javaNames = [...]string{
 	"java.lang.", "java.io.", "java.net.", "java.util.", "java.beans.", "java.nio", "javax.", "java.rmi", "java.sql.", "org.apache.", "org.springframework.", "com.opensymphony.", "com.sun.", "sun.misc.", "sun.reflect.", "org.omg.corba", "getruntime", "processbuilder", "runtime.exec", "freemarker.template", "ognl.", "#context[",
 	"classloader", "class.module", "class['", "class[\"", "#_memberaccess", "xwork.", "#rt", "getdeclaredmethod", "getmethod(", "forname(", "invokertransformer", "invokefactory", "instantiatefactory", "instantiatetransformer", "chainedtransformer", "constanttransformer", "templatesimpl", "nashorn", "scriptenginemanager", "unmarshaller", "xmldecoder",
-	"${t(", "t(java", "new java.", "actioncontext", "multipart_form_data", "servletactioncontext", "org.w3c.", "runtime.", "prototypeclonefactory", "prototypeserializationfactory", "whileclosure", "forclosure", "javassist", "cloneto", "groovy", "jython", "beanutils", "hashmap(", "inputstream", "outputstream", "servletcontext", "system.setproperty",
+	"${t(", "t(java", "new java.", "actioncontext", "multipart_form_data", "servletactioncontext", "org.w3c.", "runtime.", "prototypeclonefactory", "prototypeserializationfactory", "whileclosure", "forclosure", "javassist", "cloneto", "groovy", "jython", "beanutils", "hashmap(", "inputstream", "outputstream", "servletcontext", "system.setproperty", "com.mchange.", "environment.getproperty(",
 }
 
 var javaWords = newAnyOf(javaNames[:]...)
@@ -472,7 +472,7 @@ var scriptWords = newAnyOf(
 	"process.cwd", "global.root", "module.constructor", "process.version", "execsync", "spawnsync", ".spawn(", "fs.read", "fs.write", "globalthis.", "object.assign", "object.create", "object.defineprop", "object.setproto", "reflect.construct",
 	"__import__", "__class__", "__globals__", "__subclasses__", "__builtins__", "__mro__", "os.system", "os.popen", "subprocess.", "exec(compile", "process.start", "kernel.", "%x{", "%x(", "io.popen", "io.read", "file.open", "file.read", "erb.new", "binding.eval", "instance_eval", "class_eval", "method(:", ".send(", "open3.",
 	"process.detach", "dir.entries", "dir.glob", "`#{", "system(\"", "system('", "exec(\"", "exec('", "open(\"|", "open('|", "activesupport", "marshal.load", "yaml.load", "pty.spawn", "process.fork", "process.daemon", "@{[", "core::", "while(this)", "while(1)", "while(true)", "for(;;)", "new function", "function(){", "res.end(", "response.end(", "res.write", "!function", "(function", "=>{", "->{", "this.constructor", "sandbox", "vm.run",
-	"[constructor]", "[__proto__]", "[prototype]", "new buffer", "buffer.from(", "string.prototype", "settimeout(", "setinterval(", "console.debug",
+	"send(:", "\".execute()", "'.execute()", "!ruby/object:", "[constructor]", "[__proto__]", "[prototype]", "new buffer", "buffer.from(", "string.prototype", "settimeout(", "setinterval(", "console.debug",
 )
 
 // otherCode finds code of JavaScript on a server, Ruby, Python and Perl.
@@ -496,6 +496,12 @@ func insertedCall(t []byte) bool {
 	}
 	for _, end := range [...]string{");//", ");#", "); //", "); #", ");/*"} {
 		hidden = hidden || bytes.HasSuffix(v, []byte(end))
+	}
+	if n := len(v); (v[0] == '\'' || v[0] == '"') && v[1] == '.' && v[n-1] == v[0] && v[n-2] == '.' && v[n-3] == ')' {
+		return wordsThenBracket(v[2:]) // between two halves of a string
+	}
+	if bytes.HasSuffix(v, []byte(");")) && hasPrefixAny(v, "print(", "echo(", "printf(", "die(") && arithmetic(v) {
+		return true
 	}
 	if v[0] == ';' && (hidden || bytes.HasSuffix(v, []byte(");"))) {
 		return wordsThenBracket(v[1:])

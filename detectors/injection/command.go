@@ -34,7 +34,7 @@ func (a *Analyzer) command(s *subject) {
 		a.hit(Command, s.full)
 		return
 	}
-	if s.mask&(backslash|dollar|quote|curly|angle) == 0 && bytes.IndexByte(t, '+') < 0 {
+	if s.mask&(backslash|dollar|quote|curly|angle|bang) == 0 && bytes.IndexByte(t, '+') < 0 {
 		return
 	}
 	a.flat = unquoteShell(a.flat[:0], t)
@@ -135,7 +135,7 @@ func unquoteShell(dst, t []byte) []byte {
 
 var shellWords = newAnyOf(
 	"/dev/tcp/", "|sh|", "bash -i", " sh -i", "/sh -i", "-e /bin/", "/bin/sh -", "/bin/bash", "/bin/cat", "nc -e", "ncat -e", "powershell -", "powershell.exe", "cmd /c", "cmd.exe /c", "cmd.exe?/c", "mkfifo ", ">/dev/null", "2>&1", "<(curl", "<(wget",
-	"$(cat", "$(id", "$(whoami", "`whoami", "$(curl", "$(wget", "$(sleep", "`sleep", "$(nslookup", "`nslookup", "<!--#exec", "%comspec%", "%programfiles", "%systemroot%", "/usr/bin/id", "/bin/id", "/bin/ls", "/bin/uname", "$path", "${path:", "$((", "${path}", "${home", "$shell", "${shell", "/???/", "/b?n/", "/bi?/", "/?in/", "/???t /",
+	"<<<'", "<<<\"", "<<<$", "$(cat", "$(id", "$(whoami", "`whoami", "$(curl", "$(wget", "$(sleep", "`sleep", "$(nslookup", "`nslookup", "<!--#exec", "%comspec%", "%programfiles", "%systemroot%", "/usr/bin/id", "/bin/id", "/bin/ls", "/bin/uname", "$path", "${path:", "$((", "${path}", "${home", "$shell", "${shell", "/???/", "/b?n/", "/bi?/", "/?in/", "/???t /",
 )
 
 var dosWords = newAnyOf(
@@ -221,7 +221,7 @@ func shell(t []byte, where Where) bool {
 			return true
 		}
 	}
-	return formula(t) || joined(t) || selfCall(t) || assigned(t) || bracedCommand(t) || dosStyle(t) || where == InQuery && batch(t) || lone(t) || shellWords.in(t)
+	return where == InQuery && runningOption(t) || formula(t) || joined(t) || selfCall(t) || assigned(t) || bracedCommand(t) || dosStyle(t) || where == InQuery && batch(t) || lone(t) || shellWords.in(t)
 }
 
 // outside counts the words of a text that stand outside of backticks; -1 says that
@@ -331,6 +331,7 @@ var (
 		"7z", "agetty", "ansible", "ansible-playbook", "ansible-pull", "ansible-galaxy", "ansible-vault", "apt-get", "aria2c", "arp", "ash", "bzip2", "capsh", "chef-vault", "chroot", "cpio", "crontab", "cscli", "dmidecode", "dnf", "dpkg", "exiftool", "fallocate", "fping",
 		"gdb", "hexdump", "hping3", "iconv", "ionice", "irb", "journalctl", "jq", "kubectl", "ldconfig", "lftp", "ltrace", "mawk", "mtr", "mysql", "mysqldump", "nasm", "nm", "nmap", "npm", "nsenter", "openssl", "pidof", "pip", "pip3", "pkexec", "psftp", "psql", "readelf", "rlogin", "rpm", "scp",
 		"setarch", "setfacl", "sftp", "shuf", "smbclient", "sqlite3", "ssh-keygen", "ssh-keyscan", "sshpass", "stdbuf", "strace", "sysctl", "sysinfo", "systemctl", "tclsh", "tcpdump", "terraform", "tmux", "tshark", "uconv", "uniq", "unshare", "useradd", "usermod", "uudecode", "uuencode", "visudo", "w3m", "xz", "ll", "rmt", "lastlog", "yarn", "yum", "zypper", "rmt-tar",
+		"iex", "iwr", "get-help", "get-process", "get-content", "get-childitem", "get-service", "get-computerinfo", "get-localuser",
 		"phpinfo()", "system(", "exec(", "eval(", "nslookup.exe", "ping.exe", "cmd.exe", "wc", "du", "df",
 	}
 	weakCommands = []string{
@@ -397,10 +398,12 @@ func begins(t []byte, i int, behind bool) bool {
 		switch {
 		case !behind:
 			// At the start of a value it has to have arguments that only a shell has.
-			return spaced && startArguments(name, arg)
+			return spaced && string(name) != "iex" && startArguments(name, arg) // iex (...) is how programs are installed
 		case len(bytes.TrimSpace(rest)) == 0 && (inList(needArguments, name) || t[i-1] != '|' && inList(needInput, name) && phrase(t, i)):
 			return false // does nothing by itself
 		case next == 0 || next == '`' || next == ')' || next == ';' || next == '|' || next == '&' || next == '\n' || next == '\r' || next == '<' || next == '>' || next == '"' || next == '\'' || next == '#' || next == '}':
+			return true
+		case next == '(' && string(name) == "iex":
 			return true
 		case next == '$' || next == '{' || len(rest) > 1 && next == '\\' && rest[1] == 'n':
 			return true
@@ -749,5 +752,25 @@ func closes(t []byte, i int) int {
 
 // dosStyle finds the variables and separators of cmd.exe.
 func dosStyle(t []byte) bool {
-	return dosWords.in(t)
+	return dosWords.in(t) || slicedVariable(t)
+}
+
+// slicedVariable finds some characters of a variable of cmd.exe, %name:~1,2%, which no
+// other language has and which spells what it likes.
+func slicedVariable(t []byte) bool {
+	i := bytes.Index(t, []byte(":~"))
+	if i < 2 || i+2 >= len(t) || !decimal(t[i+2]) && t[i+2] != '-' {
+		return false
+	}
+	k := i
+	for k > 0 && (wordByte(t[k-1]) || t[k-1] == '(' || t[k-1] == ')') {
+		k--
+	}
+	return k < i && k > 0 && t[k-1] == '%' && bytes.IndexByte(t[i:], '%') > 0
+}
+
+// runningOption reports whether a value begins with an option by which a program that is
+// handed the value as a name runs another: tar, git, ssh and rsync have such.
+func runningOption(t []byte) bool {
+	return hasPrefixAny(t, "--upload-pack=", "--receive-pack=", "--use-compress-program=", "--checkpoint-action=exec", "--to-command=", "--rsh-command=", "--open-files-in-pager=", "-oproxycommand=", "--proxycommand=")
 }

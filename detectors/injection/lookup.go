@@ -21,7 +21,7 @@ func (a *Analyzer) log4shell(s *subject) {
 	}
 	// Lookups that only an attack writes: leaks of the environment, or disguises
 	// whose result was cut off.
-	if odd > 1 || hasAny(t, "${jndi", "${env:aws", "${sys:", "${ctx:", "${java:", "${env:", "${docker:", "${k8s:", "${bundle:", "${lower:", "${upper:", "${::-", "${date:", "${main:", "${web:", "${spring:", "${log4j:") && hasAny(t, "}", ":-") {
+	if odd > 1 || hasAny(t, "${jndi", "${env:aws", "${sys:", "${ctx:", "${java:", "${env:", "${docker:", "${k8s:", "${bundle:", "${lower:", "${upper:", "${base64:", "${::-", "${date:", "${main:", "${web:", "${spring:", "${log4j:") && hasAny(t, "}", ":-") {
 		a.hit(Log4Shell, s.full)
 	}
 }
@@ -103,6 +103,9 @@ func (a *Analyzer) crlf(s *subject) {
 		}
 		if mailCommand(line) || mailHeader(line) && header(line) && !letterHead(line, t[:i]) {
 			a.hit(Mail, s.full)
+		}
+		if storeCommand(line, s.full[i:]) {
+			a.hit(NoSQL, s.full)
 		}
 		if assignment(line) {
 			a.hit(CRLF, s.full)
@@ -186,6 +189,40 @@ func letterHead(line, before []byte) bool {
 		return bytes.IndexByte(bytes.TrimSpace(first), ' ') > 0 && bytes.IndexByte(first, '@') < 0
 	}
 	return false
+}
+
+// storeCommand reports whether a line is a command of Redis or Memcached, which read one
+// from each line. as is the line in the case that it had: people set tables.
+func storeCommand(line, as []byte) bool {
+	word, rest, _ := bytes.Cut(line, []byte(" "))
+	rest = bytes.TrimSpace(rest)
+	switch string(word) {
+	case "flushall", "flushdb", "flush_all":
+		return true
+	case "config":
+		return hasPrefixAny(rest, "set ", "get ", "rewrite")
+	case "slaveof", "replicaof":
+		return bytes.IndexByte(rest, ' ') > 0
+	case "eval":
+		return len(rest) > 0 && (rest[0] == '"' || rest[0] == '\'')
+	case "module":
+		return hasPrefixAny(rest, "load ")
+	case "set", "add", "replace", "append":
+		var numbers int
+		for f := range bytes.FieldsSeq(rest) {
+			if allDigits(f) {
+				numbers++
+			}
+		}
+		return numbers == 3 && bytes.Count(rest, []byte(" ")) == 3 || bytes.HasPrefix(bytes.TrimLeft(as, " \t"), []byte("SET ")) && bytes.Count(rest, []byte(" ")) == 1
+	}
+	return false
+}
+
+// sendmail reports whether options of sendmail stand behind an address, by which it
+// writes a log, a queue or what it runs where somebody else says.
+func sendmail(t []byte) bool {
+	return hasAny(t, " -x/", " -x /", " -oq/", " -oqueuedirectory=", " -oqueuedirectory ", "-be ${", "${run{")
 }
 
 // mailHeader reports whether a line is a header by which a mail goes to somebody else.

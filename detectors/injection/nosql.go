@@ -16,12 +16,18 @@ func (a *Analyzer) nosql(s *subject) {
 	if operators(t) || databaseCode(t) {
 		a.hit(NoSQL, s.full)
 	}
+	if typed(t) {
+		a.hit(Code, s.full)
+	}
 }
 
 // pair judges a parameter whose name has an operator: user[$ne]=x. Many APIs
 // have price[$lt]=100 and filters[name][$eq]=x.
 func (a *Analyzer) pair(name, value string) {
 	i := indexString(name, "[$")
+	if i <= 0 {
+		i = indexString(name, ".$") // qs reads a dot, too
+	}
 	if i <= 0 {
 		return
 	}
@@ -117,6 +123,9 @@ func operators(t []byte) bool {
 		switch {
 		case (before == '"' || before == '\'') && rest[0] == before:
 			rest = bytes.TrimLeft(rest[1:], " \t\r\n")
+			if string(op) == "or" && hasAny(rest[:min(len(rest), 64)], "[{}", ",{}") {
+				return true // one branch asks for nothing
+			}
 			if len(rest) > 0 && rest[0] == ':' && wanton(keyBefore(t[:i-1]), op, firstValue(rest[1:])) {
 				return true
 			}
@@ -167,7 +176,10 @@ func databaseCode(t []byte) bool {
 	if databaseWords.in(t) {
 		return true
 	}
-	quoted := bytes.ContainsAny(t, "'\"}") || has(t, ";return")
+	if cypher(t) {
+		return true
+	}
+	quoted := bytes.ContainsAny(t, "'\"}") || hasAny(t, ";return", "return db.", "; return true", "; return this")
 	for _, w := range [...]string{"return", "var ", "while(", "if(", "do{", "it=new date"} {
 		for from := 0; quoted; {
 			i := bytes.Index(t[from:], []byte(w))
@@ -192,4 +204,15 @@ func databaseCode(t []byte) bool {
 		return true
 	}
 	return hasAny(t, "'||'", "' || '", "\"||\"", "' && '", "'||1") && hasAny(t, "==", "this.")
+}
+
+// cypher finds a statement of Neo4j behind a string that was closed.
+func cypher(t []byte) bool {
+	return bytes.ContainsAny(t, "'\"") && hasAny(t, "detach delete", "load csv from", "load csv with", "call db.", "call dbms.", "call apoc.", "}) return ", "} ) return ", "'}) match", "' return 1", "' with 1 as")
+}
+
+// typed finds the name of a class of .NET where a document may say which it is to become.
+func typed(t []byte) bool {
+	i := bytes.Index(t, []byte("\"$type\""))
+	return i >= 0 && hasAny(t[i:], "\"system.", "\"microsoft.", "\"presentationframework") && bytes.IndexByte(t[i:], ',') > 0
 }

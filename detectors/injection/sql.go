@@ -486,13 +486,13 @@ func (s *statement) keyword(i int) bool {
 		return s.selects(i)
 	case s.is(i, "order", "group") && s.is(i+1, "by"):
 		p := s.kind(i - 1)
-		if p == tokNumber || p == tokRight || p == tokString || i == 0 && s.kind(i+3) != tokWord {
+		if p == tokNumber || p == tokRight || p == tokString || s.is(i-1, "null") || i == 0 && s.kind(i+3) != tokWord {
 			j := i + 2
 			k := s.kind(j)
 			e := s.kind(j + 1)
 			return k == tokNumber && (e == 0 || e == tokComment || e == tokComma) || s.is(j+1, "having")
 		}
-	case s.is(i, "into") && s.is(i+1, "outfile", "dumpfile"):
+	case s.is(i, "into") && (s.is(i+1, "outfile", "dumpfile") || s.kind(i+1) == tokVar && s.kind(i-1) == tokNumber):
 		return true
 	case s.is(i, "waitfor") && s.is(i+1, "delay", "time") && s.kind(i+2) == tokString:
 		return true

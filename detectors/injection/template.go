@@ -1,6 +1,9 @@
 package injection
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // Templates and expression languages: text between the marks of a template
 // that calculates, calls or reaches for an object.
@@ -62,18 +65,23 @@ func expression(e []byte, open string, closed bool) bool {
 	case "<%", "{%", "[%":
 		e = bytes.TrimLeft(e, "=-@! ")
 		return len(e) > 0 && (look(e)&(digit|quote|round|star|equals) != 0 || hasPrefixAny(e, "if true", "if false", "set ", "include", "import", "debug", "extends", "print", "system", "load") || hasAny(e, "__"))
+	case "<#":
+		return arithmetic(e) || hasPrefixAny(e, "list ", "assign ", "include ", "import ", "setting ", "function ", "macro ") || look(e)&(round|quote) != 0 && bytes.IndexByte(e, '(') > 0
 	case "$(", "@(":
 		return arithmetic(e) || bytes.IndexByte(e, '(') > 0 && open == "@("
 	case "[[", "{=", "{$":
 		return arithmetic(e) || hasAny(e, "${", "t(java", "smarty", "self::", "::") && bytes.IndexByte(e, '(') >= 0 || hasPrefixAny(e, "smarty.")
 	case "#{", "@{", "%{", "*{", "~{":
-		return arithmetic(e) || look(e)&(round|quote|square) != 0 && (bytes.IndexByte(e, '(') >= 0 || bytes.IndexByte(e, '[') >= 0 || open == "%{" || open == "#{") || hasAny(e, "::", "@java", "#context", "application", "param", "header")
+		return arithmetic(e) || look(e)&(round|quote|square) != 0 && (bytes.IndexByte(e, '(') >= 0 || bytes.IndexByte(e, '[') >= 0 || open == "%{" || open == "#{") || open == "%{" && e[0] == '#' && bytes.IndexByte(e, '=') > 1 || hasAny(e, "::", "@java", "#context", "application", "param", "header")
 	}
 	if arithmetic(e) {
 		return true
 	}
-	if bytes.IndexByte(e, '(') >= 0 && bytes.IndexByte(e, ')') > 0 {
+	if bytes.IndexByte(e, '(') >= 0 && bytes.IndexByte(e, ')') > 0 || onlyConstants(e) {
 		return true
+	}
+	if e[0] == '.' && len(e) > 1 && letter(e[1]) && (open == "${" || givenText(e[1:])) || bytes.HasPrefix(e, []byte("printf ")) && look(e)&quote != 0 {
+		return true // of FreeMarker, of Go
 	}
 	if inList([]string{"request.url", "request.path", "request.method", "request.host"}, e) {
 		return false // what any page knows of itself
@@ -85,6 +93,48 @@ func expression(e []byte, open string, closed bool) bool {
 		return true
 	}
 	return hasAny(e, ".constructor", "config", "self.", "request.", "request[", "|attr", "| attr", "''.", "\"\".", "settings.secret", "settings.data", "settings.pass", "settings.key", "handler.settings", "_self", "dump", "app.", "|safe", "|filter", "|map", "$on", "@", "#this", "class.", "param.", "header.", "cookie.", "initparam", "applicationscope", "sessionscope", "requestscope", "pagecontext")
+}
+
+// givenText reports whether a method of Go's templates is called with a text: System "ls".
+func givenText(e []byte) bool {
+	n := 0
+	for n < len(e) && (wordByte(e[n]) || e[n] == '.') {
+		n++
+	}
+	rest := bytes.TrimLeft(e[n:], " ")
+	return len(rest) > 1 && len(rest) < len(e)-n && (rest[0] == '"' || rest[0] == '`')
+}
+
+// onlyConstants reports whether an expression works on nothing but constants, as somebody
+// does who looks whether it is worked out: 'a'*7, "a"~"b", 7|abs, "x" | upcase. Texts
+// that are to be translated are constants as well.
+func onlyConstants(e []byte) bool {
+	n := 0
+	switch {
+	case e[0] == '\'' || e[0] == '"':
+		n = bytes.IndexByte(e[1:], e[0]) + 2
+		if n < 2 {
+			return false
+		}
+	case decimal(e[0]):
+		for n < len(e) && decimal(e[n]) {
+			n++
+		}
+	default:
+		return false
+	}
+	rest := bytes.TrimLeft(e[n:], " ")
+	if len(rest) < 2 {
+		return false
+	}
+	arg := bytes.TrimLeft(rest[1:], " ")
+	switch rest[0] {
+	case '*', '~':
+		return len(arg) > 0 && (decimal(arg[0]) || arg[0] == '\'' || arg[0] == '"')
+	case '|':
+		return len(arg) > 0 && letter(arg[0]) && !hasPrefixAny(arg, "t", "i18n", "date", "asset", "url", "img", "script", "style", "money", "default", "localize", "append", "prepend", "l10n", "intl")
+	}
+	return false
 }
 
 // reaches reports whether a key in brackets is taken of something that is no name, or is
@@ -136,6 +186,10 @@ func (a *Analyzer) directory(s *subject) {
 	t := s.low
 	if s.where == InAgent || s.where == InReferer || s.where == InPath && s.mask&(star|pipe) == 0 {
 		return
+	}
+	if s.mask&backslash != 0 && hasAny(t, `\28`, `\29`, `\2a`) {
+		// how a filter writes its own signs where they are to mean themselves
+		t = []byte(strings.NewReplacer(`\28`, "(", `\29`, ")", `\2a`, "*").Replace(string(t)))
 	}
 	if ldap(t) {
 		a.hit(LDAP, s.full)
@@ -217,6 +271,9 @@ func unbalanced(t []byte) bool {
 }
 
 func xpath(t []byte) bool {
+	if hasAny(t, "or contains(", "and contains(", "or starts-with(", "and starts-with(") && bytes.ContainsAny(t, "'\"") && unbalanced(t) {
+		return true
+	}
 	if hasAny(t, "count(/", "name(/", "string-length(name", "substring(name(", "//user[", "//*[", "/child::", "/descendant::", "ancestor::", "following-sibling::", "self::node", "position()=", "position() =", "last()", "doc(concat", "doc('", "doc(\"", "text()='", "text()=\"", "]|//", "] | //", "'] | //", "name()='", "name()=\"", "/*[1]", "node()", "namespace-uri(", "normalise-space(", "starts-with(", "system-property(", "unparsed-text(", "comment()") {
 		return hasAny(t, "(", "[") && !hasAny(t, "text/", "select=")
 	}

@@ -29,7 +29,7 @@ func (a *Analyzer) xss(s *subject) {
 		a.hit(XSS, s.full)
 		return
 	}
-	if padded(s.once) {
+	if padded(s.once) || s.mask&high != 0 && bestFits(s.once) {
 		a.hit(XSS, s.full)
 	}
 }
@@ -48,6 +48,23 @@ func leavesAttribute(t []byte) bool {
 	}
 	inner := t[i+1 : n-2]
 	return len(inner) > 3 && bytes.IndexByte(inner, '=') > 0 && bytes.IndexByte(inner, q) < 0
+}
+
+// bestFits reports whether a text has several characters that a conversion to a smaller
+// set makes signs of HTML, an angle among them: ＜ ﹥ ʺ ʹ.
+func bestFits(t []byte) bool {
+	angles, quotes := 0, 0
+	for _, c := range [...]string{"\uff1c", "\ufe64", "\uff1e", "\ufe65"} {
+		if has(t, c) {
+			angles++
+		}
+	}
+	for _, c := range [...]string{"\uff02", "\u02ba", "\uff07", "\u02b9"} {
+		if has(t, c) {
+			quotes++
+		}
+	}
+	return angles > 0 && quotes > 0 && angles+quotes > 2
 }
 
 // padded finds a character reference with leading zeros, which only somebody
