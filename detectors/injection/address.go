@@ -166,6 +166,15 @@ func (a *Analyzer) pathAddress(s *subject) {
 			a.hit(SSRF, s.full)
 		}
 	}
+	if _, after, ok := bytes.Cut(s.low, []byte("://")); ok {
+		host := after
+		if k := bytes.IndexAny(host, "/:"); k >= 0 {
+			host = host[:k]
+		}
+		if len(host) > 3 && inner(host) {
+			a.hit(SSRF, s.full) // /.://host/
+		}
+	}
 	// A proxy takes the address from the rest of its own path.
 	rest := s.low
 	for range 8 {
@@ -180,6 +189,29 @@ func (a *Analyzer) pathAddress(s *subject) {
 			}
 		}
 	}
+}
+
+// fetches reports whether a parameter says by its name that a server is to ask what its
+// value names.
+func fetches(name string) bool {
+	var buf [16]byte
+	return len(name) <= len(buf) && inList([]string{"url", "uri", "u", "link", "src", "host", "server", "callback", "webhook", "proxy", "feed", "image", "img", "dest"}, appendLower(buf[:0], bytesOf(name)))
+}
+
+// bareInside reports whether t is the host of a cloud's metadata, or a port of the machine
+// itself, without a scheme.
+func bareInside(t []byte) bool {
+	host, rest := t, []byte(nil)
+	if k := bytes.IndexAny(t, ":/"); k >= 0 {
+		host, rest = t[:k], t[k:]
+	}
+	switch string(host) {
+	case "169.254.169.254":
+		return true
+	case "127.0.0.1":
+		return len(rest) > 1 && rest[0] == ':' && decimal(rest[1])
+	}
+	return false
 }
 
 // encodedStart reports whether a path begins with slashes of which one is encoded, which

@@ -69,7 +69,7 @@ func (a *Analyzer) value(p string) bool {
 }
 
 func (a *Analyzer) refererAll(s string) bool {
-	if look(s)&(strange|percent|space) == 0 && strings.Contains(s, "://") {
+	if look(s)&(strange|percent|space) == 0 && strings.Contains(s, "://") && !strings.Contains(s, "../../") {
 		return false
 	}
 	a.referer(cut(s))
@@ -165,14 +165,14 @@ func plainQuery(q string) bool {
 	}
 	if m&pipe == 0 { // no ampersand, so it is one parameter
 		_, value, _ := strings.Cut(q, "=")
-		return !strings.Contains(q, "=/") && !packedText(bytesOf(value))
+		return !strings.Contains(q, "=/") && !strings.Contains(q, "=@") && !packedText(bytesOf(value))
 	}
 	equal := -1 // where this parameter has its "="
 	for i, n := 0, 1; ; i++ {
 		switch {
 		case i == len(q) || q[i] == '&':
 			value := q[equal+1 : i]
-			if equal < 0 || n > maxParams || value != "" && value[0] == '/' || packedText(bytesOf(value)) {
+			if equal < 0 || n > maxParams || value != "" && (value[0] == '/' || value[0] == '@') || packedText(bytesOf(value)) {
 				return false
 			}
 			if i >= len(q)-1 {
@@ -359,6 +359,9 @@ func (a *Analyzer) classes(s *subject) {
 		a.files(s)
 	}
 	if m&dot != 0 && listens(s.low) {
+		a.hit(SSRF, s.full)
+	}
+	if m&(dot|digit) == dot|digit && s.where == InQuery && fetches(s.name) && bareInside(s.low) {
 		a.hit(SSRF, s.full)
 	}
 	if s.where == InPath {

@@ -472,7 +472,7 @@ var scriptWords = newAnyOf(
 	"process.cwd", "global.root", "module.constructor", "process.version", "execsync", "spawnsync", ".spawn(", "fs.read", "fs.write", "globalthis.", "object.assign", "object.create", "object.defineprop", "object.setproto", "reflect.construct",
 	"__import__", "__class__", "__globals__", "__subclasses__", "__builtins__", "__mro__", "os.system", "os.popen", "subprocess.", "exec(compile", "process.start", "kernel.", "%x{", "%x(", "io.popen", "io.read", "file.open", "file.read", "erb.new", "binding.eval", "instance_eval", "class_eval", "method(:", ".send(", "open3.",
 	"process.detach", "dir.entries", "dir.glob", "`#{", "system(\"", "system('", "exec(\"", "exec('", "open(\"|", "open('|", "activesupport", "marshal.load", "yaml.load", "pty.spawn", "process.fork", "process.daemon", "@{[", "core::", "while(this)", "while(1)", "while(true)", "for(;;)", "new function", "function(){", "res.end(", "response.end(", "res.write", "!function", "(function", "=>{", "->{", "this.constructor", "sandbox", "vm.run",
-	"send(:", "\".execute()", "'.execute()", "!ruby/object:", "[constructor]", "[__proto__]", "[prototype]", "new buffer", "buffer.from(", "string.prototype", "settimeout(", "setinterval(", "console.debug",
+	"@grabresolver(", "@grab(", "send(:", "\".execute()", "'.execute()", "!ruby/object:", "[constructor]", "[__proto__]", "[prototype]", "new buffer", "buffer.from(", "string.prototype", "settimeout(", "setinterval(", "console.debug",
 )
 
 // otherCode finds code of JavaScript on a server, Ruby, Python and Perl.

@@ -399,7 +399,7 @@ func begins(t []byte, i int, behind bool) bool {
 		case !behind:
 			// At the start of a value it has to have arguments that only a shell has.
 			return spaced && string(name) != "iex" && startArguments(name, arg) // iex (...) is how programs are installed
-		case len(bytes.TrimSpace(rest)) == 0 && (inList(needArguments, name) || t[i-1] != '|' && inList(needInput, name) && phrase(t, i)):
+		case len(bytes.TrimSpace(rest)) == 0 && (inList(needArguments, name) || i > 0 && t[i-1] != '|' && inList(needInput, name) && phrase(t, i)):
 			return false // does nothing by itself
 		case next == 0 || next == '`' || next == ')' || next == ';' || next == '|' || next == '&' || next == '\n' || next == '\r' || next == '<' || next == '>' || next == '"' || next == '\'' || next == '#' || next == '}':
 			return true

@@ -21,7 +21,7 @@ func (a *Analyzer) files(s *subject) {
 	if s.where == InReferer {
 		return
 	}
-	if included(t, s.where) && !(pageOfDisk(t) && a.reports(s.name)) {
+	if included(t, s.where) && (!pageOfDisk(t) || !a.reports(s.name)) {
 		a.hit(Inclusion, s.full)
 	}
 }

@@ -21,7 +21,7 @@ func (a *Analyzer) log4shell(s *subject) {
 	}
 	// Lookups that only an attack writes: leaks of the environment, or disguises
 	// whose result was cut off.
-	if odd > 1 || hasAny(t, "${jndi", "${env:aws", "${sys:", "${ctx:", "${java:", "${env:", "${docker:", "${k8s:", "${bundle:", "${lower:", "${upper:", "${base64:", "${::-", "${date:", "${main:", "${web:", "${spring:", "${log4j:") && hasAny(t, "}", ":-") {
+	if odd > 1 || hasAny(t, "${jndi", "${env:aws", "${sys:", "${ctx:", "${java:", "${env:", "${docker:", "${k8s:", "${bundle:", "${lower:", "${upper:", "${base64:", "${script:", "${dns:address", "${url:utf", "${file:utf", "${::-", "${date:", "${main:", "${web:", "${spring:", "${log4j:") && hasAny(t, "}", ":-") {
 		a.hit(Log4Shell, s.full)
 	}
 }

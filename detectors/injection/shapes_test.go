@@ -177,6 +177,12 @@ func TestShapes(t *testing.T) {
 		{OpenRedirect, "next", "https://evil.example?shop.example.com"},
 		{OpenRedirect, "next", "https://evil.example#shop.example.com"},
 		{OpenRedirect, "url", "5;URL='https://evil.example'"},
+		{SSRF, "url", "127.0.0.1:6379"},
+		{SSRF, "src", "169.254.169.254"},
+		{Probe, "status", "@@aBc1"},
+		{Log4Shell, "view", "${script:javascript:1+1}"},
+		{Log4Shell, "view", "${dns:address|a.evil.example}"},
+		{Code, "view", "@GrabResolver(name='a',root='http://evil.example/')"},
 		{PHP, "view", "$$a(1)"},
 		{PHP, "view", "$$a='x'"},
 		{PHP, "view", "${$$a}('id')"},
@@ -249,6 +255,7 @@ func TestShapes(t *testing.T) {
 		{OpenRedirect, "//evil.example/%2e%2e", ""},
 		{OpenRedirect, "/evil.example/%2f..", ""},
 		{OpenRedirect, "/%5cevil.example", ""},
+		{SSRF, "/.://169.254.169.254/latest/", ""},
 		{NoSQL, "/reset", "token.$ne=1"},
 		{Traversal, "/images/..%2finfo.html", ""},
 		{OpenRedirect, "//evil.example%5c%2e%2e", ""},
@@ -265,6 +272,9 @@ func TestShapes(t *testing.T) {
 		if set := a.Analyze(&Request{Path: x.path, Query: x.query, Host: "shop.example.com"}); !set.Has(x.class) {
 			t.Errorf("%s?%s is %v, want %s", x.path, x.query, set.Append(nil), x.class)
 		}
+	}
+	if set := a.Analyze(&Request{Path: "/", Referer: "http://a.example/?b=../../../etc/passwd"}); !set.Has(Traversal) {
+		t.Errorf("a referer that climbs is %v", set.Append(nil))
 	}
 	for _, x := range []struct {
 		class Class

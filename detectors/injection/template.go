@@ -132,7 +132,7 @@ func onlyConstants(e []byte) bool {
 	case '*', '~':
 		return len(arg) > 0 && (decimal(arg[0]) || arg[0] == '\'' || arg[0] == '"')
 	case '|':
-		return len(arg) > 0 && letter(arg[0]) && !hasPrefixAny(arg, "t", "i18n", "date", "asset", "url", "img", "script", "style", "money", "default", "localize", "append", "prepend", "l10n", "intl")
+		return len(arg) > 0 && letter(arg[0]) && !hasPrefixAny(arg, "t", "i18n", "date", "asset", "url", "img", "script", "style", "money", "default", "append", "prepend", "l10n", "intl")
 	}
 	return false
 }
