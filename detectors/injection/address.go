@@ -388,9 +388,9 @@ func (u *address) callback(name string) bool {
 	low := appendLower(buf[:0], bytesOf(name[:min(len(name), 32)]))
 	switch string(low) {
 	case "redirect_uri", "redirect_url", "redirecturi", "post_logout_redirect_uri", "origin", "returnurl", "return_url", "return_to", "returnto", "parentorigin", "wreply", "target_link_uri",
-		"success_url", "cancel_url", "redirect", "service", "iss", "error_description", "samlrequest":
+		"success_url", "cancel_url", "redirect", "service", "error_description", "samlrequest":
 		return true
-	case "callback", "callback_url", "callbackurl": // a server may call these back
+	case "callback", "callback_url", "callbackurl", "iss": // a server may call these back
 		return string(u.host) == "localhost" || string(u.host) == "127.0.0.1" || string(u.host) == "[::1]"
 	}
 	return false

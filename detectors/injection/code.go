@@ -421,8 +421,8 @@ func java(t []byte) bool {
 		return hasAny(t, "aced0005", "\xac\xed\x00\x05", "yv66vg") || gadget(t)
 	}
 	for _, n := range javaNames {
-		i := bytes.Index(t, []byte(n))
-		if i < 0 || i > 0 && wordByte(t[i-1]) && n[0] != '#' || thrown(t[i:]) {
+		i := notThrown(t, n)
+		if i < 0 || i > 0 && wordByte(t[i-1]) && n[0] != '#' {
 			continue
 		}
 		switch n {
@@ -444,14 +444,34 @@ func java(t []byte) bool {
 	return hasAny(t, "aced0005", "\xac\xed\x00\x05", "yv66vg") || gadget(t)
 }
 
-// thrown reports whether t begins with the name of an exception or an error and what is
-// said of it. Logs and people who ask about them have it; nobody calls one.
-func thrown(t []byte) bool {
+// thrown returns the length of the name of an exception or an error that t begins with, 0
+// for none. Logs and people who ask about them have such names; nobody calls one.
+func thrown(t []byte) int {
 	n := 0
 	for n < len(t) && (wordByte(t[n]) || t[n] == '.' || t[n] == '$') {
 		n++
 	}
-	return (bytes.HasSuffix(t[:n], []byte("exception")) || bytes.HasSuffix(t[:n], []byte("error"))) && (n == len(t) || t[n] != '(')
+	if (bytes.HasSuffix(t[:n], []byte("exception")) || bytes.HasSuffix(t[:n], []byte("error"))) && (n == len(t) || t[n] != '(') {
+		return n
+	}
+	return 0
+}
+
+// notThrown returns where a name is in t other than as the beginning of an exception's,
+// -1 for nowhere.
+func notThrown(t []byte, name string) int {
+	for from := 0; ; {
+		i := bytes.Index(t[from:], []byte(name))
+		if i < 0 {
+			return -1
+		}
+		i += from
+		n := thrown(t[i:])
+		if n == 0 {
+			return i
+		}
+		from = i + n
+	}
 }
 
 // coordinates reports whether t names a library as Maven does, group:name:version.

@@ -222,8 +222,10 @@ func storeCommand(line, as []byte) bool {
 // sendmail reports whether options of sendmail stand behind an address, by which it
 // writes a log, a queue or what it runs where somebody else says.
 func sendmail(t []byte) bool {
-	return hasAny(t, " -x/", " -x /", " -oq/", " -oqueuedirectory=", " -oqueuedirectory ", "-be ${", "${run{")
+	return sendmailOptions.in(t)
 }
+
+var sendmailOptions = newAnyOf(" -x/", " -x /", " -oq/", " -oqueuedirectory", "-be ${", "${run{")
 
 // mailHeader reports whether a line is a header by which a mail goes to somebody else.
 func mailHeader(line []byte) bool {

@@ -61,7 +61,7 @@ var accountKeys = []string{"user", "username", "user_name", "login", "email", "m
 // secret reports whether a key is that of something only its owner knows: by its last
 // word, as a balance of tokens and the time of a login are none.
 func secret(key []byte) bool {
-	for _, w := range [...]string{"pass", "passwd", "password", "passphrase", "pwd", "pin", "secret", "token", "otp", "apikey", "api_key", "session", "sessionid", "session_id", "hash"} {
+	for _, w := range [...]string{"pass", "passwd", "password", "passphrase", "pwd", "pin", "secret", "token", "otp", "apikey", "api_key", "session", "sessionid", "session_id"} {
 		if rest, ok := bytes.CutSuffix(key, []byte(w)); ok && (len(rest) == 0 || len(w) > 4 || !wordByte(rest[len(rest)-1]) || rest[len(rest)-1] == '_') {
 			return true
 		}
@@ -208,8 +208,10 @@ func databaseCode(t []byte) bool {
 
 // cypher finds a statement of Neo4j behind a string that was closed.
 func cypher(t []byte) bool {
-	return bytes.ContainsAny(t, "'\"") && hasAny(t, "detach delete", "load csv from", "load csv with", "call db.", "call dbms.", "call apoc.", "}) return ", "} ) return ", "'}) match", "' return 1", "' with 1 as")
+	return bytes.ContainsAny(t, "'\"") && cypherWords.in(t)
 }
+
+var cypherWords = newAnyOf("detach delete", "load csv from", "load csv with", "call db.", "call dbms.", "call apoc.", "}) return ", "} ) return ", "'}) match", "' return 1", "' with 1 as")
 
 // typed finds the name of a class of .NET where a document may say which it is to become.
 func typed(t []byte) bool {

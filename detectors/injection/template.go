@@ -92,7 +92,7 @@ func expression(e []byte, open string, closed bool) bool {
 	if i := bytes.Index(e, []byte("[].")); i == 0 || i > 0 && !wordByte(e[i-1]) {
 		return true
 	}
-	return hasAny(e, ".constructor", "config", "self.", "request.", "request[", "|attr", "| attr", "''.", "\"\".", "settings.secret", "settings.data", "settings.pass", "settings.key", "handler.settings", "_self", "dump", "app.", "|safe", "|filter", "|map", "$on", "@", "#this", "class.", "param.", "header.", "cookie.", "initparam", "applicationscope", "sessionscope", "requestscope", "pagecontext")
+	return hasAny(e, ".constructor", "config", "self.", "self[", "app[", "session[", "_context", "request.", "request[", "|attr", "| attr", "''.", "\"\".", "settings.secret", "settings.data", "settings.pass", "settings.key", "handler.settings", "_self", "dump", "app.", "|safe", "|filter", "|map", "$on", "@", "#this", "class.", "param.", "header.", "cookie.", "initparam", "applicationscope", "sessionscope", "requestscope", "pagecontext")
 }
 
 // givenText reports whether a method of Go's templates is called with a text: System "ls".

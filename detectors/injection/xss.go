@@ -162,7 +162,8 @@ func (a *Analyzer) tags(t []byte) bool {
 
 // plainElement reports whether an element does nothing but show, link or set apart
 // text, as those that editors of pages write: each attribute is one that runs
-// nothing, in quotes that end, and each address is one of the web.
+// nothing and that no script of the page finds the element by, in quotes that end, and
+// each address is one of the web.
 func plainElement(name, attrs []byte) bool {
 	if !inList([]string{"a", "img", "p", "span", "div", "video", "audio", "button", "b", "i", "em", "strong", "h1", "h2", "h3", "h4", "li", "ul", "ol", "td", "tr", "br", "hr", "code", "pre"}, name) {
 		return false
@@ -178,7 +179,7 @@ func plainElement(name, attrs []byte) bool {
 			return len(attrs) == 0 && known > 0
 		}
 		key := attrs[:n]
-		if !inList([]string{"href", "src", "alt", "title", "class", "id", "target", "rel", "width", "height", "type", "controls", "loop", "muted", "lang", "dir", "align", "style", "name", "poster", "loading"}, key) {
+		if !inList([]string{"href", "src", "alt", "title", "class", "target", "rel", "width", "height", "type", "controls", "loop", "muted", "lang", "dir", "align", "style", "poster", "loading"}, key) {
 			return false
 		}
 		known++
