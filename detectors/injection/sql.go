@@ -82,6 +82,7 @@ func (a *Analyzer) sqlText(s *subject, t []byte) bool {
 	}
 	var toks [maxTokens]token
 	words, keywords, plain := 0, 0, 0
+	phrase := false // in quotes, which libinjection would take for a closed string
 	for _, c := range [...]sqlContext{plainSQL, insideOne, insideTwo} {
 		if c != plainSQL && bytes.IndexByte(t, byte(c)) < 0 {
 			continue
@@ -97,10 +98,11 @@ func (a *Analyzer) sqlText(s *subject, t []byte) bool {
 		if r.attack() {
 			return true
 		}
+		phrase = phrase || r.is(1, "select") && r.quotedPhrase(2)
 		w, k := r.words()
 		words, keywords = max(words, w), max(keywords, k)
 	}
-	if s.where == InAgent || s.where == InReferer && words < 2 {
+	if s.where == InAgent || s.where == InReferer && words < 2 || phrase {
 		return false
 	}
 	if (keywords > 0 || words > 0 && s.mask&quote != 0) && s.mask&(quote|round|hash|dash|equals|semicolon|pipe|star|at) != 0 && len(t) >= 4 {
@@ -278,8 +280,8 @@ func (s *statement) afterQuote() bool {
 			// '=' , '-' , '||'x : both sides are strings, the first closed by force.
 			return s.kind(i+2) == 0 || s.kind(i+2) == tokComment || s.op(i, "=", "||", "<=>") || s.kind(i+2) == tokOp
 		}
-		if next != 0 && s.tail(i+1) && i == 1 {
-			return true // x'-email--
+		if next != 0 && s.tail(i+1) && i == 1 && s.t[len(s.t)-1].text[0] != '/' {
+			return true // x'-email-- ; the end of a pattern of paths, "/etc/*", is no comment
 		}
 		if s.op(i, "||", "+", "|") && (next == tokCall || next == tokLeft) {
 			return true
@@ -524,7 +526,7 @@ func (s *statement) selects(i int) bool {
 	if s.kind(j) == tokRight || s.op(j, "|", "||") || s.picks(i) {
 		return false // (select|insert), select(.a > 1)
 	}
-	if i == 1 && s.broken() && s.quotedPhrase(j) {
+	if i == 1 && s.broken() && s.quotedPhrase(j) || i > 1 && s.kind(i-1) == tokString && len(s.t[i-1].text) > 0 {
 		return false
 	}
 	strong := s.kind(j) == tokVar || s.op(j, "*") || s.kind(j) == tokCall && inList(sqlInfo, s.t[j].text) || s.kind(j) == tokCall && inList(sqlCalls, s.t[j].text)
