@@ -275,7 +275,22 @@ func (s *statement) isReport() bool {
 			}
 		}
 	}
-	return from && depth == 0
+	return from && depth == 0 && s.namesColumn()
+}
+
+// namesColumn reports whether the SELECT that the text begins with asks for a column and
+// not for constants alone. A name in quotes is told from a string by the table's, which
+// is in quotes as well.
+func (s *statement) namesColumn() bool {
+	for i := 1; i < len(s.t); i++ {
+		switch {
+		case s.is(i, "from"):
+			return s.kind(1) == tokString && s.kind(i+1) == tokString
+		case s.op(i, "*"), s.kind(i) == tokCall, s.kind(i) == tokWord && !s.is(i, "null", "true", "false", "as", "distinct", "all"):
+			return true
+		}
+	}
+	return false
 }
 
 // alwaysTrue reports whether a condition begins at i that no data can change: two
