@@ -362,7 +362,7 @@ func (u *address) inside() bool {
 // the machine or the network of whoever typed it, and a path without a sign that
 // some parsers take for the end of a host. Clouds' metadata are no such host.
 func (u *address) spelledOut(s *subject, i int) bool {
-	if u.scheme != "http" && u.scheme != "https" || u.at > 0 || u.slashes != 2 || bytes.ContainsAny(u.rest, "\\@") {
+	if u.scheme != "http" && u.scheme != "https" || u.at > 0 || u.slashes != 2 || bytes.ContainsAny(u.rest, "\\@\r\n") {
 		return false
 	}
 	if len(s.once) != len(s.full) || !bytes.EqualFold(s.once[i:], s.low[i:]) {
@@ -612,9 +612,19 @@ func (u *address) twoFaced(t, once []byte, ownHost string) bool {
 // looksInside reports whether a host of the world begins like one inside, for checks
 // that compare beginnings: localhost.evil.example, 127.0.0.1.evil.example.
 func looksInside(host []byte) bool {
-	for _, h := range [...]string{"localhost.", "127.0.0.1."} {
-		if rest, ok := bytes.CutPrefix(host, []byte(h)); ok && bytes.IndexByte(rest, '.') > 0 {
-			return true
+	if rest, ok := bytes.CutPrefix(host, []byte("localhost.")); ok {
+		return bytes.IndexByte(rest, '.') > 0
+	}
+	if len(host) < 10 || !decimal(host[0]) {
+		return false
+	}
+	dots := 0
+	for i, c := range host {
+		if c == '.' {
+			if dots++; dots == 4 {
+				ip, spelled := parseHost(string(host[:i]))
+				return ip.IsValid() && !spelled && (ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast()) && hostLike(host[i+1:])
+			}
 		}
 	}
 	return false

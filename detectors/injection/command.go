@@ -421,7 +421,7 @@ func begins(t []byte, i int, behind bool) bool {
 		case next == '`' || next == ')' && bytes.IndexByte(t[:i], '(') >= 0:
 			return true
 		case spaced && len(arg) > 0 && (arg[0] == '\'' || arg[0] == '"') && !inList(talkers, name):
-			return shellArgument(bytes.TrimLeft(arg, "'\""), false) // touch 'n' go
+			return shellArgument(bytes.TrimLeft(arg, "'\""), false) || hasAny(arg, " /", " ~/", " >") // touch 'n' go
 		case spaced && len(arg) > 0:
 			return shellArgument(arg, false) && !price(arg) || i > 1 && t[i-1] == '(' && t[i-2] == '$'
 		}
@@ -570,6 +570,8 @@ func numbered(name, arg []byte) bool {
 	switch {
 	case string(name) == "sleep" || string(name) == "usleep":
 		return word[len(word)-1] != 'h' && word[len(word)-1] != 'd' && !hasPrefixAny(after, "h", "min") // who waits for an attack waits seconds
+	case len(after) > 1 && (after[0] == '-' || after[0] == '/') && letter(after[1]):
+		return true // another argument is one of a shell
 	case len(after) > 0 && (after[0] == '>' || after[0] == '<' && (len(after) == 1 || !decimal(after[1]))):
 		return true
 	}
