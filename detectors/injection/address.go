@@ -34,20 +34,27 @@ func (a *Analyzer) addresses(s *subject) {
 		at = i + max(u.length, 2)
 		switch {
 		case u.inside():
-			if !u.callback(s.name) {
+			if !u.spelledOut(s, i) || !u.callback(s.name) && !a.reports(s.name) && !mentioned(t[:i]) {
 				a.hit(SSRF, s.full)
 			}
 		case i == 0 && share(t):
 			a.hit(Inclusion, s.full)
-		case i == 0 && (u.twoFaced(t, s.once) || u.lookalike(a.request.Host) || hiddenEnd(s.raw) || hiddenEnd(s.once)):
+		case i == 0 && (u.twoFaced(t, s.once, strings.ToLower(a.request.Host)) || u.lookalike(a.request.Host) || hiddenEnd(s.raw) || hiddenEnd(s.once)):
 			a.hit(OpenRedirect, s.full)
 		case i == 0 && (u.remoteCode(t) || u.included(s.name, a.request)):
 			a.hit(Inclusion, s.full)
 		}
 	}
-	if oddRedirect(t, s.once) || nestedRedirect(t) {
+	if oddRedirect(t, s.once) || refreshes(t) || nestedRedirect(t) {
 		a.hit(OpenRedirect, s.full)
 	}
+}
+
+// refreshes reports whether t is what a page says that is to send its reader on,
+// 5;url='http://evil.example'.
+func refreshes(t []byte) bool {
+	v := bytes.TrimLeft(t, "0123456789; ")
+	return len(v) < len(t) && hasPrefixAny(v, "url='http", "url=\"http", "url=http", "url='//")
 }
 
 // hiddenEnd reports whether the host of an address, as it is spelled, holds an
@@ -129,14 +136,14 @@ func nestedRedirect(t []byte) bool {
 
 // listeners are names of hosts that do nothing but note who asks for them, which is
 // how tools learn that a server can be made to ask.
-var listeners = newAnyOf("oast.me", "oast.fun", "oast.pro", "oast.live", "oast.site", "oast.online", "oastify.com", "interact.sh", "burpcollaborator.net", "dnslog.cn", "ceye.io", "bxss.me", "r87.me")
+var listeners = newAnyOf("oast.me", "oast.fun", "oast.pro", "oast.live", "oast.site", "oast.online", "oastify.com", "interact.sh", "burpcollaborator.net", "rbndr.us", "requestbin.net", "dnslog.cn", "ceye.io", "bxss.me", "r87.me")
 
 // listens reports whether such a host is named: behind a dot or where a name begins.
 func listens(t []byte) bool {
 	if !listeners.in(t) {
 		return false
 	}
-	for _, h := range [...]string{"oast.me", "oast.fun", "oast.pro", "oast.live", "oast.site", "oast.online", "oastify.com", "interact.sh", "burpcollaborator.net", "dnslog.cn", "ceye.io", "bxss.me", "r87.me"} {
+	for _, h := range [...]string{"oast.me", "oast.fun", "oast.pro", "oast.live", "oast.site", "oast.online", "oastify.com", "interact.sh", "burpcollaborator.net", "rbndr.us", "requestbin.net", "dnslog.cn", "ceye.io", "bxss.me", "r87.me"} {
 		i := bytes.Index(t, []byte(h))
 		if i < 0 || i > 0 && wordByte(t[i-1]) {
 			continue
@@ -151,7 +158,7 @@ func listens(t []byte) bool {
 // pathAddress judges a path that is an address itself, /http://host/, or for a
 // browser that is sent to it.
 func (a *Analyzer) pathAddress(s *subject) {
-	if redirectingPath(s.low) {
+	if redirectingPath(s.low) || encodedStart(s.raw) && hostLike(bytes.TrimLeft(s.low, "/\\")) {
 		a.hit(OpenRedirect, s.full)
 	}
 	if t := bytes.TrimLeft(s.low, "/"); hasPrefixAny(t, "http:", "https:", "gopher:", "dict:", "ftp:") {
@@ -159,6 +166,59 @@ func (a *Analyzer) pathAddress(s *subject) {
 			a.hit(SSRF, s.full)
 		}
 	}
+	if _, after, ok := bytes.Cut(s.low, []byte("://")); ok {
+		host := after
+		if k := bytes.IndexAny(host, "/:"); k >= 0 {
+			host = host[:k]
+		}
+		if len(host) > 3 && inner(host) {
+			a.hit(SSRF, s.full) // /.://host/
+		}
+	}
+	// A proxy takes the address from the rest of its own path.
+	rest := s.low
+	for range 8 {
+		i := bytes.Index(rest, []byte("/http"))
+		if i < 0 {
+			break
+		}
+		rest = rest[i+1:]
+		if hasPrefixAny(rest, "http:/", "https:/") {
+			if u := splitAddress(rest); u.inside() {
+				a.hit(SSRF, s.full)
+			}
+		}
+	}
+}
+
+// fetches reports whether a parameter says by its name that a server is to ask what its
+// value names.
+func fetches(name string) bool {
+	var buf [16]byte
+	return len(name) <= len(buf) && inList([]string{"url", "uri", "u", "link", "src", "host", "server", "callback", "webhook", "proxy", "feed", "image", "img", "dest"}, appendLower(buf[:0], bytesOf(name)))
+}
+
+// bareInside reports whether t is the host of a cloud's metadata, or a port of the machine
+// itself, without a scheme.
+func bareInside(t []byte) bool {
+	host, rest := t, []byte(nil)
+	if k := bytes.IndexAny(t, ":/"); k >= 0 {
+		host, rest = t[:k], t[k:]
+	}
+	switch string(host) {
+	case "169.254.169.254":
+		return true
+	case "127.0.0.1":
+		return len(rest) > 1 && rest[0] == ':' && decimal(rest[1])
+	}
+	return false
+}
+
+// encodedStart reports whether a path begins with slashes of which one is encoded, which
+// nobody needs to do.
+func encodedStart(raw []byte) bool {
+	rest, ok := bytes.CutPrefix(raw, []byte("/"))
+	return ok && len(rest) > 3 && rest[0] == '%' && (rest[1] == '2' && rest[2]|0x20 == 'f' || rest[1] == '5' && rest[2]|0x20 == 'c')
 }
 
 // redirectingPath reports whether a path is an address of another site for a
@@ -173,7 +233,7 @@ func redirectingPath(t []byte) bool {
 	if i == 0 || lead[0] != '/' || !hostLike(rest) {
 		return false
 	}
-	climbs := bytes.HasSuffix(rest, []byte("/..")) || bytes.HasSuffix(rest, []byte("/../"))
+	climbs := bytes.HasSuffix(rest, []byte("/..")) || bytes.HasSuffix(rest, []byte("\\..")) || bytes.HasSuffix(rest, []byte("/../"))
 	if len(lead) == 1 {
 		return bytes.HasSuffix(rest, []byte("//..")) || bytes.HasSuffix(rest, []byte("//../"))
 	}
@@ -211,7 +271,7 @@ var schemes = map[string]bool{
 	"http": false, "https": false, "ftp": false, "ws": false, "wss": false, "ftps": true, "sftp": true, "gopher": true, "dict": true, "tftp": true, "ldap": true, "ldaps": true, "smb": true,
 	"imap": true, "imaps": true, "pop3": true, "smtp": true, "telnet": true, "netdoc": true, "jar": true, "ssh": true, "scp": true, "rtsp": true, "rtmp": true, "mongodb": true, "redis": true,
 	"news": true, "nntp": true, "svn": true, "rmi": true, "dns": true, "ssh2": true, "mailto": false, "local_file": true, "unix": true, "cvs": true, "finger": true, "hdfs": true, "pop2": true, "snmp": true,
-	"afp": true, "nfs": true, "rsync": true, "xri": true, "irc": true, "acap": true, "ircs": true, "dav": true, "webdav": true, "mvn": true, "sip": true, "sips": true, "udp": true, "tcp": true, "vnc": true, "rdp": true, "mysql": true, "ssl": true, "smtps": true, "pop3s": true, "ssh.exec": true, "git": true, "svn+ssh": true, "feed": true, "turn": true, "stun": true, "url": false, "javascript": false,
+	"afp": true, "nfs": true, "rsync": true, "xri": true, "irc": true, "acap": true, "ircs": true, "dav": true, "webdav": true, "mvn": true, "sip": true, "sips": true, "udp": true, "tcp": true, "vnc": true, "rdp": true, "mysql": true, "ssl": true, "smtps": true, "pop3s": true, "ssh.exec": true, "git": true, "svn+ssh": true, "feed": false, "turn": true, "stun": true, "url": false, "javascript": false,
 }
 
 // address is an address in a text, as lenient parsers read it.
@@ -277,11 +337,14 @@ var innerNames = [...]string{
 
 // inside reports whether the address makes a server ask where the world cannot.
 func (u *address) inside() bool {
-	if odd := schemes[u.scheme]; odd && (u.slashes > 0 || len(u.host) > 3 && u.scheme != "news" && u.scheme != "url" && u.scheme != "feed" && u.scheme != "git") && len(u.host)+len(u.rest) > 0 {
+	if odd := schemes[u.scheme]; odd && (u.slashes > 0 || len(u.host) > 3 && u.scheme != "news" && u.scheme != "url" && u.scheme != "git") && len(u.host)+len(u.rest) > 0 {
 		return true
 	}
 	if u.scheme == "mailto" || u.scheme == "javascript" {
 		return false
+	}
+	if len(u.host) > 0 && u.slashes > 1 && u.scheme != "" && allDigits(u.host) {
+		return true // a number is an address, small ones too: http://0/
 	}
 	for _, h := range [...][]byte{u.host, hostIn(u.user), hostIn(u.rest)} {
 		if len(h) == 0 {
@@ -294,16 +357,80 @@ func (u *address) inside() bool {
 	return false
 }
 
-// callback reports whether the address is that of an application on the user's
-// own machine, as RFC 8252 has it for the way back from a login.
-func (u *address) callback(name string) bool {
-	switch strings.ToLower(name) {
-	case "redirect_uri", "redirect_url", "redirecturi", "callback", "callback_url", "callbackurl", "post_logout_redirect_uri", "origin", "returnurl", "return_url", "return_to":
-	default:
+// spelledOut reports whether the address, which begins at i of the text, is spelled as
+// every client and every check reads it: as logged, a scheme, two slashes, a host of
+// the machine or the network of whoever typed it, and a path without a sign that
+// some parsers take for the end of a host. Clouds' metadata are no such host.
+func (u *address) spelledOut(s *subject, i int) bool {
+	if u.scheme != "http" && u.scheme != "https" || u.at > 0 || u.slashes != 2 || bytes.ContainsAny(u.rest, "\\@\r\n") {
 		return false
 	}
-	h := string(u.host)
-	return (u.scheme == "http" || u.scheme == "https") && u.at == 0 && u.slashes == 2 && (h == "localhost" || h == "127.0.0.1" || h == "[::1]")
+	if len(s.once) != len(s.full) || !bytes.EqualFold(s.once[i:], s.low[i:]) {
+		return false
+	}
+	written := s.low[i+len(u.scheme)+3 : i+u.length]
+	host, port, _ := bytes.Cut(written, []byte(":"))
+	if !bytes.Equal(host, u.host) || len(port) > 0 && !allDigits(port) {
+		return string(written) == "[::1]" || bytes.HasPrefix(written, []byte("[::1]:"))
+	}
+	if string(host) == "localhost" {
+		return true
+	}
+	ip, spelled := parseHost(string(host))
+	return ip.Is4() && !spelled && (string(host) == "127.0.0.1" || ip.IsPrivate())
+}
+
+// callback reports whether a browser is sent to the address and no server asks it:
+// the way back from a login, which RFC 8252 has on the user's own machine and which
+// an application in a home or a company has in its network.
+func (u *address) callback(name string) bool {
+	var buf [32]byte
+	low := appendLower(buf[:0], bytesOf(name[:min(len(name), 32)]))
+	switch string(low) {
+	case "redirect_uri", "redirect_url", "redirecturi", "post_logout_redirect_uri", "origin", "returnurl", "return_url", "return_to", "returnto", "parentorigin", "wreply", "target_link_uri",
+		"success_url", "cancel_url", "redirect", "service", "error_description", "samlrequest":
+		return true
+	case "callback", "callback_url", "callbackurl", "iss": // a server may call these back
+		return string(u.host) == "localhost" || string(u.host) == "127.0.0.1" || string(u.host) == "[::1]"
+	}
+	return false
+}
+
+// reports reports whether the parameter tells a counter of visits which page was
+// looked at. Pages under development and those of a company's own network have
+// addresses there. The path has to be that of a counter, which whoever writes a
+// query for another endpoint cannot choose.
+func (a *Analyzer) reports(name string) bool {
+	path := strings.TrimSuffix(a.request.Path, "/")
+	switch name {
+	case "dl", "dr":
+		return (strings.HasSuffix(path, "/collect") || path == "/tr") && (parameterOf(a.request.Query, "tid=") || parameterOf(a.request.Query, "ev="))
+	case "url", "urlref":
+		return (strings.HasSuffix(path, "/matomo.php") || strings.HasSuffix(path, "/piwik.php")) && parameterOf(a.request.Query, "idsite=")
+	}
+	return false
+}
+
+// tellsPage reports whether what a parameter's value means may depend on the rest
+// of the request, see reports.
+func tellsPage(p string) bool {
+	return strings.HasPrefix(p, "dl=") || strings.HasPrefix(p, "dr=") || strings.HasPrefix(p, "url=") || strings.HasPrefix(p, "urlref=")
+}
+
+// parameterOf reports whether a query has a parameter, name=.
+func parameterOf(query, name string) bool {
+	return strings.HasPrefix(query, name) || strings.Contains(query, "&"+name)
+}
+
+// mentioned reports whether an address has a sentence before it, or the name of a
+// field that a search looks for it in. What a server asks for is an address and
+// nothing else.
+func mentioned(before []byte) bool {
+	n := len(before)
+	if n > 2 && before[n-1] == '"' && before[n-2] == ':' && wordByte(before[n-3]) && letter(before[0]) {
+		return true
+	}
+	return n > 0 && blank(before[n-1]) && look(before)&^(space|dash|comma|dot|quote|colon) == 0 && len(bytes.Fields(before)) >= 3
 }
 
 // hostIn returns the host that another parser would find in what is left of an
@@ -434,7 +561,7 @@ func parseHost(s string) (addr netip.Addr, spelled bool) {
 
 // twoFaced reports whether an address at the start of a value is spelled so
 // that a check and a browser read different hosts.
-func (u *address) twoFaced(t, once []byte) bool {
+func (u *address) twoFaced(t, once []byte, ownHost string) bool {
 	switch u.scheme {
 	case "http", "https", "ftp", "":
 	default:
@@ -452,25 +579,55 @@ func (u *address) twoFaced(t, once []byte) bool {
 		}
 		return len(u.host) > 0 && (bytes.IndexByte(u.host, '.') > 0 || u.slashes > 2 || bytes.IndexByte(t, '\\') >= 0) || u.slashes > 2 || u.at > 0
 	}
+	if own := bytes.TrimRight(u.rest, "/"); len(own) > 3 && (own[0] == '?' || own[0] == '#') && hostLike(own[1:]) && string(own[1:]) == ownHost {
+		return true // the API's own name where only a careless check finds it
+	}
 	switch {
 	case u.slashes != 2 && len(u.host) > 0 && bytes.IndexByte(u.host, '.') > 0:
 		return true // https:host, https:///host
 	case u.slashes == 0 && len(u.host) > 2, u.slashes > 2:
 		return true
-	case u.at > 0 && bytes.IndexByte(u.user, '.') > 0 && len(u.host) > 0:
+	case u.at > 0 && (bytes.IndexByte(u.user, '.') > 0 || string(u.user) == "localhost") && len(u.host) > 0:
 		return true // a host as user name
+	case looksInside(u.host):
+		return true
 	case has(t[:min(len(t), u.length)], "\\"), bytes.HasPrefix(u.rest, []byte("\\")):
 		return true
 	case bytes.HasPrefix(u.rest, []byte("#@")), bytes.HasPrefix(u.rest, []byte("?@")), has(u.rest, "@") && has(u.rest, "\\"):
 		return true
 	}
-	for _, c := range u.host {
+	host := u.host
+	if k := bytes.IndexByte(host, '|'); k > 0 && hostLike(host[:k]) && bytes.IndexByte(host[k:], '.') < 0 {
+		host = host[:k] // a code of a system that has a name like an address, system|code
+	}
+	for _, c := range host {
 		if c < 0x21 || c == '|' || c == '^' || c == '`' || c == '{' {
 			return true
 		}
 	}
 	// characters in the host that are folded to a dot, a slash or letters
 	return !bytes.Equal(bytes.ToLower(once[:min(len(once), 40)]), t[:min(len(t), 40)]) && look(once[:min(len(once), 40)])&high != 0
+}
+
+// looksInside reports whether a host of the world begins like one inside, for checks
+// that compare beginnings: localhost.evil.example, 127.0.0.1.evil.example.
+func looksInside(host []byte) bool {
+	if rest, ok := bytes.CutPrefix(host, []byte("localhost.")); ok {
+		return bytes.IndexByte(rest, '.') > 0
+	}
+	if len(host) < 10 || !decimal(host[0]) {
+		return false
+	}
+	dots := 0
+	for i, c := range host {
+		if c == '.' {
+			if dots++; dots == 4 {
+				ip, spelled := parseHost(string(host[:i]))
+				return ip.IsValid() && !spelled && (ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast()) && hostLike(host[i+1:])
+			}
+		}
+	}
+	return false
 }
 
 // nowhere reports whether the address has a path that only climbs, which checks
@@ -501,10 +658,13 @@ func (u *address) remoteCode(t []byte) bool {
 	if _, query, _ := bytes.Cut(u.rest, []byte("?")); len(query) > 1 && len(query) < 6 && query[0] == '.' && look(query[1:])&^digit == 0 {
 		return true // page?.jpg: the ending that a check wants to see
 	}
-	if bytes.HasSuffix(t, []byte("?")) || u.scheme == "ftp" || u.scheme == "ftps" {
+	if bytes.HasSuffix(t, []byte("?")) {
 		return true
 	}
 	path, _, _ := bytes.Cut(u.rest, []byte("?"))
+	if u.scheme == "ftp" || u.scheme == "ftps" {
+		return !bytes.HasPrefix(u.host, []byte("ftp.")) || bytes.IndexByte(path[bytes.LastIndexByte(path, '/')+1:], '.') > 0 // a folder of an archive is a link
+	}
 	ip, _ := parseHost(string(u.host))
 	code := false
 	for _, x := range [...]string{".php", ".txt", ".inc", ".dat", ".sh", ".pl", ".jsp", ".asp", ".aspx", ".exe", ".bin", ".ps1", ".phtml", ".cgi"} {

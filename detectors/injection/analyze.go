@@ -48,13 +48,17 @@ func (a *Analyzer) analyze(r *Request) Set {
 // agent judges a user agent. Those of browsers have brackets, semicolons and
 // commas; what an attack in one needs is more than that.
 func (a *Analyzer) agent(s string) bool {
-	if look(s)&(quote|angle|curly|dollar|control|pipe|percent|backslash) == 0 && vocabulary.find(bytesOf(s))&(aboutFiles|aboutShell) == 0 && s[0] != ';' {
+	if look(s)&(quote|angle|curly|dollar|control|pipe|percent|backslash) == 0 && vocabulary.find(bytesOf(s))&(aboutFiles|aboutShell|aboutObjects) == 0 && s[0] != ';' && !agentWords.within(bytesOf(s)) {
 		return false
 	}
 	a.where, a.name = InAgent, ""
 	a.judge(cut(s), false)
 	return true
 }
+
+// agentWords are of statements and scripts without any sign that browsers have not:
+// brackets and numbers are in the agents of all of them.
+var agentWords = newAnyOf("select", "sleep(", "union ", "waitfor ", " and (", " or (", " and 1", " and 2", " and 3", " and 4", " and 5", " and 6", " and 7", " and 8", " and 9", " or 1", " or 2", " or 3", "benchmark(", "sysdate(", "javascript:", "vbscript:")
 
 // value judges a parameter, name=value.
 func (a *Analyzer) value(p string) bool {
@@ -65,7 +69,7 @@ func (a *Analyzer) value(p string) bool {
 }
 
 func (a *Analyzer) refererAll(s string) bool {
-	if look(s)&(strange|percent|space) == 0 && strings.Contains(s, "://") {
+	if look(s)&(strange|percent|space) == 0 && strings.Contains(s, "://") && !strings.Contains(s, "../../") {
 		return false
 	}
 	a.referer(cut(s))
@@ -131,8 +135,10 @@ func (a *Analyzer) query(q string) (suspect bool) {
 		if value == "" {
 			continue
 		}
-		if suspectRaw(value, look(value)) && a.remembered(a.values, p, (*Analyzer).value) {
-			suspect = true
+		if suspectRaw(value, look(value)) {
+			if tellsPage(p) && a.value(p) || a.remembered(a.values, p, (*Analyzer).value) {
+				suspect = true
+			}
 		}
 		if foreign {
 			a.parameter(name, value)
@@ -159,14 +165,14 @@ func plainQuery(q string) bool {
 	}
 	if m&pipe == 0 { // no ampersand, so it is one parameter
 		_, value, _ := strings.Cut(q, "=")
-		return !strings.Contains(q, "=/") && !packedText(bytesOf(value))
+		return !strings.Contains(q, "=/") && !strings.Contains(q, "=@") && !packedText(bytesOf(value))
 	}
 	equal := -1 // where this parameter has its "="
 	for i, n := 0, 1; ; i++ {
 		switch {
 		case i == len(q) || q[i] == '&':
 			value := q[equal+1 : i]
-			if equal < 0 || n > maxParams || value != "" && value[0] == '/' || packedText(bytesOf(value)) {
+			if equal < 0 || n > maxParams || value != "" && (value[0] == '/' || value[0] == '@') || packedText(bytesOf(value)) {
 				return false
 			}
 			if i >= len(q)-1 {
@@ -227,7 +233,7 @@ func (a *Analyzer) referer(s string) {
 	}
 	for p := range strings.SplitSeq(q, "&") {
 		name, value, _ := strings.Cut(p, "=")
-		if m := look(value); suspectRaw(value, m) && m&(quote|angle|curly|dollar|control|percent|semicolon|round) != 0 {
+		if m := look(value); suspectRaw(value, m) && (m&(quote|angle|curly|dollar|control|percent|semicolon|round) != 0 || strings.Contains(value, "../../")) {
 			a.where, a.name = InReferer, name
 			a.judge(value, true)
 		}
@@ -312,7 +318,10 @@ func odderPath(raw string, once []byte) bool {
 
 // oddControl reports whether there are control characters that no text has.
 func oddControl(t []byte) bool {
-	for _, c := range t {
+	for i, c := range t {
+		if c == 0x1d && i > 0 && i+1 < len(t) && decimal(t[i+1]) {
+			continue // what separates the fields of a bar code
+		}
 		if c < ' ' && c != '\t' && c != '\r' && c != '\n' || c == 0x7f {
 			return true
 		}
@@ -331,10 +340,16 @@ func (a *Analyzer) classes(s *subject) {
 	if m&dollar != 0 && m&curly != 0 {
 		a.log4shell(s)
 	}
+	if m&dash != 0 && m&(at|curly) != 0 && sendmail(s.low) {
+		a.hit(Mail, s.full)
+	}
+	if m&backslash != 0 && writtenBreak(s.low) {
+		a.hit(CRLF, s.full)
+	}
 	if m&control != 0 || m&(space|slash) == space|slash && has(s.low, " http/") {
 		a.crlf(s)
 	}
-	if m&angle != 0 || (s.where != InAgent || m&(quote|equals) == quote|equals) && m&(quote|round|colon|backslash|square|hash) != 0 {
+	if m&angle != 0 || s.where == InAgent && has(s.low, "script:") || (s.where != InAgent || m&(quote|equals) == quote|equals) && m&(quote|round|colon|backslash|square|hash) != 0 {
 		a.xss(s)
 	}
 	if m&angle != 0 || m&percent != 0 {
@@ -344,6 +359,9 @@ func (a *Analyzer) classes(s *subject) {
 		a.files(s)
 	}
 	if m&dot != 0 && listens(s.low) {
+		a.hit(SSRF, s.full)
+	}
+	if m&(dot|digit) == dot|digit && s.where == InQuery && fetches(s.name) && bareInside(s.low) {
 		a.hit(SSRF, s.full)
 	}
 	if s.where == InPath {
@@ -362,15 +380,18 @@ func (a *Analyzer) classes(s *subject) {
 		a.command(s)
 	}
 	if s.where == InAgent && m&(quote|control) == 0 {
+		if agentWords.in(s.low) {
+			a.sql(s)
+		}
 		return
 	}
 	if a.whole {
 		return // several parameters are no phrase of a database
 	}
-	if m&(curly|square|dollar|quote|pipe) != 0 {
+	if m&(curly|square|dollar|quote|pipe) != 0 || m&(semicolon|round) == semicolon|round {
 		a.nosql(s)
 	}
-	if m&(round|star|slash|pipe) != 0 {
+	if m&(round|star|slash|pipe|backslash) != 0 {
 		a.directory(s)
 	}
 	if m&(quote|round|space|dash|hash|star|equals|semicolon|pipe|at) != 0 {
@@ -492,8 +513,16 @@ func lower(c byte) byte {
 	return c
 }
 
-func letter(c byte) bool   { return 'a' <= c|0x20 && c|0x20 <= 'z' }
-func decimal(c byte) bool  { return '0' <= c && c <= '9' }
+func letter(c byte) bool  { return 'a' <= c|0x20 && c|0x20 <= 'z' }
+func decimal(c byte) bool { return '0' <= c && c <= '9' }
+func allDigits(s []byte) bool {
+	for _, c := range s {
+		if !decimal(c) {
+			return false
+		}
+	}
+	return true
+}
 func wordByte(c byte) bool { return letter(c) || decimal(c) || c == '_' }
 func blank(c byte) bool    { return c == ' ' || '\t' <= c && c <= '\r' }
 

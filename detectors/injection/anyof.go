@@ -25,3 +25,8 @@ func newAnyOf(list ...string) *anyOf {
 func (x *anyOf) in(t []byte) bool {
 	return x.long.find(t)&aboutAny != 0 || len(x.short) > 0 && hasAny(t, x.short...)
 }
+
+// within is in for a text in any case.
+func (x *anyOf) within(t []byte) bool {
+	return x.long.find(t)&aboutAny != 0
+}

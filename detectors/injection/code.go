@@ -19,7 +19,7 @@ func (a *Analyzer) code(s *subject) {
 	if java(t) {
 		a.hit(Java, s.full)
 	}
-	if s.where != InAgent && otherCode(t) {
+	if (s.where != InAgent || has(t, "__import__")) && otherCode(t) {
 		a.hit(Code, s.full)
 	}
 	if hasAny(t, "__schema", "__type(", "__typename{", "introspectionquery", "__schema{", "__inputfields") && s.mask&(curly|round) != 0 {
@@ -68,7 +68,10 @@ func php(s *subject) bool {
 		return true
 	}
 	if i := bytes.IndexByte(t, '$'); i >= 0 {
-		if hasAny(t, "$_get[", "$_post[", "$_request[", "$_server[", "$_cookie[", "$_files[", "$_session[", "$_env[", "$_get{", "$_post{", "$_request{", "=$_", "($_", "$globals", "$http_raw_post_data", "$http_post", "$http_server_vars", "$php_self", "$argv", "$argc", "$php_errormsg", "$this->", "$_[", "$$", "$_=", "${_get", "${_") {
+		if hasAny(t, "$_get[", "$_post[", "$_request[", "$_server[", "$_cookie[", "$_files[", "$_session[", "$_env[", "$_get{", "$_post{", "$_request{", "=$_", "($_", "$globals", "$http_raw_post_data", "$http_post", "$http_server_vars", "$php_self", "$argv", "$argc", "$php_errormsg", "$this->", "$_[", "$_=", "${_get", "${_") {
+			return true
+		}
+		if variableVariable(t) {
 			return true
 		}
 		if k := bytes.Index(t, []byte("$__")); k >= 0 && k+3 < len(t) && !letter(t[k+3]) {
@@ -81,8 +84,8 @@ func php(s *subject) bool {
 			return true
 		}
 	}
-	if serialised(t) {
-		return true
+	if serialised(t) || s.where == InQuery && hasPrefixAny(t, "globals[", "_session[", "_server[", "_request[", "_get[", "_post[", "_cookie[", "_files[", "_env[") {
+		return true // a variable of PHP's own, set by its name
 	}
 	if i := bytes.IndexByte(t, '='); i > 0 && s.where == InQuery {
 		name := bytes.TrimSpace(bytes.TrimLeft(t[:i], " \t-d;&"))
@@ -141,6 +144,9 @@ func phpCall(t []byte, s *subject) bool {
 		}
 		if i > j && !inList(strongCalls, name) && (bytes.IndexByte(name, '_') < 0 || !phpFamily(name)) {
 			continue // name (x) is prose
+		}
+		if hasPrefixAny(t[i:], "(eval at <") {
+			continue // a line of a stack
 		}
 		if inList(strongCalls, name) && len(t) > i+1 {
 			if name[0] == 'e' && (string(name) == "eval" || string(name) == "exec") || string(name) == "system" || string(name) == "assert" || string(name) == "die" || string(name) == "popen" {
@@ -314,6 +320,32 @@ func dynamicCall(t []byte) bool {
 	return false
 }
 
+// variableVariable finds a variable whose name another one gives, $$a or $${...},
+// with something done to it. A name alone is one of a query language, two signs
+// around formulas are those of TeX, and more of them are a price.
+func variableVariable(t []byte) bool {
+	for i := 0; i+2 < len(t); i++ {
+		if t[i] != '$' || t[i+1] != '$' {
+			continue
+		}
+		j := i + 2
+		if t[j] == '{' {
+			return true
+		}
+		for j < len(t) && wordByte(t[j]) {
+			j++
+		}
+		if j > i+2 && !decimal(t[i+2]) && j < len(t) && bytes.IndexByte([]byte("=([;-"), t[j]) >= 0 && bytes.Count(t, []byte("$$")) == 1 {
+			return true
+		}
+		for j < len(t) && t[j] == '$' {
+			j++
+		}
+		i = j - 1
+	}
+	return false
+}
+
 // variableCall finds $a(...) and $a->b and $a[...](...).
 func variableCall(t []byte) bool {
 	for i := 0; i+2 < len(t); i++ {
@@ -323,6 +355,9 @@ func variableCall(t []byte) bool {
 		j := i + 1
 		for j < len(t) && (wordByte(t[j]) || t[j] == '{' || t[j] == '}' || t[j] == '$') {
 			j++
+		}
+		if dateOf(t[i+1:]) {
+			continue
 		}
 		if j == i+1 || decimal(t[i+1]) || j > i+3 && t[i+1] == '_' && t[i+2] == '_' && letter(t[i+3]) {
 			continue
@@ -340,6 +375,14 @@ func variableCall(t []byte) bool {
 		}
 	}
 	return false
+}
+
+// dateOf reports whether t begins with a date that a filter works out, now(-7 days). What
+// stands in the brackets is nothing that PHP reads.
+func dateOf(t []byte) bool {
+	rest, ok := bytes.CutPrefix(t, []byte("now("))
+	end := bytes.IndexByte(rest, ')')
+	return ok && (end == 0 || end > 3 && look(rest[:end])&^(dash|digit|space) == 0 && (rest[0] == '-' || rest[0] == '+') && letter(rest[end-1]))
 }
 
 // serialised finds objects of PHP: O:8:"stdClass":1:{...}
@@ -362,13 +405,13 @@ func serialised(t []byte) bool {
 var javaNames = [...]string{
 	"java.lang.", "java.io.", "java.net.", "java.util.", "java.beans.", "java.nio", "javax.", "java.rmi", "java.sql.", "org.apache.", "org.springframework.", "com.opensymphony.", "com.sun.", "sun.misc.", "sun.reflect.", "org.omg.corba", "getruntime", "processbuilder", "runtime.exec", "freemarker.template", "ognl.", "#context[",
 	"classloader", "class.module", "class['", "class[\"", "#_memberaccess", "xwork.", "#rt", "getdeclaredmethod", "getmethod(", "forname(", "invokertransformer", "invokefactory", "instantiatefactory", "instantiatetransformer", "chainedtransformer", "constanttransformer", "templatesimpl", "nashorn", "scriptenginemanager", "unmarshaller", "xmldecoder",
-	"${t(", "t(java", "new java.", "actioncontext", "multipart_form_data", "servletactioncontext", "org.w3c.", "runtime.", "prototypeclonefactory", "prototypeserializationfactory", "whileclosure", "forclosure", "javassist", "cloneto", "groovy", "jython", "beanutils", "hashmap(", "inputstream", "outputstream", "servletcontext", "system.setproperty",
+	"${t(", "t(java", "new java.", "actioncontext", "multipart_form_data", "servletactioncontext", "org.w3c.", "runtime.", "prototypeclonefactory", "prototypeserializationfactory", "whileclosure", "forclosure", "javassist", "cloneto", "groovy", "jython", "beanutils", "hashmap(", "inputstream", "outputstream", "servletcontext", "system.setproperty", "com.mchange.", "environment.getproperty(",
 }
 
 var javaWords = newAnyOf(javaNames[:]...)
 
 func java(t []byte) bool {
-	if bytes.HasSuffix(t, []byte("exception")) || bytes.HasSuffix(t, []byte("error")) {
+	if bytes.HasSuffix(t, []byte("exception")) || bytes.HasSuffix(t, []byte("error")) || coordinates(t) {
 		return false // what people search for
 	}
 	if bytes.HasPrefix(t, []byte("java.")) && len(t) > 8 && letter(t[5]) && bytes.IndexByte(t, ' ') < 0 || bytes.HasPrefix(t, []byte("processbuilder.")) {
@@ -378,7 +421,7 @@ func java(t []byte) bool {
 		return hasAny(t, "aced0005", "\xac\xed\x00\x05", "yv66vg") || gadget(t)
 	}
 	for _, n := range javaNames {
-		i := bytes.Index(t, []byte(n))
+		i := notThrown(t, n)
 		if i < 0 || i > 0 && wordByte(t[i-1]) && n[0] != '#' {
 			continue
 		}
@@ -401,6 +444,41 @@ func java(t []byte) bool {
 	return hasAny(t, "aced0005", "\xac\xed\x00\x05", "yv66vg") || gadget(t)
 }
 
+// thrown returns the length of the name of an exception or an error that t begins with, 0
+// for none. Logs and people who ask about them have such names; nobody calls one.
+func thrown(t []byte) int {
+	n := 0
+	for n < len(t) && (wordByte(t[n]) || t[n] == '.' || t[n] == '$') {
+		n++
+	}
+	if (bytes.HasSuffix(t[:n], []byte("exception")) || bytes.HasSuffix(t[:n], []byte("error"))) && (n == len(t) || t[n] != '(') {
+		return n
+	}
+	return 0
+}
+
+// notThrown returns where a name is in t other than as the beginning of an exception's,
+// -1 for nowhere.
+func notThrown(t []byte, name string) int {
+	for from := 0; ; {
+		i := bytes.Index(t[from:], []byte(name))
+		if i < 0 {
+			return -1
+		}
+		i += from
+		n := thrown(t[i:])
+		if n == 0 {
+			return i
+		}
+		from = i + n
+	}
+}
+
+// coordinates reports whether t names a library as Maven does, group:name:version.
+func coordinates(t []byte) bool {
+	return look(t)&^(dot|dash|colon|digit) == 0 && bytes.IndexByte(t, ':') > 0
+}
+
 // gadget finds names of classes and the magic of serialisation in base64, at
 // each of the three alignments.
 func gadget(t []byte) bool {
@@ -414,7 +492,7 @@ var scriptWords = newAnyOf(
 	"process.cwd", "global.root", "module.constructor", "process.version", "execsync", "spawnsync", ".spawn(", "fs.read", "fs.write", "globalthis.", "object.assign", "object.create", "object.defineprop", "object.setproto", "reflect.construct",
 	"__import__", "__class__", "__globals__", "__subclasses__", "__builtins__", "__mro__", "os.system", "os.popen", "subprocess.", "exec(compile", "process.start", "kernel.", "%x{", "%x(", "io.popen", "io.read", "file.open", "file.read", "erb.new", "binding.eval", "instance_eval", "class_eval", "method(:", ".send(", "open3.",
 	"process.detach", "dir.entries", "dir.glob", "`#{", "system(\"", "system('", "exec(\"", "exec('", "open(\"|", "open('|", "activesupport", "marshal.load", "yaml.load", "pty.spawn", "process.fork", "process.daemon", "@{[", "core::", "while(this)", "while(1)", "while(true)", "for(;;)", "new function", "function(){", "res.end(", "response.end(", "res.write", "!function", "(function", "=>{", "->{", "this.constructor", "sandbox", "vm.run",
-	"[constructor]", "[__proto__]", "[prototype]", "new buffer", "buffer.from(", "string.prototype", "settimeout(", "setinterval(", "console.debug",
+	"@grabresolver(", "@grab(", "send(:", "\".execute()", "'.execute()", "!ruby/object:", "[constructor]", "[__proto__]", "[prototype]", "new buffer", "buffer.from(", "string.prototype", "settimeout(", "setinterval(", "console.debug",
 )
 
 // otherCode finds code of JavaScript on a server, Ruby, Python and Perl.
@@ -438,6 +516,12 @@ func insertedCall(t []byte) bool {
 	}
 	for _, end := range [...]string{");//", ");#", "); //", "); #", ");/*"} {
 		hidden = hidden || bytes.HasSuffix(v, []byte(end))
+	}
+	if n := len(v); (v[0] == '\'' || v[0] == '"') && v[1] == '.' && v[n-1] == v[0] && v[n-2] == '.' && v[n-3] == ')' {
+		return wordsThenBracket(v[2:]) // between two halves of a string
+	}
+	if bytes.HasSuffix(v, []byte(");")) && hasPrefixAny(v, "print(", "echo(", "printf(", "die(") && arithmetic(v) {
+		return true
 	}
 	if v[0] == ';' && (hidden || bytes.HasSuffix(v, []byte(");"))) {
 		return wordsThenBracket(v[1:])
@@ -466,11 +550,21 @@ func wordsThenBracket(t []byte) bool {
 // called reports whether a call has something in its brackets.
 func called(t []byte, calls ...string) bool {
 	for _, c := range calls {
-		if i := bytes.Index(t, []byte(c)); i >= 0 && i+len(c) < len(t) && t[i+len(c)] != ')' {
+		if i := bytes.Index(t, []byte(c)); i >= 0 && i+len(c) < len(t) && t[i+len(c)] != ')' && (c[0] != 'c' || !onlyText(t[i+len(c):])) {
 			return true
 		}
 	}
 	return false
+}
+
+// onlyText reports whether the argument that t begins with is a string and nothing else:
+// the first example of every book.
+func onlyText(t []byte) bool {
+	if len(t) < 3 || t[0] != '\'' && t[0] != '"' {
+		return false
+	}
+	end := bytes.IndexByte(t[1:], t[0]) + 1
+	return end > 0 && end+1 < len(t) && t[end+1] == ')' && look(t[1:end])&^(space|dash|comma|dot|bang|digit) == 0
 }
 
 // base64 unpacks a value that is text in base64 and judges what is inside.
@@ -497,8 +591,11 @@ func (a *Analyzer) base64(s *subject) {
 		return
 	}
 	lowers, uppers, digits := 0, 0, 0
-	for _, c := range v {
+	plus := bytes.IndexByte(s.raw, '+') >= 0 // became a blank, though it is a sign of base64
+	for i, c := range v {
 		switch {
+		case c == ' ' && plus && i > 0 && v[i-1] != ' ':
+			digits++
 		case 'a' <= c && c <= 'z':
 			lowers++
 		case 'A' <= c && c <= 'Z':
@@ -516,7 +613,7 @@ func (a *Analyzer) base64(s *subject) {
 	l.packed = clean
 	for i, c := range clean {
 		switch c {
-		case '-':
+		case '-', ' ':
 			clean[i] = '+'
 		case '_':
 			clean[i] = '/'
@@ -554,6 +651,10 @@ func (a *Analyzer) base64(s *subject) {
 			a.hit(Java, s.full)
 			return
 		}
+		if packedObject(out) {
+			a.hit(Code, s.full)
+			return
+		}
 		if !text(out) {
 			continue
 		}
@@ -564,6 +665,16 @@ func (a *Analyzer) base64(s *subject) {
 		}
 		a.unpacked(out, s)
 	}
+}
+
+// packedObject reports whether bytes are an object of .NET, perhaps in the state of a
+// page, or of Python, whose protocols from the second on begin with their number and
+// end with a full stop.
+func packedObject(b []byte) bool {
+	if bytes.Contains(b[:min(len(b), 24)], []byte("\x00\x01\x00\x00\x00\xff\xff\xff\xff")) {
+		return true
+	}
+	return len(b) > 8 && b[0] == 0x80 && b[1] >= 2 && b[1] <= 5 && b[len(b)-1] == '.' && (b[2] == 0x95 || bytes.IndexByte([]byte("c}](X"), b[2]) >= 0)
 }
 
 // text reports whether nearly all of s is printable.

@@ -34,7 +34,7 @@ func (a *Analyzer) command(s *subject) {
 		a.hit(Command, s.full)
 		return
 	}
-	if s.mask&(backslash|dollar|quote|curly|angle) == 0 && bytes.IndexByte(t, '+') < 0 {
+	if s.mask&(backslash|dollar|quote|curly|angle|bang) == 0 && bytes.IndexByte(t, '+') < 0 {
 		return
 	}
 	a.flat = unquoteShell(a.flat[:0], t)
@@ -96,6 +96,8 @@ func unquoteShell(dst, t []byte) []byte {
 				}
 				i += k
 				dst = append(dst, ' ')
+			case t[i+1] == '$' && i > 0 && letter(t[i-1]):
+				i++ // lists of payloads have a number of a process in words as well
 			case t[i+1] == '@' || t[i+1] == '*' || t[i+1] == '!' || (t[i+1] == '-' || t[i+1] == '?') && i > 0 && wordByte(t[i-1]):
 				i++
 			case t[i+1] == '\'' || t[i+1] == '"':
@@ -133,11 +135,11 @@ func unquoteShell(dst, t []byte) []byte {
 
 var shellWords = newAnyOf(
 	"/dev/tcp/", "|sh|", "bash -i", " sh -i", "/sh -i", "-e /bin/", "/bin/sh -", "/bin/bash", "/bin/cat", "nc -e", "ncat -e", "powershell -", "powershell.exe", "cmd /c", "cmd.exe /c", "cmd.exe?/c", "mkfifo ", ">/dev/null", "2>&1", "<(curl", "<(wget",
-	"$(cat", "$(id", "$(whoami", "`id`", "`whoami", "$(curl", "$(wget", "$(sleep", "`sleep", "$(nslookup", "`nslookup", "<!--#exec", "%comspec%", "%programfiles", "%systemroot%", "/usr/bin/id", "/bin/id", "/bin/ls", "/bin/uname", "$path", "${path:", "$((", "${path}", "${home", "$shell", "${shell", "/???/", "/b?n/", "/bi?/", "/?in/", "/???t /",
+	"<<<'", "<<<\"", "<<<$", "$(cat", "$(id", "$(whoami", "`whoami", "$(curl", "$(wget", "$(sleep", "`sleep", "$(nslookup", "`nslookup", "<!--#exec", "%comspec%", "%programfiles", "%systemroot%", "/usr/bin/id", "/bin/id", "/bin/ls", "/bin/uname", "$path", "${path:", "$((", "${path}", "${home", "$shell", "${shell", "/???/", "/b?n/", "/bi?/", "/?in/", "/???t /",
 )
 
 var dosWords = newAnyOf(
-	"&&dir", "& dir", "&dir&", "|dir", "ping -n ", "ping -c ", "ping -i ", "type c:", "type %", "dir c:", "net user ", "net localgroup", "net view", "reg query", "reg add ", "netsh firewall", "netsh advfirewall", "netsh int", "sh -c ", "dd if=", "copy c:", "| type ", "&type ", "echo off", "set /a ", "for /f ", "/c dir", "/c+dir", "/c ping", "c:\\windows\\system32\\cmd",
+	"&&dir", "& dir", "&dir&", "|dir", "ping -n ", "ping -c ", "ping -i ", "type c:", "type %", "dir c:", "net user ", "net localgroup", "net view", "reg query", "reg add ", "netsh firewall", "netsh advfirewall", "netsh int", "sh -c ", "dd if=", "copy c:", "echo off", "set /a ", "for /f ", "/c dir", "/c+dir", "/c ping", "c:\\windows\\system32\\cmd",
 )
 
 // shell looks at each place where a command can begin.
@@ -164,13 +166,20 @@ func shell(t []byte, where Where) bool {
 			return true
 		}
 	}
+	if columns(t) {
+		return shellWords.in(t)
+	}
 	tried := 0 // up to where what follows a separator was looked at
+	quoted, opens := outside(t), false
 	for i := range t {
 		c := t[i]
 		sep := false
 		switch c {
-		case ';', '|', '\n', '\r', '`':
+		case ';', '|', '\n', '\r':
 			sep = true
+		case '`':
+			opens = !opens
+			sep = quoted < 0 || opens && !quotedName(t, i) && !quotedWords(t, i, quoted)
 		case '&':
 			sep = true
 		case 0x1b:
@@ -212,7 +221,101 @@ func shell(t []byte, where Where) bool {
 			return true
 		}
 	}
-	return formula(t) || joined(t) || selfCall(t) || assigned(t) || bracedCommand(t) || dosStyle(t) || where == InQuery && batch(t) || lone(t) || shellWords.in(t)
+	return where == InQuery && runningOption(t) || formula(t) || joined(t) || selfCall(t) || assigned(t) || bracedCommand(t) || dosStyle(t) || where == InQuery && batch(t) || lone(t) || shellWords.in(t)
+}
+
+// outside counts the words of a text that stand outside of backticks; -1 says that
+// there are none, or one without its other half, or signs of a shell, or no word before
+// the first of them.
+func outside(t []byte) (words int) {
+	first := bytes.IndexByte(t, '`')
+	if first < 0 || bytes.Count(t, []byte("`"))%2 != 0 {
+		return -1
+	}
+	inside := false
+	for i := range t {
+		switch c := t[i]; {
+		case c == '`':
+			inside = !inside
+		case !inside && bytes.IndexByte([]byte(";|&$<>\\"), c) >= 0:
+			return -1
+		case !inside && letter(c) && (i == 0 || !wordByte(t[i-1])):
+			words++
+		}
+	}
+	if !bytes.ContainsAny(t[:first], "abcdefghijklmnopqrstuvwxyz") {
+		return -1
+	}
+	return words
+}
+
+// quotedName reports whether the backtick at i begins a name of MySQL in a
+// statement that stands there from its first word on.
+func quotedName(t []byte, i int) bool {
+	if !hasPrefixAny(bytes.TrimLeft(t, " \t\r\n("), "select ", "insert ", "update ", "delete ", "show ", "describe ", "explain ", "alter ", "create ", "replace ", "truncate ", "drop ") {
+		return false
+	}
+	end := bytes.IndexByte(t[i+1:], '`')
+	for _, c := range t[i+1 : i+1+max(end, 0)] {
+		if !wordByte(c) {
+			return false
+		}
+	}
+	return end > 0
+}
+
+// quotedWords reports whether the backtick at i begins code in a sentence, as
+// Markdown has it: words before and around it, and in it the name of a command
+// that tells nothing, fetches nothing and ends nothing, with plain words behind it.
+func quotedWords(t []byte, i, outside int) bool {
+	if outside < 2 {
+		return false
+	}
+	inner := t[i+1:]
+	inner = inner[:max(bytes.IndexByte(inner, '`'), 0)]
+	if len(inner) == 0 || look(inner)&^(space|digit) != 0 {
+		return false
+	}
+	name, _, _ := bytes.Cut(inner, []byte(" "))
+	return !inList(tellingCommands, name)
+}
+
+// tellingCommands are those that are worth running even where their answer is not seen
+// or that nobody names in a sentence by chance.
+var tellingCommands = []string{
+	"id", "whoami", "uname", "hostname", "ifconfig", "ipconfig", "netstat", "wget", "curl", "nc", "ncat", "netcat", "ping", "ping6", "nslookup", "dig", "sleep", "usleep", "reboot", "halt", "shutdown", "poweroff", "env", "printenv", "ps", "pwd",
+	"sh", "bash", "telnet", "ssh", "dir", "systeminfo", "tasklist", "rm", "kill", "killall", "ip", "date", "ftp", "tftp", "python", "perl", "php", "ruby", "node", "eval", "exec", "sudo",
+}
+
+// columns reports whether t is nothing but words between bars, the head of a table
+// or a list of names. As a pipe it would come to nothing: what a command says goes
+// to the word behind it, which is none, and an end that is a command would be seen.
+func columns(t []byte) bool {
+	bars, words, last := 0, 0, 0
+	for i := 0; i < len(t); {
+		switch c := t[i]; {
+		case c == '|':
+			bars++
+			i++
+		case c == ' ' || c == '\t':
+			i++
+		case wordByte(c):
+			from := i
+			for i < len(t) && wordByte(t[i]) {
+				i++
+			}
+			if words > 0 && bars == last || bars > last+1 && words > 0 {
+				return false // two words, or an or
+			}
+			words, last = words+1, bars
+			if k := bytes.TrimRight(t[i:], "| \t"); len(k) == 0 && inList(strongCommands, t[from:i]) {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return words > 1 && bars > 1
 }
 
 // Commands by how much they prove. A strong one is enough behind a separator;
@@ -228,6 +331,7 @@ var (
 		"7z", "agetty", "ansible", "ansible-playbook", "ansible-pull", "ansible-galaxy", "ansible-vault", "apt-get", "aria2c", "arp", "ash", "bzip2", "capsh", "chef-vault", "chroot", "cpio", "crontab", "cscli", "dmidecode", "dnf", "dpkg", "exiftool", "fallocate", "fping",
 		"gdb", "hexdump", "hping3", "iconv", "ionice", "irb", "journalctl", "jq", "kubectl", "ldconfig", "lftp", "ltrace", "mawk", "mtr", "mysql", "mysqldump", "nasm", "nm", "nmap", "npm", "nsenter", "openssl", "pidof", "pip", "pip3", "pkexec", "psftp", "psql", "readelf", "rlogin", "rpm", "scp",
 		"setarch", "setfacl", "sftp", "shuf", "smbclient", "sqlite3", "ssh-keygen", "ssh-keyscan", "sshpass", "stdbuf", "strace", "sysctl", "sysinfo", "systemctl", "tclsh", "tcpdump", "terraform", "tmux", "tshark", "uconv", "uniq", "unshare", "useradd", "usermod", "uudecode", "uuencode", "visudo", "w3m", "xz", "ll", "rmt", "lastlog", "yarn", "yum", "zypper", "rmt-tar",
+		"iex", "iwr", "get-help", "get-process", "get-content", "get-childitem", "get-service", "get-computerinfo", "get-localuser",
 		"phpinfo()", "system(", "exec(", "eval(", "nslookup.exe", "ping.exe", "cmd.exe", "wc", "du", "df",
 	}
 	weakCommands = []string{
@@ -294,15 +398,19 @@ func begins(t []byte, i int, behind bool) bool {
 		switch {
 		case !behind:
 			// At the start of a value it has to have arguments that only a shell has.
-			return spaced && startArguments(name, arg)
-		case string(name) == "cat" && len(bytes.TrimSpace(rest)) == 0:
-			return false // an animal
+			return spaced && string(name) != "iex" && startArguments(name, arg) // iex (...) is how programs are installed
+		case len(bytes.TrimSpace(rest)) == 0 && (inList(needArguments, name) || i > 0 && t[i-1] != '|' && inList(needInput, name) && phrase(t, i)):
+			return false // does nothing by itself
 		case next == 0 || next == '`' || next == ')' || next == ';' || next == '|' || next == '&' || next == '\n' || next == '\r' || next == '<' || next == '>' || next == '"' || next == '\'' || next == '#' || next == '}':
+			return true
+		case next == '(' && string(name) == "iex":
 			return true
 		case next == '$' || next == '{' || len(rest) > 1 && next == '\\' && rest[1] == 'n':
 			return true
 		case spaced && len(arg) == 0:
 			return true
+		case spaced && (decimal(arg[0]) || price(arg) || heart(arg)):
+			return numbered(name, arg)
 		case spaced:
 			return shellArgument(arg, true) || !prose(arg) || inList([]string{"wget", "curl", "nslookup", "netcat", "ncat"}, name)
 		}
@@ -312,8 +420,10 @@ func begins(t []byte, i int, behind bool) bool {
 		switch {
 		case next == '`' || next == ')' && bytes.IndexByte(t[:i], '(') >= 0:
 			return true
+		case spaced && len(arg) > 0 && (arg[0] == '\'' || arg[0] == '"') && !inList(talkers, name):
+			return shellArgument(bytes.TrimLeft(arg, "'\""), false) || hasAny(arg, " /", " ~/", " >") // touch 'n' go
 		case spaced && len(arg) > 0:
-			return shellArgument(arg, false) || i > 1 && t[i-1] == '(' && t[i-2] == '$'
+			return shellArgument(arg, false) && !price(arg) || i > 1 && t[i-1] == '(' && t[i-2] == '$'
 		}
 	}
 	return false
@@ -373,9 +483,16 @@ func shellArgument(arg []byte, strong bool) bool {
 		for n < len(arg) && letter(arg[n]) {
 			n++
 		}
-		return strong || n < 5 || arg[1] == '-' // sort -count is a language of queries
+		if arg[1] == '-' {
+			return strong || len(arg) > 2 && letter(arg[2]) // and no dash of a sentence
+		}
+		return strong || n < 5 // sort -count is a language of queries
 	case c == '/' && len(arg) > 1 && wordByte(arg[1]):
 		return true
+	case heart(arg):
+		return false
+	case c == '|' && !strong:
+		return false // what is behind it is looked at by itself
 	case c == '$' || c == '`' || c == '<' || c == '>' || c == '|' || c == '~' || c == '%' && len(arg) > 2 && letter(arg[1]):
 		return true
 	case c == '.' && len(arg) > 1 && (arg[1] == '/' || arg[1] == '.'):
@@ -397,6 +514,69 @@ func shellArgument(arg []byte, strong bool) bool {
 	}
 	// echo WORD; or echo WORD | : what follows is a shell again
 	return end > 0 && wordByte(arg[end-1]) && (arg[end] == ';' || arg[end] == '|' || arg[end] == '`' || arg[end] == '>') || bytes.HasSuffix(arg, []byte("`")) || hasAny(word, "$(", "$((", "`")
+}
+
+// needArguments are commands that do nothing when they are called with nothing.
+var needArguments = []string{"awk", "cat", "chmod", "chown", "cp", "egrep", "fgrep", "gawk", "grep", "mkdir", "mv", "nawk", "rm", "rmdir", "sed", "tar"}
+
+// needInput are commands that do nothing without arguments and without input. People
+// join their names to others: Java & PHP.
+var needInput = []string{"perl", "php", "python", "ruby", "mysql", "bash", "zsh", "npm", "yarn", "pip", "kubectl", "terraform", "ansible"}
+
+// talkers are words with an argument in quotes.
+var talkers = []string{"echo", "printf", "exec", "expr", "find", "alias", "mail", "ftp", "git", "docker", "source", "start", "export", "set", "help", "passwd", "net", "node", "lua", "kill", "time", "w"}
+
+// phrase reports whether the command at i is joined to a word before it by an
+// ampersand between blanks.
+func phrase(t []byte, i int) bool {
+	return i > 3 && t[i-1] == ' ' && t[i-2] == '&' && t[i-3] == ' ' && (letter(t[i-4]) || t[i-4] >= 0x80)
+}
+
+// price reports whether arg begins with a sum of dollars, or with dollars for
+// dear. A shell has parameters of that name; they are empty, so what follows is
+// what counts.
+func price(arg []byte) bool {
+	if len(arg) < 2 || arg[0] != '$' {
+		return false
+	}
+	n := 1
+	for n < len(arg) && (decimal(arg[n]) || n > 1 && (arg[n] == '.' || arg[n] == ',')) {
+		n++
+	}
+	if n == 1 {
+		return bytes.HasPrefix(arg, []byte("$$$"))
+	}
+	return n == len(arg) || blank(arg[n]) && !shellArgument(bytes.TrimLeft(arg[n:], " \t"), true)
+}
+
+// heart reports whether arg begins with a heart of signs, <3.
+func heart(arg []byte) bool {
+	return len(arg) > 1 && arg[0] == '<' && arg[1] == '3' && (len(arg) == 2 || !wordByte(arg[2]))
+}
+
+// numbered reports whether a command has a use for the number that arg begins with:
+// a time to wait, an address, a file whose name begins so. Versions of the Bible,
+// of cables and of consoles, rooms and codes of places have the names of commands
+// before a number, too.
+func numbered(name, arg []byte) bool {
+	n := 0
+	for n < len(arg) && !blank(arg[n]) && bytes.IndexByte([]byte(";|&`<>)\"'"), arg[n]) < 0 {
+		n++
+	}
+	if n == 0 {
+		return false
+	}
+	word, after := arg[:n], bytes.TrimLeft(arg[n:], " \t")
+	switch {
+	case string(name) == "sleep" || string(name) == "usleep":
+		return word[len(word)-1] != 'h' && word[len(word)-1] != 'd' && !hasPrefixAny(after, "h", "min") // who waits for an attack waits seconds
+	case len(after) > 1 && (after[0] == '-' || after[0] == '/') && letter(after[1]):
+		return true // another argument is one of a shell
+	case len(after) > 0 && (after[0] == '>' || after[0] == '<' && (len(after) == 1 || !decimal(after[1]))):
+		return true
+	}
+	dot := bytes.LastIndexByte(word, '.')
+	return dot > 0 && dot+1 < len(word) && (letter(word[dot+1]) || bytes.Count(word, []byte(".")) == 3) || bytes.IndexByte(word, '/') > 0 || n > 8 || inList([]string{"wget", "curl", "nslookup", "netcat", "ncat", "chmod", "kill"}, name) || dot > 0 && inList([]string{"ping", "ping6", "nc", "dig", "telnet", "ssh", "traceroute", "tracert"}, name)
 }
 
 // prose reports whether what follows reads like a sentence: words and blanks.
@@ -543,6 +723,8 @@ func batch(t []byte) bool {
 	}
 	t = bytes.Join(bytes.Fields(t), []byte(" "))
 	switch {
+	case hasPrefixAny(t, "if (", "if(") && closes(t, bytes.IndexByte(t, '(')) >= len(t)-3:
+		return false // of another language, whose whole condition stands in brackets
 	case hasPrefixAny(t, "if ", "if/i", "if/"):
 		if i := bytes.Index(t, []byte("==")); i > 3 && i+2 < len(t) && !blank(t[i-1]) && !blank(t[i+2]) && bytes.IndexByte(t[i:], ' ') > 0 && bytes.Count(t, []byte(" ")) < 6 && t[len(t)-1] != ':' && bytes.IndexByte(t, '(') < 0 {
 			return true // if a==b command
@@ -554,7 +736,43 @@ func batch(t []byte) bool {
 	return false
 }
 
+// closes returns the place of the bracket that closes the one at i, or the length of t.
+func closes(t []byte, i int) int {
+	depth := 0
+	for ; i < len(t); i++ {
+		switch t[i] {
+		case '(':
+			depth++
+		case ')':
+			if depth--; depth == 0 {
+				return i
+			}
+		}
+	}
+	return len(t)
+}
+
 // dosStyle finds the variables and separators of cmd.exe.
 func dosStyle(t []byte) bool {
-	return dosWords.in(t)
+	return dosWords.in(t) || slicedVariable(t)
+}
+
+// slicedVariable finds some characters of a variable of cmd.exe, %name:~1,2%, which no
+// other language has and which spells what it likes.
+func slicedVariable(t []byte) bool {
+	i := bytes.Index(t, []byte(":~"))
+	if i < 2 || i+2 >= len(t) || !decimal(t[i+2]) && t[i+2] != '-' {
+		return false
+	}
+	k := i
+	for k > 0 && (wordByte(t[k-1]) || t[k-1] == '(' || t[k-1] == ')') {
+		k--
+	}
+	return k < i && k > 0 && t[k-1] == '%' && bytes.IndexByte(t[i:], '%') > 0
+}
+
+// runningOption reports whether a value begins with an option by which a program that is
+// handed the value as a name runs another: tar, git, ssh and rsync have such.
+func runningOption(t []byte) bool {
+	return hasPrefixAny(t, "--upload-pack=", "--receive-pack=", "--use-compress-program=", "--checkpoint-action=exec", "--to-command=", "--rsh-command=", "--open-files-in-pager=", "-oproxycommand=", "--proxycommand=")
 }

@@ -96,9 +96,12 @@ func hexNumber(s []byte) (n int) {
 // enclosed letters. It drops NUL bytes.
 func undo(dst, s []byte) ([]byte, disguise) {
 	var d disguise
+	lone := lonePercents(s)
 	for i := 0; i < len(s); {
 		c := s[i]
 		switch {
+		case c == '%' && lone && i+1 < len(s) && letter(s[i+1]) && (i+2 >= len(s) || hexDigit(s[i+1]) < 0 || hexDigit(s[i+2]) < 0):
+			i++
 		case c == 0:
 			d |= zero
 			i++
@@ -136,7 +139,7 @@ func undo(dst, s []byte) ([]byte, disguise) {
 			dst = append(dst, c)
 			i++
 		case c >= 0x80:
-			if n := cutBreak(s[i:]); n > 0 {
+			if n := cutBreak(s[i:]); n > 0 || lineOf(s[i:], &n) {
 				dst = append(dst, '\r', '\n')
 				i += n
 				continue
@@ -167,18 +170,64 @@ func undo(dst, s []byte) ([]byte, disguise) {
 	return dst, d
 }
 
+// lonePercents reports whether letters stand between percent signs one by one, %a%b%c.
+// IIS drops a sign that begins no escape.
+func lonePercents(s []byte) bool {
+	for i := 0; i+5 < len(s); i++ {
+		k := bytes.IndexByte(s[i:], '%')
+		if k < 0 {
+			return false
+		}
+		i += k
+		if i+5 < len(s) && letter(s[i+1]) && s[i+2] == '%' && letter(s[i+3]) && s[i+4] == '%' && letter(s[i+5]) {
+			return true
+		}
+	}
+	return false
+}
+
 // cutBreak returns the length of characters at the start of s of which what cuts
 // them to their last byte makes a line break, 0 for none. Each alone is a letter.
 func cutBreak(s []byte) int {
-	if s[0] != 0xc4 && s[0] != 0xe5 {
-		return 0
-	}
-	for _, x := range [...]string{"\u560d\u560a", "\u560a\u560d", "\u010d\u010a"} {
-		if hasPrefixAny(s, x) {
-			return len(x)
+	if s[0] == 0xc4 || s[0] == 0xe5 {
+		for _, x := range [...]string{"\u560d\u560a", "\u560a\u560d", "\u010d\u010a"} {
+			if hasPrefixAny(s, x) {
+				return len(x)
+			}
 		}
 	}
-	return 0
+	// Other pairs are words, too; so a header has to follow.
+	if s[0] < 0xe0 || s[0] > 0xef || len(s) < 8 || s[2]&0x3f != 0x0d || s[5]&0x3f != 0x0a || s[3]&0xf0 != 0xe0 || !headerFollows(s[6:]) {
+		return 0
+	}
+	first, _ := utf8.DecodeRune(s)
+	second, _ := utf8.DecodeRune(s[3:])
+	if first&0xff != 0x0d || second&0xff != 0x0a {
+		return 0
+	}
+	return 6
+}
+
+// lineOf reports whether a separator of lines or paragraphs that only Unicode has stands
+// at the start of s and a header behind it, and how long it is.
+func lineOf(s []byte, n *int) bool {
+	if hasPrefixAny(s, "\u2028", "\u2029") && headerFollows(s[3:]) {
+		*n = 3
+		return true
+	}
+	if hasPrefixAny(s, "\u0085") && headerFollows(s[2:]) {
+		*n = 2
+		return true
+	}
+	return false
+}
+
+// headerFollows reports whether s begins with the name of a header and its colon.
+func headerFollows(s []byte) bool {
+	var buf [40]byte
+	low := appendLower(buf[:0], s[:min(len(s), len(buf))])
+	k := bytes.IndexByte(low, ':')
+	return k > 0 && header(low)
 }
 
 // hexText is what generators of paths write as 0x2e, 0x2f and 0x5c.

@@ -21,9 +21,15 @@ func (a *Analyzer) files(s *subject) {
 	if s.where == InReferer {
 		return
 	}
-	if included(t, s.where) {
+	if included(t, s.where) && (!pageOfDisk(t) || !a.reports(s.name)) {
 		a.hit(Inclusion, s.full)
 	}
+}
+
+// pageOfDisk reports whether t is the address of a page that somebody opened from a
+// disk of their own.
+func pageOfDisk(t []byte) bool {
+	return hasPrefixAny(t, "file:///") && hasAny(t, ".htm", ".html", ".mht") && !knownFile(t)
 }
 
 // climbs counts the steps upwards. One may be a relative link; two, one to a
@@ -89,9 +95,24 @@ func climbs(s *subject) bool {
 	case steps >= 2, has(t, "..:..:"):
 		return true
 	case steps == 1:
-		return s.where == InQuery && len(t) == 3 || strange || s.how&(twice|overlong|zero|unicoded) != 0 || knownFile(t) || s.where == InPath && !bytes.Equal(s.once, s.full)
+		return s.where == InQuery && len(t) == 3 || strange || s.how&(twice|overlong|zero|unicoded) != 0 || knownFile(t) || s.where == InPath && (!bytes.Equal(s.once, s.full) || encodedStep(s.raw))
 	default:
 		return s.how&overlong != 0 && hasAny(t, "..", "/", "\\") && has(t, "..")
+	}
+}
+
+// encodedStep reports whether a path has a step upwards whose slash is encoded. Clients
+// take steps out of a path before they send it.
+func encodedStep(raw []byte) bool {
+	for from := 0; ; {
+		i := bytes.Index(raw[from:], []byte("..%"))
+		if i < 0 {
+			return false
+		}
+		from += i + 3
+		if r := raw[from:]; len(r) > 1 && (r[0] == '2' && r[1]|0x20 == 'f' || r[0] == '5' && r[1]|0x20 == 'c') {
+			return true
+		}
 	}
 }
 

@@ -1,5 +1,7 @@
 package injection
 
+import "bytes"
+
 // Honest APIs take conditions as they would stand behind WHERE: SQL itself for
 // reports, OData, JQL, the filters of Google's APIs, queries of log stores. A
 // text that reads as such a condition from its first to its last token, with a
@@ -232,4 +234,75 @@ func (f *filter) operand() (kind int, ok bool) {
 		}
 	}
 	return kind, true
+}
+
+// isReport reports whether the whole text is one SELECT that reads data: from its
+// first word to its last, with brackets and strings that end, nothing behind it, and
+// nothing in it that tells where one is, waits, or is true of any row. Stores of
+// open data, of measurements and of sales take such statements; a text that is one
+// continues none and breaks out of none.
+func (s *statement) isReport() bool {
+	if s.c != plainSQL || !s.is(0, "select") || len(s.t) < 4 || len(s.t) == maxTokens {
+		return false
+	}
+	depth, from := 0, false
+	for i := range s.t {
+		switch t := &s.t[i]; t.kind {
+		case tokComment, tokOpen, tokVar:
+			return false
+		case tokEnd:
+			if i != len(s.t)-1 {
+				return false
+			}
+		case tokLeft:
+			depth++
+		case tokCall:
+			depth++
+			if inList(telling, t.text) || inList(sqlCalls, t.text) || hasPrefixAny(t.text, "xp_", "dbms_", "utl_", "pg_", "sys_") {
+				return false
+			}
+		case tokRight:
+			if depth--; depth < 0 {
+				return false
+			}
+		case tokWord:
+			if s.is(i, "union", "intersect", "except", "minus", "into", "procedure", "waitfor", "current_user", "session_user") || catalogue(t.text) {
+				return false
+			}
+			from = from || s.is(i, "from") && (s.kind(i+1) == tokWord || s.kind(i+1) == tokString || s.kind(i+1) == tokLeft)
+			if s.is(i, "and", "or", "where", "having", "xor") && s.alwaysTrue(i+1) {
+				return false
+			}
+		}
+	}
+	return from && depth == 0 && s.namesColumn()
+}
+
+// namesColumn reports whether the SELECT that the text begins with asks for a column and
+// not for constants alone. A name in quotes is told from a string by the table's, which
+// is in quotes as well.
+func (s *statement) namesColumn() bool {
+	for i := 1; i < len(s.t); i++ {
+		switch {
+		case s.is(i, "from"):
+			return s.kind(1) == tokString && s.kind(i+1) == tokString
+		case s.op(i, "*"), s.kind(i) == tokCall, s.kind(i) == tokWord && !s.is(i, "null", "true", "false", "as", "distinct", "all"):
+			return true
+		}
+	}
+	return false
+}
+
+// alwaysTrue reports whether a condition begins at i that no data can change: two
+// numbers compared, a word or a string with itself, or a constant alone.
+func (s *statement) alwaysTrue(i int) bool {
+	for s.kind(i) == tokLeft || s.is(i, "not") {
+		i++
+	}
+	k := s.kind(i)
+	j, ok := s.comparison(i + 1)
+	if !ok {
+		return k == tokNumber || k == tokString || s.is(i, "true")
+	}
+	return k == tokNumber && s.kind(j) == tokNumber || (k == tokString || k == tokWord) && s.kind(j) == k && bytes.Equal(s.t[i].text, s.t[j].text)
 }

@@ -98,7 +98,7 @@ func suspectPath(s string) bool {
 // attack: it has strange bytes, or words that could be a phrase of SQL, a file,
 // an address or a class.
 func suspectValue(s []byte, m mask) bool {
-	return m&(strange|percent) != 0 || packedText(s) || m&dot != 0 && len(s) == 3 && s[0] == '.' && s[1] == '.' || len(s) >= 4 && (vocabulary.find(s) != 0 || s[0] == '/' || m&equals != 0 && s[0]|0x20 == 'i' && s[1]|0x20 == 'f')
+	return m&(strange|percent) != 0 || packedText(s) || m&dot != 0 && len(s) == 3 && s[0] == '.' && s[1] == '.' || len(s) >= 4 && (vocabulary.find(s) != 0 || s[0] == '/' || s[0] == '@' && s[1] == '@' || m&equals != 0 && s[0]|0x20 == 'i' && s[1]|0x20 == 'f')
 }
 
 // sixBits are the values of base64's signs, of both alphabets; 0xff for all others.

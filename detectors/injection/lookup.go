@@ -21,7 +21,7 @@ func (a *Analyzer) log4shell(s *subject) {
 	}
 	// Lookups that only an attack writes: leaks of the environment, or disguises
 	// whose result was cut off.
-	if odd > 1 || hasAny(t, "${jndi", "${env:aws", "${sys:", "${ctx:", "${java:", "${env:", "${docker:", "${k8s:", "${bundle:", "${lower:", "${upper:", "${::-", "${date:", "${main:", "${web:", "${spring:", "${log4j:") && hasAny(t, "}", ":-") {
+	if odd > 1 || hasAny(t, "${jndi", "${env:aws", "${sys:", "${ctx:", "${java:", "${env:", "${docker:", "${k8s:", "${bundle:", "${lower:", "${upper:", "${base64:", "${script:", "${dns:address", "${url:utf", "${file:utf", "${::-", "${date:", "${main:", "${web:", "${spring:", "${log4j:") && hasAny(t, "}", ":-") {
 		a.hit(Log4Shell, s.full)
 	}
 }
@@ -92,15 +92,20 @@ func (a *Analyzer) crlf(s *subject) {
 		}
 		line = bytes.TrimLeft(line, " \t")
 		switch {
+		case endsRequest(t[:i]):
+			a.hit(CRLF, s.full)
 		case hasPrefixAny(t, "http://", "https://") && bytes.IndexByte(t[:i], ' ') < 0 && bytes.IndexByte(line, ':') > 1 && bytes.IndexByte(line, ' ') != 0:
 			a.hit(CRLF, s.full) // an address goes on in another line
 		case s.where == InPath && len(line) > 0:
 			a.hit(CRLF, s.full)
-		case header(line), bytes.HasPrefix(line, []byte("http/")), bytes.HasPrefix(line, []byte("<html")), bytes.HasPrefix(line, []byte("get /")), bytes.HasPrefix(line, []byte("post /")):
+		case header(line) && !letterHead(line, t[:i]), bytes.HasPrefix(line, []byte("http/")), bytes.HasPrefix(line, []byte("<html")), bytes.HasPrefix(line, []byte("get /")), bytes.HasPrefix(line, []byte("post /")):
 			a.hit(CRLF, s.full)
 		}
-		if mailCommand(line) {
+		if mailCommand(line) || mailHeader(line) && header(line) && !letterHead(line, t[:i]) {
 			a.hit(Mail, s.full)
+		}
+		if storeCommand(line, s.full[i:]) {
+			a.hit(NoSQL, s.full)
 		}
 		if assignment(line) {
 			a.hit(CRLF, s.full)
@@ -122,6 +127,12 @@ func requestLine(t []byte) bool {
 	return ok && len(target) > 0 && bytes.IndexByte(target, ' ') < 0 && inList([]string{"get", "post", "put", "head", "delete", "options", "connect", "trace", "patch"}, method)
 }
 
+// endsRequest reports whether the first line of a request ends before a line break.
+func endsRequest(t []byte) bool {
+	t = bytes.TrimRight(t, "\r\n")
+	return bytes.HasSuffix(t, []byte(" http/1.1")) || bytes.HasSuffix(t, []byte(" http/1.0"))
+}
+
 // header reports whether a line is a header of HTTP or of mail.
 func header(line []byte) bool {
 	k := bytes.IndexByte(line, ':')
@@ -134,7 +145,91 @@ func header(line []byte) bool {
 			return false
 		}
 	}
-	return bytes.IndexByte(name, '-') > 0 || inList([]string{"location", "host", "cookie", "refresh", "link", "server", "date", "expires", "status", "to", "cc", "bcc", "subject", "from", "x", "origin", "connection", "pragma", "etag", "allow", "p3p", "header"}, name)
+	return bytes.IndexByte(name, '-') > 0 || inList([]string{"location", "host", "cookie", "refresh", "link", "server", "date", "expires", "status", "to", "cc", "bcc", "subject", "from", "x", "origin", "connection", "pragma", "etag", "allow", "p3p", "header", "referer", "vary", "age", "authorization", "sourcemap", "nel"}, name)
+}
+
+// writtenBreak reports whether a header stands behind a line break that was written as in a
+// program, \r\n, which what logs or sends the text may undo.
+func writtenBreak(t []byte) bool {
+	for i := 0; i+4 < len(t); i++ {
+		if t[i] != '\\' || t[i+1] != 'n' && t[i+1] != 'r' {
+			continue
+		}
+		line := t[i+2:]
+		if k := bytes.IndexByte(line, '\\'); k >= 0 {
+			line = line[:k]
+		}
+		if k := bytes.IndexByte(line, ':'); k > 1 && k+1 < len(line) && header(line) && !letterHead(line, t[:i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// letterHead reports whether a line that is spelled like a header has what people
+// write there and no program reads: no address behind To, no target behind Location.
+// Letters and invitations begin so.
+func letterHead(line, before []byte) bool {
+	name, value, _ := bytes.Cut(line, []byte(":"))
+	value = bytes.TrimSpace(value)
+	if len(value) == 0 {
+		return false
+	}
+	switch string(name) {
+	case "to", "from", "cc", "bcc":
+		return !bytes.ContainsAny(value, "@<")
+	case "date", "expires":
+		return !has(value, "gmt")
+	case "location", "refresh", "link":
+		return bytes.IndexByte(value, ' ') > 0 && !bytes.ContainsAny(value, "/=")
+	case "host", "origin", "server":
+		return bytes.IndexByte(value, '.') < 0 && !bytes.ContainsAny(value, ":/")
+	case "subject":
+		first, _, _ := bytes.Cut(before, []byte("\n"))
+		return bytes.IndexByte(bytes.TrimSpace(first), ' ') > 0 && bytes.IndexByte(first, '@') < 0
+	}
+	return false
+}
+
+// storeCommand reports whether a line is a command of Redis or Memcached, which read one
+// from each line. as is the line in the case that it had: people set tables.
+func storeCommand(line, as []byte) bool {
+	word, rest, _ := bytes.Cut(line, []byte(" "))
+	rest = bytes.TrimSpace(rest)
+	switch string(word) {
+	case "flushall", "flushdb", "flush_all":
+		return true
+	case "config":
+		return hasPrefixAny(rest, "set ", "get ", "rewrite")
+	case "slaveof", "replicaof":
+		return bytes.IndexByte(rest, ' ') > 0
+	case "eval":
+		return len(rest) > 0 && (rest[0] == '"' || rest[0] == '\'')
+	case "module":
+		return hasPrefixAny(rest, "load ")
+	case "set", "add", "replace", "append":
+		var numbers int
+		for f := range bytes.FieldsSeq(rest) {
+			if allDigits(f) {
+				numbers++
+			}
+		}
+		return numbers == 3 && bytes.Count(rest, []byte(" ")) == 3 || bytes.HasPrefix(bytes.TrimLeft(as, " \t"), []byte("SET ")) && bytes.Count(rest, []byte(" ")) == 1
+	}
+	return false
+}
+
+// sendmail reports whether options of sendmail stand behind an address, by which it
+// writes a log, a queue or what it runs where somebody else says.
+func sendmail(t []byte) bool {
+	return sendmailOptions.in(t)
+}
+
+var sendmailOptions = newAnyOf(" -x/", " -x /", " -oq/", " -oqueuedirectory", "-be ${", "${run{")
+
+// mailHeader reports whether a line is a header by which a mail goes to somebody else.
+func mailHeader(line []byte) bool {
+	return hasPrefixAny(line, "to:", "cc:", "bcc:", "subject:", "reply-to:", "from:")
 }
 
 // assignment reports whether a line is name=value and nothing else: settings

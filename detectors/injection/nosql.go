@@ -16,6 +16,9 @@ func (a *Analyzer) nosql(s *subject) {
 	if operators(t) || databaseCode(t) {
 		a.hit(NoSQL, s.full)
 	}
+	if typed(t) {
+		a.hit(Code, s.full)
+	}
 }
 
 // pair judges a parameter whose name has an operator: user[$ne]=x. Many APIs
@@ -23,15 +26,16 @@ func (a *Analyzer) nosql(s *subject) {
 func (a *Analyzer) pair(name, value string) {
 	i := indexString(name, "[$")
 	if i <= 0 {
+		i = indexString(name, ".$") // qs reads a dot, too
+	}
+	if i <= 0 {
 		return
 	}
 	var buf [64]byte
 	low := appendLower(buf[:0], bytesOf(name[:min(len(name), 64)]))
 	root := low[:i]
-	if k := bytes.IndexByte(root, '['); k > 0 {
-		if inList([]string{"filter", "filters", "where", "query", "q", "search", "find", "conditions", "$or", "$and", "$not"}, root[:k]) {
-			root = bytes.Trim(root[bytes.LastIndexByte(root, '['):], "[]")
-		}
+	if k := bytes.LastIndexByte(root, '['); k > 0 {
+		root = bytes.Trim(root[k:], "[]") // where[password][$ne]
 	} else if inList([]string{"filter", "filters", "where", "query", "$or", "$and"}, root) {
 		return // filters[$or][0]...
 	}
@@ -39,7 +43,7 @@ func (a *Analyzer) pair(name, value string) {
 	if k := bytes.IndexByte(op, ']'); k >= 0 {
 		op = op[:k]
 	}
-	if isOperator(op) && wanton(root, op, bytesOf(value)) {
+	if isOperator(op) && (wanton(root, op, bytesOf(value)) || inList(accountKeys, root) && !inList([]string{"eq", "in", "exists", "size", "type", "all"}, op)) {
 		a.hit(NoSQL, bytesOf(name+"="+value))
 	}
 }
@@ -51,29 +55,45 @@ func isOperator(w []byte) bool {
 	}, w)
 }
 
+// accountKeys are what a login looks an account up by.
+var accountKeys = []string{"user", "username", "user_name", "login", "email", "mail", "account"}
+
+// secret reports whether a key is that of something only its owner knows: by its last
+// word, as a balance of tokens and the time of a login are none.
+func secret(key []byte) bool {
+	for _, w := range [...]string{"pass", "passwd", "password", "passphrase", "pwd", "pin", "secret", "token", "otp", "apikey", "api_key", "session", "sessionid", "session_id"} {
+		if rest, ok := bytes.CutSuffix(key, []byte(w)); ok && (len(rest) == 0 || len(w) > 4 || !wordByte(rest[len(rest)-1]) || rest[len(rest)-1] == '_') {
+			return true
+		}
+	}
+	return bytes.HasPrefix(key, []byte("password"))
+}
+
 // wanton reports whether an operator on a key says that any document will do,
-// or is none that a client has a use for.
+// or is none that a client has a use for. Filters ask honestly for what differs from
+// something, from nothing too; not where the key is a secret.
 func wanton(key, op, value []byte) bool {
 	switch string(op) {
-	case "where", "function", "accumulator", "func", "expr", "out", "merge", "unionwith", "lookup":
+	case "where", "function", "accumulator", "func", "out", "merge", "unionwith", "lookup":
 		return true
 	case "ne", "nin", "gt", "gte", "lt", "lte", "regex", "exists", "not", "nor":
 	default:
 		return false
 	}
-	for _, w := range [...]string{"pass", "pwd", "user", "login", "secret", "token", "email", "otp", "apikey", "api_key", "account", "session"} {
-		if has(key, w) {
-			return true
-		}
+	if secret(key) {
+		return true
 	}
 	v := bytes.Trim(value, " \"'[]{}")
 	switch string(op) {
 	case "exists":
 		return false
 	case "regex":
-		return inList([]string{"", ".*", "^", ".", ".+", "^.*", ".*$", "^.*$", "(.*)"}, v) || bytes.HasSuffix(key, []byte("id"))
+		return inList([]string{"", ".*", "^", ".", ".+", "^.*", ".*$", "^.*$", "(.*)"}, v)
 	case "ne", "nin", "not", "nor":
-		return len(v) == 0 || inList([]string{"null", "undefined", "1", "-1", "0", "x", "a", "foo", "test", "toto", "xyz", "nan"}, v) || bytes.HasSuffix(key, []byte("id"))
+		if string(op) == "nin" && len(v) > 0 {
+			return false
+		}
+		return len(v) == 0 || inList([]string{"x", "a", "foo", "toto", "xyz", "nan"}, v) || (len(key) == 0 || inList(accountKeys, key)) && inList([]string{"1", "-1", "0", "test", "undefined"}, v)
 	}
 	return len(v) == 0 || string(v) == "null" || string(v) == "undefined"
 }
@@ -103,6 +123,9 @@ func operators(t []byte) bool {
 		switch {
 		case (before == '"' || before == '\'') && rest[0] == before:
 			rest = bytes.TrimLeft(rest[1:], " \t\r\n")
+			if string(op) == "or" && hasAny(rest[:min(len(rest), 64)], "[{}", ",{}") {
+				return true // one branch asks for nothing
+			}
 			if len(rest) > 0 && rest[0] == ':' && wanton(keyBefore(t[:i-1]), op, firstValue(rest[1:])) {
 				return true
 			}
@@ -153,7 +176,10 @@ func databaseCode(t []byte) bool {
 	if databaseWords.in(t) {
 		return true
 	}
-	quoted := bytes.ContainsAny(t, "'\"}") || has(t, ";return")
+	if cypher(t) {
+		return true
+	}
+	quoted := bytes.ContainsAny(t, "'\"}") || hasAny(t, ";return", "return db.", "; return true", "; return this")
 	for _, w := range [...]string{"return", "var ", "while(", "if(", "do{", "it=new date"} {
 		for from := 0; quoted; {
 			i := bytes.Index(t[from:], []byte(w))
@@ -178,4 +204,17 @@ func databaseCode(t []byte) bool {
 		return true
 	}
 	return hasAny(t, "'||'", "' || '", "\"||\"", "' && '", "'||1") && hasAny(t, "==", "this.")
+}
+
+// cypher finds a statement of Neo4j behind a string that was closed.
+func cypher(t []byte) bool {
+	return bytes.ContainsAny(t, "'\"") && cypherWords.in(t)
+}
+
+var cypherWords = newAnyOf("detach delete", "load csv from", "load csv with", "call db.", "call dbms.", "call apoc.", "}) return ", "} ) return ", "'}) match", "' return 1", "' with 1 as")
+
+// typed finds the name of a class of .NET where a document may say which it is to become.
+func typed(t []byte) bool {
+	i := bytes.Index(t, []byte("\"$type\""))
+	return i >= 0 && hasAny(t[i:], "\"system.", "\"microsoft.", "\"presentationframework") && bytes.IndexByte(t[i:], ',') > 0
 }

@@ -57,12 +57,12 @@ func onlySigns(t []byte) bool {
 
 // takesSigns reports whether a parameter is one whose value is such a sign
 // honestly: what separates the columns of a table, what its strings stand in,
-// an apostrophe in a search that asks for each letter that is typed, and what people
-// write to each other.
+// an apostrophe in a search that asks for each letter that is typed or has its strings in
+// them, and what people write to each other.
 func takesSigns(name string, value []byte) bool {
 	var buf [32]byte
 	low := appendLower(buf[:0], bytesOf(name[:min(len(name), 32)]))
-	if len(value) == 1 && value[0] == '\'' && (len(low) == 1 || hasAny(low, "search", "query", "term", "text", "word", "find", "name", "title")) {
+	if (string(value) == "'" || string(value) == "''") && (len(low) == 1 || hasAny(low, "search", "query", "term", "text", "word", "find", "name", "title", "framework")) {
 		return true
 	}
 	if len(value) > 1 && len(bytes.Trim(value, ")")) == 0 && (len(low) == 1 || hasAny(low, "text", "message", "msg", "comment", "body", "note", "title", "search", "query")) {

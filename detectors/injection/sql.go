@@ -82,6 +82,7 @@ func (a *Analyzer) sqlText(s *subject, t []byte) bool {
 	}
 	var toks [maxTokens]token
 	words, keywords, plain := 0, 0, 0
+	phrase := false // in quotes, which libinjection would take for a closed string
 	for _, c := range [...]sqlContext{plainSQL, insideOne, insideTwo} {
 		if c != plainSQL && bytes.IndexByte(t, byte(c)) < 0 {
 			continue
@@ -89,7 +90,7 @@ func (a *Analyzer) sqlText(s *subject, t []byte) bool {
 		list := lexSQL(toks[:0], t, c)
 		r := statement{list, c}
 		if c == plainSQL {
-			if r.isFilter() {
+			if r.isFilter() || r.isReport() {
 				return false
 			}
 			plain = r.names()
@@ -97,10 +98,11 @@ func (a *Analyzer) sqlText(s *subject, t []byte) bool {
 		if r.attack() {
 			return true
 		}
+		phrase = phrase || r.is(1, "select") && r.quotedPhrase(2)
 		w, k := r.words()
 		words, keywords = max(words, w), max(keywords, k)
 	}
-	if s.where == InAgent || s.where == InReferer && words < 2 {
+	if s.where == InAgent || s.where == InReferer && words < 2 || phrase {
 		return false
 	}
 	if (keywords > 0 || words > 0 && s.mask&quote != 0) && s.mask&(quote|round|hash|dash|equals|semicolon|pipe|star|at) != 0 && len(t) >= 4 {
@@ -271,12 +273,15 @@ func (s *statement) afterQuote() bool {
 		return s.kind(i+1) == tokComment || s.stacked(i+1) || s.kind(i+1) == 0
 	case tokOp:
 		next := s.kind(i + 1)
+		if s.quotedSign() || s.op(i, "<") && next == tokNumber && string(s.t[i+1].text) == "3" && s.kind(i+2) == 0 {
+			return false // a heart behind a measure, too: 12" <3
+		}
 		if s.op(i, "=", "<", ">", "<>", "!=", "<=", ">=", "||", "+", "-", "*", "/", "^", "%", "&", "|", "&&", "<=>") && (next == tokString || next == tokOpen) {
 			// '=' , '-' , '||'x : both sides are strings, the first closed by force.
 			return s.kind(i+2) == 0 || s.kind(i+2) == tokComment || s.op(i, "=", "||", "<=>") || s.kind(i+2) == tokOp
 		}
-		if next != 0 && s.tail(i+1) && i == 1 {
-			return true // x'-email--
+		if next != 0 && s.tail(i+1) && i == 1 && s.t[len(s.t)-1].text[0] != '/' {
+			return true // x'-email-- ; the end of a pattern of paths, "/etc/*", is no comment
 		}
 		if s.op(i, "||", "+", "|") && (next == tokCall || next == tokLeft) {
 			return true
@@ -288,7 +293,7 @@ func (s *statement) afterQuote() bool {
 	case tokWord:
 		switch {
 		case s.is(i, "order", "group") && s.is(i+1, "by"):
-			return true
+			return s.kind(i+2) != tokOpen || len(s.t[i+2].text) == 0 || !blank(s.t[i+2].text[0]) // near 'ORDER BY' at line 1
 		case s.is(i, "union", "intersect", "minus", "except", "procedure", "waitfor") && s.kind(i+1) != 0:
 			return s.is(i+1, "all", "select", "distinct", "delay", "time") || s.kind(i+1) != tokWord
 		case s.is(i, "having", "where", "limit", "like", "rlike", "regexp", "between", "div", "mod", "is"):
@@ -305,6 +310,19 @@ func (s *statement) afterQuote() bool {
 		return false
 	}
 	return false
+}
+
+// quotedSign reports whether the text names a sign in quotes behind a blank, as
+// errors of parsers do: unexpected token '<'. As SQL the string would be compared
+// with another or divided by it, and no row meets that: only < and % come to
+// nothing so, and only where what follows is no string that somebody chose.
+func (s *statement) quotedSign() bool {
+	before := s.t[0].text
+	if len(before) == 0 || !blank(before[len(before)-1]) || !s.op(1, "<", "%") || s.kind(2) != tokString && s.kind(2) != tokOpen {
+		return false
+	}
+	after := s.t[2].text
+	return len(after) == 0 && len(s.t) == 3 || len(after) > 0 && (after[0] == ',' || after[0] == '.' || after[0] == ';' || after[0] == '\n')
 }
 
 // operand returns the token behind an operand at i: a literal, a name, a call
@@ -378,12 +396,18 @@ func (s *statement) condition(i int, quoted bool) bool {
 	if s.kind(i) == tokLeft || s.is(i, "exists") && s.kind(i+1) == tokLeft || s.is(i, "not") && s.is(i+1, "exists") {
 		return true // or (select ...
 	}
+	if s.is(i, "select") && s.picks(i) {
+		return false
+	}
 	if s.is(i, "select", "case") && s.kind(i+1) != 0 {
 		return s.kind(i+1) != tokWord || s.is(i+1, "when") || quoted
 	}
 	j, left, ok := s.operand(i)
 	if !ok {
 		return false
+	}
+	if s.kind(i) == tokCall && string(s.t[i].text) == "count" && (s.kind(i+1) == tokRight || s.is(i-1, "having")) {
+		left = false // a step of a pipeline, a group's size
 	}
 	for s.op(j, "->", "->>", "::", "@>", "#>", "#>>") {
 		j++
@@ -437,7 +461,7 @@ func (s *statement) condition(i int, quoted bool) bool {
 
 // same reports whether two operands are the same word.
 func same(s *statement, i, k int) bool {
-	return s.kind(i) == tokWord && s.kind(k) == tokWord && bytes.Equal(s.t[i].text, s.t[k].text)
+	return s.kind(i) == tokWord && s.kind(k) == tokWord && s.kind(k+1) != tokString && bytes.Equal(s.t[i].text, s.t[k].text)
 }
 
 // tail reports whether the rest from i on ends in a comment.
@@ -464,13 +488,13 @@ func (s *statement) keyword(i int) bool {
 		return s.selects(i)
 	case s.is(i, "order", "group") && s.is(i+1, "by"):
 		p := s.kind(i - 1)
-		if p == tokNumber || p == tokRight || p == tokString || i == 0 && s.kind(i+3) != tokWord {
+		if p == tokNumber || p == tokRight || p == tokString || s.is(i-1, "null") || i == 0 && s.kind(i+3) != tokWord {
 			j := i + 2
 			k := s.kind(j)
 			e := s.kind(j + 1)
 			return k == tokNumber && (e == 0 || e == tokComment || e == tokComma) || s.is(j+1, "having")
 		}
-	case s.is(i, "into") && s.is(i+1, "outfile", "dumpfile"):
+	case s.is(i, "into") && (s.is(i+1, "outfile", "dumpfile") || s.kind(i+1) == tokVar && s.kind(i-1) == tokNumber):
 		return true
 	case s.is(i, "waitfor") && s.is(i+1, "delay", "time") && s.kind(i+2) == tokString:
 		return true
@@ -499,7 +523,10 @@ func (s *statement) selects(i int) bool {
 	for s.is(j, "distinct", "all", "top") || s.kind(j) == tokNumber && s.is(j-1, "top") {
 		j++
 	}
-	if s.kind(j) == tokRight {
+	if s.kind(j) == tokRight || s.op(j, "|", "||") || s.picks(i) {
+		return false // (select|insert), select(.a > 1)
+	}
+	if i == 1 && s.broken() && s.quotedPhrase(j) || i > 1 && s.kind(i-1) == tokString && len(s.t[i-1].text) > 0 {
 		return false
 	}
 	strong := s.kind(j) == tokVar || s.op(j, "*") || s.kind(j) == tokCall && inList(sqlInfo, s.t[j].text) || s.kind(j) == tokCall && inList(sqlCalls, s.t[j].text)
@@ -531,6 +558,26 @@ func (s *statement) selects(i int) bool {
 		return before && s.kind(j+1) != 0
 	}
 	return before || s.kind(j) == tokVar || s.kind(j) == tokCall && len(s.t) > j+1 && (inList(sqlCalls, s.t[j].text) || s.kind(j+1) == tokNumber || s.kind(j+1) == tokRight)
+}
+
+// picks reports whether the SELECT at i is that of jq: select(.a > 1).
+func (s *statement) picks(i int) bool {
+	return s.kind(i+1) == tokLeft && s.op(i+2, ".")
+}
+
+// quotedPhrase reports whether what was taken for a statement behind a closed string
+// is a text in quotes itself: the value of a field, text:"select a from b", or
+// nothing but the word. No database takes SELECT right behind a string.
+func (s *statement) quotedPhrase(j int) bool {
+	last := s.t[len(s.t)-1]
+	if last.kind != tokOpen && last.kind != tokString || len(s.t) == maxTokens {
+		return false
+	}
+	if j == len(s.t)-1 {
+		return true
+	}
+	before := bytes.TrimRight(s.t[0].text, " ")
+	return len(before) > 1 && len(last.text) == 0 && (before[len(before)-1] == ':' || before[len(before)-1] == '~' || before[len(before)-1] == '=' && wordByte(before[len(before)-2]))
 }
 
 // tells reports whether a function that says where one is, or one that only
@@ -659,9 +706,9 @@ func (s *statement) stacked(i int) bool {
 		return s.kind(i+1) == tokVar || s.kind(i+1) == tokWord && (catalogue(s.t[i+1].text) || bytes.HasPrefix(s.t[i+1].text, []byte("xp_")) ||
 			bytes.HasPrefix(s.t[i+1].text, []byte("sp_")) || s.is(i+1, "immediate")) || behind && (k == tokLeft || k == tokCall || k == tokString)
 	case s.is(i, "declare"):
-		return k == tokVar && len(s.t[i+1].text) > 1 || behind && k == tokWord
+		return k == tokVar && len(s.t[i+1].text) > 1 && (behind || s.kind(i+2) != tokWord || s.is(i+2, "as", "int", "table", "varchar", "nvarchar", "char", "nchar", "sysname", "bit", "bigint", "cursor")) || behind && k == tokWord
 	case s.is(i, "waitfor"):
-		return s.is(i+1, "delay", "time")
+		return s.is(i+1, "delay", "time") && (behind || s.kind(i+2) == tokString || s.kind(i+2) == tokOpen)
 	case s.is(i, "shutdown"):
 		return behind && (k == 0 || k == tokComment || s.is(i+1, "with") || k == tokEnd)
 	case s.is(i, "grant", "revoke"):

@@ -86,11 +86,9 @@ func lexSQL(dst []token, t []byte, c sqlContext) []token {
 			dst = append(dst, token{tokWord, t[i+1 : i+1+end]})
 			i += end + 2
 		case b == '-' && i+1 < len(t) && t[i+1] == '-':
-			dst = append(dst, token{tokComment, t[i:]})
-			i = endOfLine(t, i)
+			dst, i = comment(dst, t, i)
 		case b == '#':
-			dst = append(dst, token{tokComment, t[i:]})
-			i = endOfLine(t, i)
+			dst, i = comment(dst, t, i)
 		case b == '/' && i+1 < len(t) && t[i+1] == '*':
 			if i+2 < len(t) && t[i+2] == '!' { // MySQL runs what is inside
 				i += 3
@@ -179,6 +177,16 @@ func lexSQL(dst []token, t []byte, c sqlContext) []token {
 		}
 	}
 	return dst
+}
+
+// comment reads a comment up to the end of its line. Between two words of a statement
+// it is no more than a blank.
+func comment(dst []token, t []byte, i int) ([]token, int) {
+	end := endOfLine(t, i)
+	if len(bytes.TrimSpace(t[end:])) > 0 && len(dst) > 0 && end-i < 32 && bytes.IndexByte(t[i:end], ' ') < 0 {
+		return dst, end
+	}
+	return append(dst, token{tokComment, t[i:]}), end
 }
 
 func endOfLine(t []byte, i int) int {

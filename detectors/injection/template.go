@@ -1,6 +1,9 @@
 package injection
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // Templates and expression languages: text between the marks of a template
 // that calculates, calls or reaches for an object.
@@ -15,7 +18,7 @@ var templateWords = newAnyOf(
 
 func (a *Analyzer) template(s *subject) {
 	t := s.low
-	if s.where == InAgent && !hasAny(t, "{{", "${", "<%", "%{") {
+	if s.where == InAgent && !hasAny(t, "{{", "${", "<%", "%{", "#{", "*{") {
 		return
 	}
 	for _, m := range marks {
@@ -62,20 +65,98 @@ func expression(e []byte, open string, closed bool) bool {
 	case "<%", "{%", "[%":
 		e = bytes.TrimLeft(e, "=-@! ")
 		return len(e) > 0 && (look(e)&(digit|quote|round|star|equals) != 0 || hasPrefixAny(e, "if true", "if false", "set ", "include", "import", "debug", "extends", "print", "system", "load") || hasAny(e, "__"))
+	case "<#":
+		return arithmetic(e) || hasPrefixAny(e, "list ", "assign ", "include ", "import ", "setting ", "function ", "macro ") || look(e)&(round|quote) != 0 && bytes.IndexByte(e, '(') > 0
 	case "$(", "@(":
 		return arithmetic(e) || bytes.IndexByte(e, '(') > 0 && open == "@("
 	case "[[", "{=", "{$":
 		return arithmetic(e) || hasAny(e, "${", "t(java", "smarty", "self::", "::") && bytes.IndexByte(e, '(') >= 0 || hasPrefixAny(e, "smarty.")
 	case "#{", "@{", "%{", "*{", "~{":
-		return arithmetic(e) || look(e)&(round|quote|square) != 0 && (bytes.IndexByte(e, '(') >= 0 || bytes.IndexByte(e, '[') >= 0 || open == "%{" || open == "#{") || hasAny(e, "::", "@java", "#context", "application", "param", "header")
+		return arithmetic(e) || look(e)&(round|quote|square) != 0 && (bytes.IndexByte(e, '(') >= 0 || bytes.IndexByte(e, '[') >= 0 || open == "%{" || open == "#{") || open == "%{" && e[0] == '#' && bytes.IndexByte(e, '=') > 1 || hasAny(e, "::", "@java", "#context", "application", "param", "header")
 	}
 	if arithmetic(e) {
 		return true
 	}
-	if bytes.IndexByte(e, '(') >= 0 && bytes.IndexByte(e, ')') > 0 {
+	if bytes.IndexByte(e, '(') >= 0 && bytes.IndexByte(e, ')') > 0 || onlyConstants(e) {
 		return true
 	}
-	return hasAny(e, "__", ".constructor", "config", "self.", "request.", "request[", "|attr", "| attr", "''.", "\"\".", "[].", "settings.", "_self", "dump", "app.", "|safe", "|filter", "|map", "['", "[\"", "$on", "@", "#this", "class.", "param.", "header.", "cookie.", "initparam", "applicationscope", "sessionscope", "requestscope", "pagecontext")
+	if e[0] == '.' && len(e) > 1 && letter(e[1]) && (open == "${" || givenText(e[1:])) || bytes.HasPrefix(e, []byte("printf ")) && look(e)&quote != 0 {
+		return true // of FreeMarker, of Go
+	}
+	if inList([]string{"request.url", "request.path", "request.method", "request.host"}, e) {
+		return false // what any page knows of itself
+	}
+	if hasAny(e, "['", "[\"") && reaches(e) || hasAny(e, "__") && !hasPrefixAny(e, "__html:", "__timestamp__", "__line__") {
+		return true
+	}
+	if i := bytes.Index(e, []byte("[].")); i == 0 || i > 0 && !wordByte(e[i-1]) {
+		return true
+	}
+	return hasAny(e, ".constructor", "config", "self.", "self[", "app[", "session[", "_context", "request.", "request[", "|attr", "| attr", "''.", "\"\".", "settings.secret", "settings.data", "settings.pass", "settings.key", "handler.settings", "_self", "dump", "app.", "|safe", "|filter", "|map", "$on", "@", "#this", "class.", "param.", "header.", "cookie.", "initparam", "applicationscope", "sessionscope", "requestscope", "pagecontext")
+}
+
+// givenText reports whether a method of Go's templates is called with a text: System "ls".
+func givenText(e []byte) bool {
+	n := 0
+	for n < len(e) && (wordByte(e[n]) || e[n] == '.') {
+		n++
+	}
+	rest := bytes.TrimLeft(e[n:], " ")
+	return len(rest) > 1 && len(rest) < len(e)-n && (rest[0] == '"' || rest[0] == '`')
+}
+
+// onlyConstants reports whether an expression works on nothing but constants, as somebody
+// does who looks whether it is worked out: 'a'*7, "a"~"b", 7|abs, "x" | upcase. Texts
+// that are to be translated are constants as well.
+func onlyConstants(e []byte) bool {
+	n := 0
+	switch {
+	case e[0] == '\'' || e[0] == '"':
+		n = bytes.IndexByte(e[1:], e[0]) + 2
+		if n < 2 {
+			return false
+		}
+	case decimal(e[0]):
+		for n < len(e) && decimal(e[n]) {
+			n++
+		}
+	default:
+		return false
+	}
+	rest := bytes.TrimLeft(e[n:], " ")
+	if len(rest) < 2 {
+		return false
+	}
+	arg := bytes.TrimLeft(rest[1:], " ")
+	switch rest[0] {
+	case '*', '~':
+		return len(arg) > 0 && (decimal(arg[0]) || arg[0] == '\'' || arg[0] == '"')
+	case '|':
+		return len(arg) > 0 && letter(arg[0]) && !hasPrefixAny(arg, "t", "i18n", "date", "asset", "url", "img", "script", "style", "money", "default", "append", "prepend", "l10n", "intl")
+	}
+	return false
+}
+
+// reaches reports whether a key in brackets is taken of something that is no name, or is
+// none of data: event.data['a'] is, x['constructor'] and ”['a'] are not.
+func reaches(e []byte) bool {
+	for i := 0; i+1 < len(e); i++ {
+		if e[i] != '[' || e[i+1] != '\'' && e[i+1] != '"' {
+			continue
+		}
+		if i == 0 || !wordByte(e[i-1]) && e[i-1] != ']' {
+			return true
+		}
+		end := bytes.IndexByte(e[i+2:], e[i+1])
+		if end < 0 {
+			return true
+		}
+		key := e[i+2 : i+2+end]
+		if look(key)&^(digit|dash|space) != 0 || hasAny(key, "__", "constructor", "prototype", "class", "global", "import", "exec", "eval", "secret", "application", "popen", "system") {
+			return true
+		}
+	}
+	return false
 }
 
 // arithmetic finds a calculation of numbers, the first thing that is tried.
@@ -106,6 +187,10 @@ func (a *Analyzer) directory(s *subject) {
 	if s.where == InAgent || s.where == InReferer || s.where == InPath && s.mask&(star|pipe) == 0 {
 		return
 	}
+	if s.mask&backslash != 0 && hasAny(t, `\28`, `\29`, `\2a`) {
+		// how a filter writes its own signs where they are to mean themselves
+		t = []byte(strings.NewReplacer(`\28`, "(", `\29`, ")", `\2a`, "*").Replace(string(t)))
+	}
 	if ldap(t) {
 		a.hit(LDAP, s.full)
 	}
@@ -116,6 +201,9 @@ func (a *Analyzer) directory(s *subject) {
 
 // ldap looks for a bracket that ends a filter and one that begins another.
 func ldap(t []byte) bool {
+	if wholeFilter(t) {
+		return false
+	}
 	if hasAny(t, "*)(", ")(|", ")(&", ")(!", "(|(", "(&(", "(!(", "*))%00", "*)|", "*)&", "*))", "|(mail=", "|(uid=", "|(cn=", "objectclass=*", "objectclass=", "(cn=*", "(uid=*", "userpassword=", "admin*)", "(gidnumber", "(uidnumber") && bytes.ContainsAny(t, "()") {
 		if unbalanced(t) && !hasAny(t, "http") || hasAny(t, "objectclass=", "userpassword=") {
 			return true
@@ -157,6 +245,15 @@ func ldap(t []byte) bool {
 	return false
 }
 
+// wholeFilter reports whether t is one filter from its first bracket to its last that
+// asks for something: it is put behind nothing, and not everybody meets it.
+func wholeFilter(t []byte) bool {
+	if len(t) < 5 || t[0] != '(' || unbalanced(t) || closes(t, 0) != len(t)-1 || hasAny(t, "password", "=*)") {
+		return false
+	}
+	return (t[1] == '&' || t[1] == '|' || t[1] == '!') && t[2] == '(' && bytes.IndexByte(t, '=') > 0
+}
+
 // unbalanced reports whether more brackets close than open before them.
 func unbalanced(t []byte) bool {
 	n := 0
@@ -174,6 +271,9 @@ func unbalanced(t []byte) bool {
 }
 
 func xpath(t []byte) bool {
+	if hasAny(t, "or contains(", "and contains(", "or starts-with(", "and starts-with(") && bytes.ContainsAny(t, "'\"") && unbalanced(t) {
+		return true
+	}
 	if hasAny(t, "count(/", "name(/", "string-length(name", "substring(name(", "//user[", "//*[", "/child::", "/descendant::", "ancestor::", "following-sibling::", "self::node", "position()=", "position() =", "last()", "doc(concat", "doc('", "doc(\"", "text()='", "text()=\"", "]|//", "] | //", "'] | //", "name()='", "name()=\"", "/*[1]", "node()", "namespace-uri(", "normalise-space(", "starts-with(", "system-property(", "unparsed-text(", "comment()") {
 		return hasAny(t, "(", "[") && !hasAny(t, "text/", "select=")
 	}

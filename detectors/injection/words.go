@@ -20,7 +20,7 @@ const (
 
 var vocabulary = newWords(map[topic][]string{
 	aboutSQL: {
-		"union", "select", " or ", " and ", "having ", "insert ", "update ", "delete ", "drop ", "exec ", "execute ", "declare ", "waitfor ", "case when", " order by", " group by",
+		"union", "select", " or ", " and ", "having ", " into @", "insert ", "update ", "delete ", "drop ", "exec ", "execute ", "declare ", "waitfor ", "case when", " order by", " group by",
 		"truncate ", " xor ", " like ", " rlike ", "alter ", "create ", " limit ", "procedure ", "between ", "information_schema", "shutdown", "||",
 	},
 	aboutFiles: {
@@ -29,22 +29,24 @@ var vocabulary = newWords(map[topic][]string{
 		"system32", "autoexec.bat", "program files", ".git/", ".svn/", "wp-config", "access_log", "access.log", "error_log", "error.log", "etc0x", "0x2e", "0x2f", "0x5c", "/bin/", "{file}",
 	},
 	aboutCode: {
-		"java.", "javax.", "runtime", "processbuilder", "org.apache.", "org.springframework", "org.w3c.", "org.omg.", "com.sun.", "sun.misc", "com.opensymphony", "ognl", "classloader", "class.module", "xwork", "freemarker", "beanutils",
+		"java.", "javax.", "runtime", "processbuilder", "org.apache.", "org.springframework", "org.w3c.", "org.omg.", "com.sun.", "com.mchange.", "sun.misc", "com.opensymphony", "ognl", "classloader", "class.module", "xwork", "freemarker", "beanutils",
 		"__proto__", "constructor", "prototype", "process.", "require", "module.exports", "__js_function", "globalthis", "__import__", "__class__", "__globals__", "subprocess", "os.system", "kernel.", "allow_url", "auto_prepend",
 		"auto_append", "disable_functions", "open_basedir", "safe_mode", "suhosin", "cgi.", "extension", "include_path", "display_errors", "memory_limit", "session.", "unserialize", "mbstring", "precision", "smtp", "zend", "opcache", "phpinfo",
 		"nodejs", "child_process", "_$$nd", "groovy", "jython", "nashorn", "inputstream", "outputstream", "xmldecoder", "unmarshaller", "servletcontext", "closure", "transformer", "invoke", "factory", "mail.", "soap.", "user_ini", "assert.", "pcre.", "xmlrpc",
 		"engine", "short_open_tag", "sendmail", "upload_", "docref_", "html_errors", "error_reporting", "max_execution", "max_input", "post_max", "realpath_cache", "sys_temp", "variables_order", "arg_separator", "auto_detect", "auto_globals", "browscap", "default_charset",
 	},
-	aboutHosts: {"http:", "https:", "ftp:", "ftps:", "//", "localhost", "metadata", "169.254", "ldap:", "ldaps:", "gopher:", "dict:", "tftp:", "rmi:", "imap:", "smtp:", "telnet:", "sftp:", "ssh:", "smb:", "jndi:", "loopback", ".internal", ".svc.", "lvh.me", "localtest", "nip.io", "mailto:", "script:", "moz-binding", ".oast.", "oast.me", "oast.fun", "oast.pro", "oast.live", "oast.site", "oast.online", "oastify.com", "interact.sh", "burpcollaborator", "dnslog.cn", "ceye.io", "bxss.me", "r87.me"},
-	aboutShell: {"whoami", "ifconfig", "ipconfig", "netstat", "uname", "systeminfo", "tasklist", "nslookup", "wget ", "curl ", "ping ", "powershell", "cmd.exe", "bash ", " -c ", "cat /", "ls -", "ls /", "net user", "sysinfo", "python -", "python3 -", "perl -", "sh -c", "reg add", "which ", "exist ", "errorlevel", "defined ", "time curl", "time wget", "netsh ", "invoke-", "sleep ", "nohup ", "ping.exe", "env --", "bin/sh", "net view", "net local", "type c", "dir c"},
+	aboutHosts: {"http:", "https:", "ftp:", "ftps:", "//", "localhost", "metadata", "169.254", "127.0.0.1", "ldap:", "ldaps:", "gopher:", "dict:", "tftp:", "rmi:", "imap:", "smtp:", "telnet:", "sftp:", "ssh:", "smb:", "jndi:", "loopback", ".internal", ".svc.", "lvh.me", "localtest", "nip.io", "mailto:", "script:", "moz-binding", ".oast.", "oast.me", "oast.fun", "oast.pro", "oast.live", "oast.site", "oast.online", "oastify.com", "interact.sh", "burpcollaborator", "rbndr.us", "requestbin.net", "dnslog.cn", "ceye.io", "bxss.me", "r87.me"},
+	aboutShell: {"whoami", "ifconfig", "ipconfig", "netstat", "uname", "systeminfo", "tasklist", "nslookup", "wget ", "curl ", "ping ", "powershell", "cmd.exe", "bash ", " -c ", "cat /", "ls -", "ls /", "net user", "sysinfo", "python -", "python3 -", "perl -", "sh -c", "reg add", "which ", "exist ", "errorlevel", "defined ", "time curl", "time wget", "netsh ", "invoke-", "sleep ", "nohup ", "ping.exe", "env --", "bin/sh", "net view", "net local", "type c", "dir c", "--upload-pack", "--receive-pack", "--use-compress", "--checkpoint-action", "--to-command", "--open-files", "proxycommand"},
 	aboutObjects: {
 		// the magic of Java's serialisation, and names of gadgets, in base64 at each alignment
-		"ro0abq", "kztaau", "cs7qaf", "cnvudgltzq", "bydw50aw1l", "j1bnrpbwu", "hj1bnrpbwu", "chjvy2vzc2j1awxkzxi", "bwcm9jzxnzynvpbgrlcg", "hbyb2nlc3nidwlsz", "y2xvbmv0cmfuc2zvcm1lcg", "bjbg9uzxryyw5zzm9ybwvy", "gnsb25ldhjhbnnmb3jtzxi",
+		"ro0abq", "ro0abx", "kztaau", "cs7qaf", "cnvudgltzq", "bydw50aw1l", "j1bnrpbwu", "hj1bnrpbwu", "chjvy2vzc2j1awxkzxi", "bwcm9jzxnzynvpbgrlcg", "hbyb2nlc3nidwlsz", "y2xvbmv0cmfuc2zvcm1lcg", "bjbg9uzxryyw5zzm9ybwvy", "gnsb25ldhjhbnnmb3jtzxi",
 		"zm9yy2xvc3vyzq", "bmb3jjbg9zdxjl", "gzvcmnsb3n1cmu", "aw5zdgfudglhdgvmywn0b3j5", "bpbnn0yw50awf0zwzhy3rvcnk", "gluc3rhbnrpyxrlzmfjdg9ye", "aw5zdgfudglhdgv0cmfuc2zvcm1lcg", "bpbnn0yw50awf0zxryyw5zzm9ybwvy", "gluc3rhbnrpyxrldhjhbnnmb3jtzxi",
 		"aw52b2tlcnryyw5zzm9ybwvy", "bpbnzva2vydhjhbnnmb3jtzxi", "gludm9rzxj0cmfuc2zvcm1lcg", "chjvdg90exblq2xvbmvmywn0b3j5", "chjvdg90exbly2xvbmvmywn0b3j5", "bwcm90b3r5cgvjbg9uzwzhy3rvcnk", "hbyb3rvdhlwzwnsb25lzmfjdg9ye", "hbyb3rvdhlwzxnlcmlhbgl6yxrpb25mywn0b3j5",
 		// telling texts in base64 at each alignment
 		"1bmlvbibzzwxly3", "3ag9hbw", "4uly4ul", "8c2nyaxb0", "9iaw4vymfza", "amf2ys5syw5n", "amf2yxnjcmlwdd", "c3lzdgvtk", "d2hvyw1p", "dob2fta", "dw5pb24gc2vszwn0", "fszxj0k", "hbgvydc", "jbwquzxhl", "jhtqbmrpo", "ke2puzgk6", "l2jpbi9iyxno", "ldgmvcgfzc3dk", "li4vli4v", "n5c3rlbs", "ntzc5leg", "phdmeubgfuz", "phdmfzy3jpchq6", "phnjcmlwd", "qyxzhc2nyaxb0o", "qyxzhlmxhbm", "r7am5kat", "uli8uli", "v0yy9wyxnzd2", "vuaw9uihnlbgvjd", "vymlul2jhc2", "xzy3jpch", "y21klmv4z", "ywxlcnqo", "zexn0zw0o", "zxrjl3bhc3n3z",
 		"chjvdg90exblc2vyawfsaxphdglvbmzhy3rvcnk", "bwcm90b3r5cgvzzxjpywxpemf0aw9uzmfjdg9yeq", "d2hpbgvjbg9zdxjl", "b3aglszwnsb3n1cmu", "b3agglszwnsb3n1cmu", "b3aaglszwnsb3n1cmu", "dtoawxly2xvc3vyzq", "aced0005",
+		// how objects of .NET and of Python begin
+		"aaeaaad/////", "aaeaaad_____", "gajj", "ganj", "gaj9", "gan9", "gasv", "gawv",
 	},
 })
 

@@ -1,6 +1,9 @@
 package injection
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // Cross-site scripting. The text is read as HTML would be in three places: as
 // content, where a tag begins an element; inside an attribute, which a quote
@@ -26,7 +29,7 @@ func (a *Analyzer) xss(s *subject) {
 		a.hit(XSS, s.full)
 		return
 	}
-	if padded(s.once) {
+	if padded(s.once) || s.mask&high != 0 && bestFits(s.once) {
 		a.hit(XSS, s.full)
 	}
 }
@@ -45,6 +48,23 @@ func leavesAttribute(t []byte) bool {
 	}
 	inner := t[i+1 : n-2]
 	return len(inner) > 3 && bytes.IndexByte(inner, '=') > 0 && bytes.IndexByte(inner, q) < 0
+}
+
+// bestFits reports whether a text has several characters that a conversion to a smaller
+// set makes signs of HTML, an angle among them: ＜ ﹥ ʺ ʹ.
+func bestFits(t []byte) bool {
+	angles, quotes := 0, 0
+	for _, c := range [...]string{"\uff1c", "\ufe64", "\uff1e", "\ufe65"} {
+		if has(t, c) {
+			angles++
+		}
+	}
+	for _, c := range [...]string{"\uff02", "\u02ba", "\uff07", "\u02b9"} {
+		if has(t, c) {
+			quotes++
+		}
+	}
+	return angles > 0 && quotes > 0 && angles+quotes > 2
 }
 
 // padded finds a character reference with leading zeros, which only somebody
@@ -126,6 +146,9 @@ func (a *Analyzer) tags(t []byte) bool {
 				return true
 			}
 		}
+		if end >= 0 && plainElement(name, attrs) && !eventAttribute(t[j:]) {
+			continue
+		}
 		if eventAttribute(attrs) || eventAttribute(t[j:]) || scriptAddress(attrs) || hasAny(attrs, "style=", "srcdoc", "formaction", "xlink:href", "expression(", "dynsrc", "lowsrc", "background=", "fscommand") {
 			return true
 		}
@@ -135,6 +158,68 @@ func (a *Analyzer) tags(t []byte) bool {
 		}
 	}
 	return false
+}
+
+// plainElement reports whether an element does nothing but show, link or set apart
+// text, as those that editors of pages write: each attribute is one that runs
+// nothing and that no script of the page finds the element by, in quotes that end, and
+// each address is one of the web.
+func plainElement(name, attrs []byte) bool {
+	if !inList([]string{"a", "img", "p", "span", "div", "video", "audio", "button", "b", "i", "em", "strong", "h1", "h2", "h3", "h4", "li", "ul", "ol", "td", "tr", "br", "hr", "code", "pre"}, name) {
+		return false
+	}
+	known := 0
+	for {
+		attrs = bytes.TrimLeft(attrs, " /")
+		n := 0
+		for n < len(attrs) && (letter(attrs[n]) || attrs[n] == '-') {
+			n++
+		}
+		if n == 0 {
+			return len(attrs) == 0 && known > 0
+		}
+		key := attrs[:n]
+		if !inList([]string{"href", "src", "alt", "title", "class", "target", "rel", "width", "height", "type", "controls", "loop", "muted", "lang", "dir", "align", "style", "poster", "loading"}, key) {
+			return false
+		}
+		known++
+		attrs = attrs[n:]
+		if len(attrs) < 2 || attrs[0] != '=' {
+			if len(attrs) > 0 && attrs[0] != ' ' && attrs[0] != '/' {
+				return false
+			}
+			continue
+		}
+		q := attrs[1]
+		if q != '"' && q != '\'' {
+			return false
+		}
+		end := bytes.IndexByte(attrs[2:], q)
+		if end < 0 || !plainAttribute(key, attrs[2:2+end]) {
+			return false
+		}
+		attrs = attrs[3+end:]
+	}
+}
+
+// plainAttribute reports whether the value of an attribute is an address of the web or of
+// the site itself, a colour or a size, or text.
+func plainAttribute(key, v []byte) bool {
+	switch string(key) {
+	case "href", "src", "poster":
+		if look(v)&(control|angle|round|backslash|space) != 0 || len(v) < 2 {
+			return false
+		}
+		if hasPrefixAny(v, "http://", "https://") {
+			u := splitAddress(v)
+			ip, _ := parseHost(string(u.host))
+			return u.at == 0 && len(u.port) == 0 && !ip.IsValid() && bytes.Count(v, []byte(":")) == 1
+		}
+		return hasPrefixAny(v, "mailto:", "tel:", "#") || bytes.IndexByte(v, ':') < 0 && !hasPrefixAny(v, "//") && bytes.ContainsAny(v, "./")
+	case "style":
+		return look(v)&^(dash|colon|semicolon|space|digit|dot|comma|hash|percent) == 0 && !hasAny(v, "position", "behavio", "binding", "import")
+	}
+	return look(v)&(round|angle|equals) == 0
 }
 
 // sentence reports whether t goes on in words, as in "<script> tag where to put".
@@ -150,7 +235,15 @@ func brokenTag(t []byte) bool {
 	if k := bytes.Index(t, []byte("<script> ")); k >= 0 && sentence(t[k+8:]) {
 		return false
 	}
-	return hasAny(t, "<script", "</script", "script>", "<svg", "<iframe", "<!--#", "<%2fscript", "scr<script", "<img src", "<img/src", "<body on", "]]>")
+	for _, w := range [...]string{"<img src", "<img/src"} {
+		if k := bytes.Index(t, []byte(w)); k >= 0 {
+			end := bytes.IndexByte(t[k:], '>')
+			if end < 0 || w == "<img/src" || !plainElement([]byte("img"), t[k+4:k+end]) {
+				return true
+			}
+		}
+	}
+	return hasAny(t, "<script", "</script", "script>", "<svg", "<iframe", "<!--#", "<%2fscript", "scr<script", "<body on", "]]>")
 }
 
 // eventAttribute finds onNAME= where an attribute can begin: behind a blank, a
@@ -172,10 +265,23 @@ func eventAttribute(t []byte) bool {
 			j++
 		}
 		if j < len(t) && t[j] == '=' && len(name) >= 3 && eventName(name) {
+			if uncalled(t[j+1:]) && bytes.IndexByte(t, '<') < 0 {
+				continue
+			}
 			return true
 		}
 	}
 	return false
+}
+
+// uncalled reports whether t begins like a handler of JSX, {() => f(x)}: for a browser it
+// would be a function that nobody calls.
+func uncalled(t []byte) bool {
+	if len(t) < 5 || t[0] != '{' || t[1] != '(' {
+		return false
+	}
+	end := bytes.IndexByte(t, ')')
+	return end > 0 && look(t[2:end])&^comma == 0 && bytes.HasPrefix(bytes.TrimLeft(t[end+1:], " "), []byte("=>"))
 }
 
 // eventName reports whether on... is an event: by its beginning, as browsers
@@ -242,7 +348,7 @@ func scriptAddress(t []byte) bool {
 // sentence, such as a title.
 func runs(t []byte) bool {
 	rest := bytes.TrimLeft(t, " \t\r\n")
-	if len(rest) == 0 || bytes.HasPrefix(rest, []byte("void(0)")) {
+	if len(rest) == 0 || bytes.HasPrefix(rest, []byte("void(0)")) || asksGlide(rest) {
 		return false
 	}
 	n := 0
@@ -256,6 +362,17 @@ func runs(t []byte) bool {
 		return true
 	}
 	return len(rest) == len(t) && rest[n] == '.' || bytes.IndexByte(rest, '(') > 0 && !hasAny(rest, " (") || hasAny(rest, "=\"", "='", "=alert", "`")
+}
+
+// asksGlide reports whether t is the call of a function of ServiceNow, gs.f('x'), up to
+// the next condition of its query. A browser knows no gs and stops at the name.
+func asksGlide(t []byte) bool {
+	call, ok := bytes.CutPrefix(t, []byte("gs."))
+	open, end := bytes.IndexByte(call, '('), bytes.IndexByte(call, ')')
+	if !ok || open < 3 || end < open || look(call[:open])&^digit != 0 || look(call[open+1:end])&^(quote|digit|dash|colon|comma|space) != 0 {
+		return false
+	}
+	return end+1 == len(call) || call[end+1] == '@' || call[end+1] == '^'
 }
 
 func hasPrefixAny(s []byte, words ...string) bool {
@@ -302,7 +419,7 @@ func script(t []byte) bool {
 				continue
 			}
 			rest := bytes.TrimLeft(t[from:], " \t\r\n\\?.")
-			called := len(rest) > 0 && (rest[0] == '(' || rest[0] == '`')
+			called := len(rest) > 0 && (rest[0] == '(' || rest[0] == '`') && !hasPrefixAny(rest, "(eval at <")
 			switch w {
 			case "alert", "prompt", "confirm", "eval", "string.fromcharcode", "fromcharcode", "execscript", "importscripts", "document.write", "document.writeln", "msgbox", "$.getscript", "showmodaldialog":
 				if called && len(rest) > 1 && (rest[1] != ')' || w != "eval") && (!blank(t[min(from, len(t)-1)]) || !noun(rest)) {
@@ -327,7 +444,7 @@ func script(t []byte) bool {
 		if i < 0 {
 			continue
 		}
-		if i > 0 && wordByte(t[i-1]) {
+		if i > 0 && wordByte(t[i-1]) || w == "onerror=" && uncalled(t[i+len(w):]) {
 			continue
 		}
 		switch w {
@@ -381,9 +498,25 @@ func (a *Analyzer) markup(s *subject) {
 	if hasAny(t, "<!--#", "<esi:", "<!--esi", "<!-#", "<!#") {
 		a.hit(SSI, s.full)
 	}
-	if xml(t) {
+	if xml(t) && !protocolXML(s.name, t) {
 		a.hit(XXE, s.full)
 	}
+}
+
+// protocolXML reports whether t is a document of a protocol in the parameter that the
+// protocol has for it: a request to log in by SAML, a style or a filter for maps. What
+// makes a parser read something else is not part of either.
+func protocolXML(name string, t []byte) bool {
+	if hasAny(t, "<!", "xinclude", "<xsl:", "schemalocation", "<?xml-") || len(name) > 16 {
+		return false
+	}
+	switch strings.ToLower(name) {
+	case "samlrequest", "samlresponse":
+		return has(t, "urn:oasis:names:tc:saml:")
+	case "sld_body", "filter":
+		return has(t, "http://www.opengis.net/")
+	}
+	return false
 }
 
 func xml(t []byte) bool {
