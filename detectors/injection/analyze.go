@@ -262,6 +262,9 @@ func (a *Analyzer) judge(s string, plus bool) {
 			a.low = appendLower(a.low[:0], sub.full)
 			sub.low = a.low
 			a.nosql(&sub)
+			if graphqlBatch(sub.low) {
+				a.hit(GraphQL, sub.full)
+			}
 			a.json(&sub)
 			return
 		}

@@ -22,7 +22,7 @@ func (a *Analyzer) code(s *subject) {
 	if (s.where != InAgent || has(t, "__import__")) && otherCode(t) {
 		a.hit(Code, s.full)
 	}
-	if hasAny(t, "__schema", "__type(", "__typename{", "introspectionquery", "__schema{", "__inputfields") && s.mask&(curly|round) != 0 {
+	if s.mask&(curly|round) != 0 && graphql(t) {
 		a.hit(GraphQL, s.full)
 	}
 }

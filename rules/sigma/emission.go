@@ -95,7 +95,7 @@ func (m *Matcher) learnEmission(k *emission, found []uint32) {
 	for i := range k.groups {
 		g := &k.groups[i]
 		g.same = !slices.ContainsFunc(k.hits[g.first:g.last], func(s sink) bool {
-			return s.value >= 0 && !(s.measures && m.x.values[s.value][0] == event.FieldRefused)
+			return s.value >= 0 && (!s.measures || m.x.values[s.value][0] != event.FieldRefused)
 		})
 	}
 }
