@@ -32,6 +32,7 @@ func (p *previous) add(c *observation.Card) {
 	}
 	p.Times++
 	for name := range strings.SplitSeq(c.Before, "\x00") {
+		name = printable(name) // they are stored as JSON
 		i := slices.IndexFunc(p.Names, func(x previousName) bool { return x.Name == name })
 		switch {
 		case i >= 0:

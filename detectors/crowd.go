@@ -119,6 +119,13 @@ func (e *Engine) standOut(v view, m *model, over uint32) *cohort {
 	if over > 1 {
 		usual = &m.crowd.long
 	}
+	if over == scanned { // between the two that are learned
+		var between [crowdBins]float32
+		for bin := range between {
+			between[bin] = max(m.crowd.now[bin], m.crowd.long[bin], m.crowd.long[min(bin+1, crowdBins-1)])
+		}
+		usual = &between
+	}
 	var sums, owns [crowdBins]float64 // what came from clients of a bin, and what these usually send
 	for id := v.w.head; id != 0; id = e.nodes.at(id).next {
 		nd := e.nodes.at(id)

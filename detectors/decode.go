@@ -210,7 +210,7 @@ func (e *Engine) loadEntity(s *slot, r *reader, m *Mapping, cards []observation.
 	if kind >= 0 {
 		id = e.enter(s, uint16(kind), hash, &values)
 		ent = e.entities.at(id)
-		ent.order, ent.touched, ent.marked, ent.truths = order, touched, marked, 1<<8-1 // which are true is found out when it is asked
+		ent.order, ent.touched, ent.marked = order, touched, marked
 		e.link(s.part(place), id, place)
 	}
 	var found []loadedWindow

@@ -31,6 +31,9 @@ func (e *Engine) admits(t *touch, r *rule, now int64) bool {
 		e.expire(v, now)
 		if v.w.total == 0 || e.truth(v, now)&w.bit == 0 {
 			t.ent.truths &^= w.hint
+			if w.hint != 0 {
+				v.w.fired &^= w.bit // it is not true again without a hit, so that one would do the same
+			}
 			return false
 		}
 	}
@@ -44,12 +47,25 @@ func (e *Engine) hint() {
 	for i := range e.rules {
 		for _, index := range e.rules[i].Guard.While {
 			w := &e.rules[index]
-			if w.hint != 0 || w.Type == observation.RateAnomaly || w.expires || w.empty || used[w.Kind] == 8 {
+			if w.hint != 0 || e.rules[w.leader].least == 0 && !w.Type.Steps() || used[w.Kind] == 8 {
 				continue
 			}
 			w.hint = 1 << used[w.Kind]
 			used[w.Kind]++
 			e.rules[w.leader].hints |= w.hint
+		}
+	}
+}
+
+// hinted brings the entity's truths to what a window has fired: that is kept on disk.
+func (e *Engine) hinted(ent *entity, r *rule, fired uint32) {
+	if r.hints == 0 {
+		return
+	}
+	ent.truths &^= r.hints
+	for _, i := range r.members {
+		if m := &e.rules[i]; fired&m.bit != 0 {
+			ent.truths |= m.hint
 		}
 	}
 }

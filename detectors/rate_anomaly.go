@@ -273,7 +273,7 @@ func (e *Engine) holdsRate(v view, m *model, bl *observation.Baseline, end, on b
 				return uint32(k + 1)
 			}
 		}
-		if end && bl.Down && e.always(v, m) && down >= bl.Least*float64(k+1) && x*f <= down && (score == 0 || m.score(x, down, k > 0) <= -score) {
+		if end && bl.Down && (on || e.always(v, m)) && down >= bl.Least*float64(k+1) && x*f <= down && (score == 0 || m.score(x, down, k > 0) <= -score) {
 			return uint32(k + 1)
 		}
 	}
@@ -389,8 +389,8 @@ func (e *Engine) fireAnomaly(v view, m *model, bit uint32, key observation.Key, 
 	f := e.anomaly(v, m, index, key, values)
 	bl := &e.rules[index].Baseline
 	crowd := e.crowds[v.ent.kind]
-	f.Everybody = crowd && !e.fewSend(v, m, e.grounds[bits.TrailingZeros32(bit)])
 	e.measured(m, bl, &f)
+	f.Everybody = crowd && (f.Value < f.Expected || !e.fewSend(v, m, e.grounds[bits.TrailingZeros32(bit)]))
 	switch {
 	case f.Value < f.Expected: // nobody did anything
 	case f.Everybody || !crowd:

@@ -252,6 +252,7 @@ func (e *Engine) restore(s *slot, id uint32, ent *entity, l *loadedWindow) bool 
 		e.arm(w, r, id, ent.hash)
 	}
 	e.settle(v)
+	e.hinted(ent, r, w.fired)
 	return true
 }
 

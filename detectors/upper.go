@@ -95,9 +95,10 @@ func (e *Engine) feedUp(f observation.Finding, out *Findings) {
 		last = f.Items[n-1]
 	}
 	e.settleClient(&f, &last.Card)
+	had := last.Card.Before
 	last.Card.Before = e.othersBefore(&f)
 	rec := observation.Record{Time: f.Key.Time, Window: f.Key.Time, Offset: f.Key.Offset, Line: last.Ref.Line, Length: last.Ref.Length, Behind: f.Behind, Card: last.Card}
-	if rec.Card.Digest == 0 || rec.Card.Before != "" {
+	if rec.Card.Digest == 0 || rec.Card.Before != had {
 		rec.Card.Sum()
 	}
 	u.batch.Reset()
@@ -129,12 +130,18 @@ func (e *Engine) othersBefore(f *observation.Finding) string {
 		return ""
 	}
 	var names []string
+	room := observation.MaxBefore + 1
 	for i := range f.Items[:len(f.Items)-1] {
-		if name := f.Items[i].Card.Principal; name != "" {
-			names = append(names, name)
+		name := strings.ReplaceAll(f.Items[i].Card.Principal, "\x00", "\uFFFD")
+		if name == "" {
+			continue
 		}
+		if room -= len(name) + 1; room < 0 {
+			break // part of a name is that of somebody else
+		}
+		names = append(names, name)
 	}
-	return observation.Cut(strings.Join(names, "\x00"), observation.MaxBefore)
+	return strings.Join(names, "\x00")
 }
 
 // settleClient makes the client of a firing the one that its entity names,

@@ -110,9 +110,7 @@ func (e *Engine) hit(t *touch, h *observation.Hit, out *Findings) {
 		fresh &^= was
 	}
 	w.fired = w.fired&windowBehind | grown | fresh
-	if grown|fresh != 0 {
-		t.ent.truths |= r.hints
-	}
+	e.hinted(t.ent, r, w.fired)
 	if e.opts.Probe != nil {
 		e.probe(v, t)
 	}

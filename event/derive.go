@@ -193,10 +193,11 @@ func (d *Deriver) deriveLogin(ev *Event, path string) {
 		}
 		if d.words && ev.Method == "POST" {
 			// A server that takes no POST there has no login there.
-			if kind := loginWords(path, ev.Host); kind != loginNone && ev.Status != 405 && ev.Status != 501 {
-				if strings.HasSuffix(path, "/wp-login.php") {
-					kind = ofWordPress(ev.Query)
-				}
+			kind := loginWords(path, ev.Host)
+			if kind != loginNone && strings.HasSuffix(path, "/wp-login.php") {
+				kind = ofWordPress(ev.Query)
+			}
+			if kind != loginNone && ev.Status != 405 && ev.Status != 501 {
 				ev.Login, ev.Action = true, kind.action()
 				ev.Outcome = kind.outcome(ev.Status)
 				return

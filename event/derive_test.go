@@ -385,10 +385,14 @@ func TestWordPress(t *testing.T) {
 		{"action=lostpassword", 302, ActionReset, OutcomeSuccess},
 		{"action=register", 200, ActionRegister, OutcomeFailure},
 		{"a=1&action=validate_2fa", 200, ActionLogin, OutcomeUnknown},
+		{"action=", 200, ActionLogin, OutcomeFailure},
+		{"action=zz", 200, ActionLogin, OutcomeFailure}, // WordPress takes it for a login
+		{"action=lostpassword&action=login", 200, ActionLogin, OutcomeFailure},
+		{"action=postpass", 302, ActionNone, OutcomeNone},
 	} {
 		ev := Event{Method: "POST", Path: "/blog/wp-login.php", Query: c.query, Status: c.status}
 		d.Derive(&ev, 0)
-		if !ev.Login || ev.Action != c.action || ev.Outcome != c.outcome {
+		if ev.Login != (c.action != ActionNone) || ev.Action != c.action || ev.Outcome != c.outcome {
 			t.Errorf("%q, %d: login %v, %v, %v; want %v, %v", c.query, c.status, ev.Login, ev.Action, ev.Outcome, c.action, c.outcome)
 		}
 	}

@@ -187,21 +187,27 @@ func (k loginKind) action() Action {
 	}
 }
 
-// ofWordPress returns what a request for wp-login.php asks for, by its query. Steps in between, such as the
-// code of a second factor, say nothing of a password.
+// ofWordPress returns what a request for wp-login.php asks for, by its query: of several actions the last holds, and
+// one that WordPress does not know is a login to it.
 func ofWordPress(query string) loginKind {
+	action := ""
 	for p := range strings.SplitSeq(query, "&") {
-		switch action, ok := strings.CutPrefix(p, "action="); {
-		case !ok || action == "login":
-		case action == "lostpassword" || action == "retrievepassword":
-			return loginWordPressReset
-		case action == "register":
-			return loginWordPressRegister
-		default:
-			return loginForm
+		if a, ok := strings.CutPrefix(p, "action="); ok {
+			action = a
 		}
 	}
-	return loginWordPress
+	switch action {
+	case "lostpassword", "retrievepassword":
+		return loginWordPressReset
+	case "register":
+		return loginWordPressRegister
+	case "validate_2fa": // a step of a plugin: says nothing of a password
+		return loginForm
+	case "postpass", "logout", "rp", "resetpass", "checkemail", "confirmaction", "confirm_admin_email":
+		return loginNone
+	default:
+		return loginWordPress
+	}
 }
 
 // maxLoginPath bounds the work on hostile paths, in bytes.
