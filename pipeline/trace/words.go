@@ -76,6 +76,9 @@ func (c *Count) Told() string {
 	if c.Rule.Type == observation.RateAnomaly && c.True {
 		return told(c.Rule, c.Number, "") + " where " + amount(c.Expected) + " were expected"
 	}
+	if c.Kept == 0 && c.Rule.Type.Measures() {
+		return "nothing in " + span(c.Rule) // of which there is no sum, mean or percentile
+	}
 	return told(c.Rule, c.Number, "")
 }
 
@@ -117,19 +120,28 @@ func Needs(r *observation.Rule) string {
 	return strings.Join(out, " and ")
 }
 
-// baselineNeeds says what a condition on a learned baseline asks for.
+// baselineNeeds says what a condition on a learned baseline asks for: more than is expected, less, or either.
 func baselineNeeds(b *observation.Baseline) string {
+	either := func(up, down string) string {
+		switch {
+		case !b.Down:
+			return up
+		case !b.Up:
+			return down
+		}
+		return up + " or " + down
+	}
 	var parts []string
 	if b.Factor > 0 {
-		parts = append(parts, fmt.Sprintf("%v times what is expected", b.Factor))
+		parts = append(parts, either(fmt.Sprintf("%v times what is expected", b.Factor), fmt.Sprintf("at most 1/%v of what is expected", b.Factor)))
 	}
 	if b.Score > 0 {
-		parts = append(parts, fmt.Sprintf("a score of %v", b.Score))
+		parts = append(parts, "a score of "+either(fmt.Sprint(b.Score), fmt.Sprint(-b.Score)))
 	}
 	if b.Spread != observation.SpreadAny {
 		parts = append(parts, "spread "+b.Spread.String())
 	}
-	return strings.Join(append(parts, fmt.Sprintf("a count of %v", b.Least)), " and ")
+	return strings.Join(append(parts, fmt.Sprintf("%v %s", b.Least, either("seen", "expected"))), " and ")
 }
 
 // Lacks says what keeps the condition from being true, such as "gte 40 needs 30
