@@ -1,7 +1,6 @@
 package file
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -17,16 +16,7 @@ import (
 func TestOvertaken(t *testing.T) {
 	path := logPath(t)
 	w := newWriter(t, path)
-	var pos collectors.Position
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	_ = one(t, quick(Options{Paths: []string{path}})).Run(ctx, pos, func(it collectors.Item) error {
-		if it.Block != nil {
-			pos = collectors.Position{Offset: it.Block.Offset, Line: it.Block.Line - 1, Origin: it.Block.Origin}
-			cancel()
-		}
-		return nil
-	})
+	pos := beginning(t, path)
 	w.write("the first of its lives\n")
 	write(t, path+".1", "the first of its lives\n")
 	write(t, path+".2.gz", "") // a compressed rotation that is just being made

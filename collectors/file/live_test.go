@@ -212,6 +212,24 @@ func rename(t *testing.T, from, to string) {
 
 func logPath(t *testing.T) string { return filepath.Join(t.TempDir(), "x.log") }
 
+// beginning is the position of who followed a file and was stopped before its first line.
+func beginning(t *testing.T, path string) (pos collectors.Position) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_ = one(t, quick(Options{Paths: []string{path}})).Run(ctx, pos, func(it collectors.Item) error {
+		if it.Block != nil {
+			pos = collectors.Position{Offset: it.Block.Offset, Line: it.Block.Line - 1, Origin: it.Block.Origin}
+			cancel()
+		}
+		return nil
+	})
+	if pos.Origin == nil {
+		t.Fatal("the file was not begun")
+	}
+	return pos
+}
+
 func TestFollow(t *testing.T) {
 	path := logPath(t)
 	w := newWriter(t, path)
@@ -279,17 +297,7 @@ func TestPositionBeforeFirstLine(t *testing.T) {
 	path := logPath(t)
 	w := newWriter(t, path)
 	w.write("old\n")
-	var pos collectors.Position
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	s := one(t, quick(Options{Paths: []string{path}}))
-	_ = s.Run(ctx, pos, func(it collectors.Item) error {
-		if it.Block != nil {
-			pos = collectors.Position{Offset: it.Block.Offset, Line: it.Block.Line - 1, Origin: it.Block.Origin}
-			cancel()
-		}
-		return nil
-	})
+	pos := beginning(t, path)
 	w.write("while away\n")
 	l := start(t, one(t, quick(Options{Paths: []string{path}})), pos)
 	l.wants("while away\n")

@@ -1,7 +1,6 @@
 package file
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -132,16 +131,7 @@ func TestEmptyFileInodeReused(t *testing.T) {
 	t.Run("the path", func(t *testing.T) {
 		path := logPath(t)
 		w := newWriter(t, path)
-		var pos collectors.Position
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		_ = one(t, quick(Options{Paths: []string{path}})).Run(ctx, pos, func(it collectors.Item) error {
-			if it.Block != nil {
-				pos = collectors.Position{Offset: it.Block.Offset, Line: it.Block.Line - 1, Origin: it.Block.Origin}
-				cancel()
-			}
-			return nil
-		})
+		pos := beginning(t, path)
 		write(t, path+".1.gz", text("a line that was rotated and compressed"))
 		w.write(text("a line of the file with the inode"))
 		l := start(t, one(t, quick(Options{Paths: []string{path}})), pos)
