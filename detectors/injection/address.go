@@ -136,14 +136,20 @@ func nestedRedirect(t []byte) bool {
 
 // listeners are names of hosts that do nothing but note who asks for them, which is
 // how tools learn that a server can be made to ask.
-var listeners = newAnyOf("oast.me", "oast.fun", "oast.pro", "oast.live", "oast.site", "oast.online", "oastify.com", "interact.sh", "burpcollaborator.net", "rbndr.us", "requestbin.net", "dnslog.cn", "ceye.io", "bxss.me", "r87.me")
+var (
+	listeners = [...]string{
+		"oast.me", "oast.fun", "oast.pro", "oast.live", "oast.site", "oast.online", "oastify.com", "interact.sh",
+		"burpcollaborator.net", "rbndr.us", "requestbin.net", "dnslog.cn", "ceye.io", "bxss.me", "r87.me",
+	}
+	anyListener = newAnyOf(listeners[:]...)
+)
 
 // listens reports whether such a host is named: behind a dot or where a name begins.
 func listens(t []byte) bool {
-	if !listeners.in(t) {
+	if !anyListener.in(t) {
 		return false
 	}
-	for _, h := range [...]string{"oast.me", "oast.fun", "oast.pro", "oast.live", "oast.site", "oast.online", "oastify.com", "interact.sh", "burpcollaborator.net", "rbndr.us", "requestbin.net", "dnslog.cn", "ceye.io", "bxss.me", "r87.me"} {
+	for _, h := range listeners {
 		i := bytes.Index(t, []byte(h))
 		if i < 0 || i > 0 && wordByte(t[i-1]) {
 			continue

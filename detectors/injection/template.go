@@ -138,7 +138,7 @@ func onlyConstants(e []byte) bool {
 }
 
 // reaches reports whether a key in brackets is taken of something that is no name, or is
-// none of data: event.data['a'] is, x['constructor'] and ”['a'] are not.
+// none of data: event.data['a'] is of data, x['constructor'] and ""['a'] are not.
 func reaches(e []byte) bool {
 	for i := 0; i+1 < len(e); i++ {
 		if e[i] != '[' || e[i+1] != '\'' && e[i+1] != '"' {
